@@ -1,0 +1,109 @@
+"""Where everything lies in the object store. Pure: names only.
+
+    datasets/<name>/<version>/manifest.json, *.parquet          frozen snapshots; manifest last; never changed
+    queue/<job-id>.json                                          jobs that nobody has finished; removed with the result
+    jobs/<job-id>/spec.json                                      what to run; written once
+    jobs/<job-id>/cancel.json                                    a request to stop
+    jobs/<job-id>/claims/<n>.json                                claim n: conditional put (If-None-Match), who and when
+    jobs/<job-id>/claims/<n>.heartbeat.json                      overwritten by the holder of claim n alone
+    jobs/<job-id>/events/<stage>/<attempt>-<seq>.jsonl           progress, metrics, log lines; append by new object
+    jobs/<job-id>/checkpoints/<stage>/<step>/..., MANIFEST.json  complete only when its MANIFEST.json is there
+    jobs/<job-id>/stages/<stage>/output/..., success.json        what a stage made; complete only with success.json
+    jobs/<job-id>/result.json                                    outcome, per stage; written once
+    models/<name>/<version>/manifest.json, card.md, hf/, onnx/   hashed; manifest last; loaded only if hashes match
+    models/<name>/promoted.json                                  which version serves
+
+A stage's folder is `<index:02d>-<kind>`, for instance `00-sft`.
+"""
+
+from __future__ import annotations
+
+
+def dataset(name: str, version: str) -> str:
+    """Prefix of a frozen snapshot."""
+    return f"datasets/{name}/{version}/"
+
+
+def dataset_manifest(name: str, version: str) -> str:
+    """Key of a snapshot's manifest."""
+    return f"{dataset(name, version)}manifest.json"
+
+
+def queued(job_id: str) -> str:
+    """Key of the marker that a job waits or runs."""
+    return f"queue/{job_id}.json"
+
+
+def job(job_id: str) -> str:
+    """Prefix of everything of a job."""
+    return f"jobs/{job_id}/"
+
+
+def spec(job_id: str) -> str:
+    """Key of a job's specification."""
+    return f"jobs/{job_id}/spec.json"
+
+
+def cancel(job_id: str) -> str:
+    """Key whose presence asks the holder of a job to stop."""
+    return f"jobs/{job_id}/cancel.json"
+
+
+def claim(job_id: str, attempt: int) -> str:
+    """Key of claim number `attempt` (from 1)."""
+    return f"jobs/{job_id}/claims/{attempt:06d}.json"
+
+
+def heartbeat(job_id: str, attempt: int) -> str:
+    """Key of the heartbeat of claim number `attempt`."""
+    return f"jobs/{job_id}/claims/{attempt:06d}.heartbeat.json"
+
+
+def events(job_id: str, stage: str | None = None) -> str:
+    """Prefix of a job's event objects, of one stage or of all."""
+    return f"jobs/{job_id}/events/" + (f"{stage}/" if stage else "")
+
+
+def event_batch(job_id: str, stage: str, attempt: int, seq: int) -> str:
+    """Key of one batch of events; within a stage keys sort by attempt, then by time."""
+    return f"{events(job_id, stage)}{attempt:06d}-{seq:08d}.jsonl"
+
+
+def checkpoints(job_id: str, stage: str) -> str:
+    """Prefix of a stage's checkpoints."""
+    return f"jobs/{job_id}/checkpoints/{stage}/"
+
+
+def checkpoint(job_id: str, stage: str, step: int) -> str:
+    """Prefix of one checkpoint."""
+    return f"{checkpoints(job_id, stage)}{step:08d}/"
+
+
+def stage_output(job_id: str, stage: str) -> str:
+    """Prefix of the files that a finished stage made."""
+    return f"jobs/{job_id}/stages/{stage}/output/"
+
+
+def stage_success(job_id: str, stage: str) -> str:
+    """Key of a stage's success marker: its key, metrics and output."""
+    return f"jobs/{job_id}/stages/{stage}/success.json"
+
+
+def result(job_id: str) -> str:
+    """Key of a job's outcome."""
+    return f"jobs/{job_id}/result.json"
+
+
+def model(name: str, version: str) -> str:
+    """Prefix of a published model version."""
+    return f"models/{name}/{version}/"
+
+
+def model_manifest(name: str, version: str) -> str:
+    """Key of a model version's manifest."""
+    return f"{model(name, version)}manifest.json"
+
+
+def promoted(name: str) -> str:
+    """Key of the pointer to the version of `name` that serves."""
+    return f"models/{name}/promoted.json"
