@@ -1,0 +1,59 @@
+"""The connection to the document store. Knows the driver and its settings, and no collection by name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bson.codec_options import CodecOptions
+from pymongo import AsyncMongoClient
+from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import AutoReconnect, ExecutionTimeout, PyMongoError, ServerSelectionTimeoutError
+
+from core.errors import OaError, Unavailable
+from core.migrations import MIGRATIONS
+from core.records import now
+
+Document = dict[str, Any]
+Client = AsyncMongoClient[Document]
+Database = AsyncDatabase[Document]
+
+
+def connect(uri: str) -> Client:
+    """A client for the server at `uri` (mongodb://...); it connects on first use.
+
+    Datetimes come back aware. A server that does not answer is given up after 5 s, a single call after 20 s. Writes
+    ask for the majority where there is a replica set.
+    """
+    return AsyncMongoClient(
+        uri, tz_aware=True, serverSelectionTimeoutMS=5_000, connectTimeoutMS=5_000, socketTimeoutMS=20_000,
+        maxPoolSize=100, retryWrites=False, appname="open-assistant", w="majority" if "replicaSet=" in uri else 1,
+    )  # fmt: skip
+
+
+def aware(database: Database) -> Database:
+    """`database` such that datetimes come back aware, whoever made the client."""
+    return database.with_options(codec_options=CodecOptions(tz_aware=True))
+
+
+def unavailable(error: PyMongoError) -> OaError:
+    """The caller's error for a driver error that means that the store does not answer; others are raised again."""
+    if isinstance(error, AutoReconnect | ServerSelectionTimeoutError | ExecutionTimeout):
+        return Unavailable(f"the document store does not answer: {type(error).__name__}", retry_after=2.0)
+    raise error
+
+
+async def migrate(database: Database) -> list[str]:
+    """Apply the migrations that `database` has not had, in order; each is idempotent and recorded when applied.
+
+    Returns:
+        the names of those applied now.
+    """
+    records = database["migrations"]
+    had = {record["_id"] async for record in records.find()}
+    applied = []
+    for number, (name, apply) in enumerate(MIGRATIONS, start=1):
+        if number not in had:
+            await apply(database)
+            await records.update_one({"_id": number}, {"$setOnInsert": {"name": name, "at": now()}}, upsert=True)
+            applied.append(name)
+    return applied

@@ -1,0 +1,367 @@
+"""The records of collection: users, trees, messages, tasks, reviews, rankings, reactions, reports, open work.
+
+Knows their fields and how each becomes a document and comes back; among a document's fields are ordered scalar keys
+(`by_time`, `by_lang`, ...), made here, that pages are read by. Knows no driver and no rule.
+
+Times are aware datetimes in UTC, cut to milliseconds, which is what the document store keeps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from datetime import UTC, datetime
+from typing import Any, Self
+
+ROLES = ("prompter", "assistant")
+MESSAGE_STATES = ("pending", "accepted", "refused")
+TREE_STATES = (
+    "initial_prompt_review", "prompt_lottery_waiting", "growing", "ranking", "ready_for_scoring", "ready_for_export",
+    "scoring_failed", "aborted_low_grade", "halted_by_moderator", "backlog_ranking",
+)  # fmt: skip
+TASK_KINDS = (
+    "initial_prompt", "prompter_reply", "assistant_reply", "rank_prompter_replies", "rank_assistant_replies",
+    "label_initial_prompt", "label_prompter_reply", "label_assistant_reply",
+)  # fmt: skip
+TASK_STATES = ("open", "answered", "done", "skipped", "expired")
+USER_ROLES = ("contributor", "trusted", "moderator", "admin", "service")
+EMOJIS = (
+    "+1", "-1", "red_flag", "100", "rofl", "clap", "diamond", "heart_eyes", "disappointed", "poop", "skull",
+    "_skip_reply", "_skip_ranking", "_skip_labeling",
+)  # fmt: skip
+"""Open-Assistant's codes; those with an underscore are set by skipping a task, never by hand."""
+
+
+def now() -> datetime:
+    """The present, aware, in UTC, cut to milliseconds."""
+    moment = datetime.now(UTC)
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+
+
+def time_key(moment: datetime, identity: str) -> str:
+    """A text that sorts by time, then by id: 15 digits of milliseconds since 1970, `|`, the id."""
+    return f"{int(moment.timestamp() * 1000):015d}|{identity}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """A record with an id; its document has `_id` in place of `id`, and lists in place of tuples."""
+
+    id: str
+
+    def to_document(self) -> dict[str, Any]:
+        """The document to store: every field, and the scalar keys that reads go by."""
+        document: dict[str, Any] = {"_id": self.id}
+        for item in fields(self):
+            if item.name != "id":
+                value = getattr(self, item.name)
+                document[item.name] = list(value) if isinstance(value, tuple) else value
+        return document | self.keys()
+
+    def keys(self) -> dict[str, Any]:
+        """The scalar keys that follow from the fields; to be written with every change of those fields."""
+        return self._keys()
+
+    def _keys(self) -> dict[str, Any]:
+        return {}
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> Self:
+        """The record of a stored document; fields that it lacks take their defaults, unknown ones are left out."""
+        values = {"id": document["_id"]}
+        for item in fields(cls):
+            if item.name in document and item.name != "id":
+                value = document[item.name]
+                values[item.name] = tuple(value) if str(item.type).startswith("tuple") and value is not None else value
+        return cls(**values)
+
+
+@dataclass(frozen=True, kw_only=True)
+class User(Record):
+    """A contributor.
+
+    Attributes:
+        auth_method, subject: how the person signed in and who they are there; unique together.
+        roles: of `USER_ROLES`.
+        streak_started_at: when the present run of active days began; None before the first task.
+        streak_days: whole days of that run.
+    """
+
+    auth_method: str
+    subject: str
+    display_name: str
+    roles: tuple[str, ...] = ("contributor",)
+    enabled: bool = True
+    deleted: bool = False
+    show_on_leaderboard: bool = True
+    created_at: datetime = field(default_factory=now)
+    last_activity_at: datetime | None = None
+    streak_started_at: datetime | None = None
+    streak_days: int = 0
+
+    def _keys(self) -> dict[str, Any]:
+        return {"identity": identity(self.auth_method, self.subject), "by_time": time_key(self.created_at, self.id)}
+
+    def has_role(self, *roles: str) -> bool:
+        """Whether the user has at least one of `roles`."""
+        return any(role in self.roles for role in roles)
+
+
+def identity(auth_method: str, subject: str) -> str:
+    """The unique scalar key of a sign-in."""
+    return f"{auth_method}:{subject}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tree(Record):
+    """A conversation tree; its id is that of its root message.
+
+    Attributes:
+        state: of `TREE_STATES` (Open-Assistant's wire names).
+        goal_size: accepted messages, root included, at which growth ends.
+        max_depth: deepest level at which a message may stand; the root is 0.
+        max_children: replies wanted under one prompter message.
+        num_reviews_prompt, num_reviews_reply: reviews wanted of a root, of a reply.
+        num_rankings: rankings wanted of each set of siblings.
+        author_id: of the root.
+        version: grows with every change of the tree or of a fact about it.
+        dirty: a fact has come that the tree's state, counts and work do not show yet.
+        source: values of an import that these fields cannot express.
+    """
+
+    state: str
+    lang: str
+    origin: str | None = None
+    goal_size: int = 15
+    max_depth: int = 5
+    max_children: int = 3
+    num_reviews_prompt: int = 3
+    num_reviews_reply: int = 3
+    num_rankings: int = 3
+    author_id: str | None = None
+    version: int = 0
+    dirty: bool = False
+    created_at: datetime = field(default_factory=now)
+    won_lottery_at: datetime | None = None
+    source: dict[str, Any] | None = None
+
+    def _keys(self) -> dict[str, Any]:
+        when = time_key(self.created_at, self.id)
+        return {
+            "by_time": when,
+            "by_lang": f"{self.lang}|{when}",
+            "by_state": f"{self.state}|{when}",
+            "by_state_lang": f"{self.state}|{self.lang}|{when}",
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Message(Record):
+    """One message of a tree.
+
+    `review_count`, `ranking_count`, `emojis` and `labels` follow from the reviews, rankings and reactions stored about
+    the message, on top of `base`. An importer sets `base` by `as_imported`, or its counts are lost when the tree next
+    moves.
+
+    Attributes:
+        ancestors: ids from the root to the parent; empty for a root.
+        depth: `len(ancestors)`.
+        state: the peers' verdict, of `MESSAGE_STATES` (review_result null, true, false).
+        deleted: taken out, by a moderator or by flags; descendants of a deleted message are deleted too.
+        rank: place among its siblings by consensus, 0 the best; None where there is none.
+        emojis: code -> number of people.
+        labels: name -> {"value": mean in [0, 1], "count": answers}.
+        author_id: None where unknown or withheld.
+        model_version: `name@version` of the model that wrote it, None for people.
+        base: counts that an import brought, for which there are no documents of their own.
+        source: values of an import that these fields cannot express exactly.
+        rev: grows with every change.
+    """
+
+    tree_id: str
+    parent_id: str | None
+    role: str
+    lang: str
+    text: str
+    ancestors: tuple[str, ...] = ()
+    depth: int = 0
+    content_hash: str = ""
+    author_id: str | None = None
+    model_version: str | None = None
+    synthetic: bool = False
+    state: str = "pending"
+    deleted: bool = False
+    review_count: int = 0
+    ranking_count: int = 0
+    rank: int | None = None
+    emojis: dict[str, int] = field(default_factory=dict)
+    labels: dict[str, dict[str, float]] = field(default_factory=dict)
+    created_at: datetime = field(default_factory=now)
+    rev: int = 0
+    base: dict[str, Any] | None = None
+    source: dict[str, Any] | None = None
+
+    def _keys(self) -> dict[str, Any]:
+        when = time_key(self.created_at, self.id)
+        return {
+            "by_time": when,
+            "by_lang": f"{self.lang}|{when}",
+            "by_author": f"{self.author_id or ''}|{when}",
+        }
+
+    @property
+    def usable(self) -> bool:
+        """Accepted and not deleted: it may be handed out, ranked and exported."""
+        return self.state == "accepted" and not self.deleted
+
+
+def as_imported(message: Message) -> Message:
+    """`message` with its counts as the base that later reviews, rankings and reactions add to."""
+    base = {
+        "review_count": message.review_count,
+        "ranking_count": message.ranking_count,
+        "emojis": message.emojis,
+        "labels": message.labels,
+    }
+    return replace(message, base=base)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task(Record):
+    """A piece of work in someone's hands. The answer is decided here, by one write, and applied from here.
+
+    Attributes:
+        kind: of `TASK_KINDS`.
+        state: `open`; `answered` (decided, not yet applied everywhere); `done`; `skipped`; `expired`.
+        work_id: the piece of work that it holds a place of.
+        target_id: the message to reply to, to label, or whose replies to rank; None for an initial prompt.
+        thread: message ids from the root to the target.
+        served: replies to rank, in the order shown.
+        result_id: id of the message that a text answer makes.
+        expires_at: after this the place may go to another.
+        answer: what was submitted, as given.
+    """
+
+    kind: str
+    user_id: str
+    lang: str
+    work_id: str
+    state: str = "open"
+    tree_id: str | None = None
+    target_id: str | None = None
+    thread: tuple[str, ...] = ()
+    served: tuple[str, ...] = ()
+    result_id: str = ""
+    created_at: datetime = field(default_factory=now)
+    expires_at: datetime = field(default_factory=now)
+    answered_at: datetime | None = None
+    draft: str | None = None
+    skip_reason: str | None = None
+    answer: dict[str, Any] | None = None
+
+    def _keys(self) -> dict[str, Any]:
+        return {"holder": holder_key(self.user_id, self.state), "deadline": deadline_key(self.state, self.expires_at)}
+
+
+def holder_key(user_id: str, state: str) -> str:
+    """Scalar key by which a user's tasks of one state are read."""
+    return f"{user_id}|{state}"
+
+
+def deadline_key(state: str, expires_at: datetime) -> str:
+    """Scalar key by which tasks of one state are read in order of expiry (15 digits of milliseconds)."""
+    return f"{state}|{int(expires_at.timestamp() * 1000):015d}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Review(Record):
+    """One person's labels of one message; the id is the task's. Only answered labels are in it, each in [0, 1]."""
+
+    tree_id: str
+    message_id: str
+    labels: dict[str, float]
+    user_id: str | None = None
+    created_at: datetime = field(default_factory=now)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ranking(Record):
+    """One person's order of the replies to one message; the id is the task's.
+
+    Attributes:
+        parent_id: the message replied to.
+        served: the replies in the order shown.
+        ranking: their ids, best first; empty only when `not_rankable`.
+        not_rankable: all replies are wrong or cannot be judged.
+    """
+
+    tree_id: str
+    parent_id: str
+    ranking: tuple[str, ...]
+    served: tuple[str, ...] = ()
+    not_rankable: bool = False
+    user_id: str | None = None
+    created_at: datetime = field(default_factory=now)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reaction(Record):
+    """One person's emoji on a message; the id is `reaction_id` of the three, so it exists once."""
+
+    tree_id: str
+    message_id: str
+    user_id: str
+    emoji: str
+    created_at: datetime = field(default_factory=now)
+
+
+def reaction_id(message_id: str, user_id: str, emoji: str) -> str:
+    """The id of a reaction."""
+    return f"{message_id}|{user_id}|{emoji}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report(Record):
+    """One person's report of a message to the moderators; one a person and message."""
+
+    tree_id: str
+    message_id: str
+    user_id: str
+    reason: str
+    processed: bool = False
+    created_at: datetime = field(default_factory=now)
+
+    def _keys(self) -> dict[str, Any]:
+        return {"by_time": time_key(self.created_at, self.id)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work(Record):
+    """A piece of open work. The id is `kind:target`, so there is one of each.
+
+    Attributes:
+        kind: of `TASK_KINDS`.
+        tree_id: None for an initial prompt.
+        target_id: as in `Task`.
+        priority: one digit, `0` before `9`.
+        free: places that nobody holds.
+        holds: task id -> user id of those who hold a place.
+        excluded: users who may not take it: authors, earlier reviewers, skippers, holders.
+        served: replies to rank.
+        rev: grows with every change.
+    """
+
+    kind: str
+    lang: str
+    tree_id: str | None = None
+    target_id: str | None = None
+    priority: str = "5"
+    random: str = ""
+    free: int = 0
+    holds: dict[str, str] = field(default_factory=dict)
+    excluded: tuple[str, ...] = ()
+    served: tuple[str, ...] = ()
+    rev: int = 0
+
+    def _keys(self) -> dict[str, Any]:
+        return {"key": f"{self.kind}|{self.lang}|{self.priority}|{self.random}" if self.free > 0 else None}
