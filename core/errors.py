@@ -39,12 +39,15 @@ CODES: dict[str, str] = {
     "BAD_LABELS": "A label is unknown, out of range, or a mandatory one is missing.",
     "BAD_SPEC": "A job specification is wrong.",
     "STAGE_CHANGED": "A finished or running stage of this name has other settings or inputs.",
+    "STAGE_FAILED": "A training stage ended in an error that retries did not cure.",
     "GATE_FAILED": "A check that must pass before the next step did not.",
     "BUCKET_MISSING": "The object store has no such bucket.",
     "PORT_IN_USE": "Another program listens on that port.",
     "QUEUE_FULL": "The serving node has no room for another request now.",
     "CONTEXT_TOO_LONG": "The conversation does not fit the model's context.",
     "NO_MODEL": "No model version is promoted, or the one named does not exist.",
+    "BAD_QUERY": "The GraphQL document or its variables do not fit the schema.",
+    "INTERNAL": "A defect on our side; its correlation id finds it in the log.",
 }
 
 

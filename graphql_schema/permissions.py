@@ -1,0 +1,96 @@
+"""Who may use a root field: one-line predicates over the context. Deny by default.
+
+Every root query, mutation and subscription names exactly one of these in `permission_classes`; a test walks the schema
+and fails on one that does not. What depends on the object (whose chat, whose task) is checked where it is loaded.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from strawberry import BasePermission
+
+from core.errors import Forbidden
+
+from .context import Context, Info
+
+CONTRIBUTOR = frozenset({"contributor", "trusted", "moderator", "admin"})
+MODERATOR = frozenset({"moderator", "admin"})
+ADMIN = frozenset({"admin"})
+OPERATOR = frozenset({"admin", "service"})
+
+
+class Permission(BasePermission):
+    """Base: `roles` lists who may; None means anyone signed in. A denial says what would be needed."""
+
+    roles: ClassVar[frozenset[str] | None] = None
+    who: ClassVar[str]
+
+    def has_permission(self, source: Any, info: Info, **_: Any) -> bool:
+        """True, or raises `Unauthenticated` or `Forbidden`."""
+        if not self.allows(info.context):
+            raise Forbidden(f"{info.field_name} is for {self.who} only")
+        return True
+
+    def allows(self, context: Context) -> bool:
+        """Whether this caller may; raises `Unauthenticated` where nobody is signed in."""
+        context.user()
+        return self.roles is None or bool(self.roles & context.roles)
+
+
+class Anyone(Permission):
+    """Anyone, signed in or not."""
+
+    who = "anyone"
+
+    def allows(self, context: Context) -> bool:
+        """Always."""
+        return True
+
+
+class SignedIn(Permission):
+    """Whoever is signed in."""
+
+    who = "signed-in users"
+
+
+class Contributor(Permission):
+    """People who write, review and rank; services do not."""
+
+    who = "contributors"
+    roles = CONTRIBUTOR
+
+
+class Moderator(Permission):
+    """Moderators and admins."""
+
+    who = "moderators"
+    roles = MODERATOR
+
+
+class Admin(Permission):
+    """Admins."""
+
+    who = "admins"
+    roles = ADMIN
+
+
+class Operator(Permission):
+    """Admins and services: those who run training jobs."""
+
+    who = "operators (admins and services)"
+    roles = OPERATOR
+
+
+class DevelopmentOnly(Permission):
+    """Anyone, where development sign-in is on (embedded mode); nobody elsewhere."""
+
+    who = "development (OA_MODE=embedded)"
+
+    def allows(self, context: Context) -> bool:
+        """Where the app gave a way to sign in."""
+        return context.services.sign_in is not None
+
+
+LADDER: tuple[type[Permission], ...] = (Anyone, SignedIn, Contributor, Moderator, Admin, Operator, DevelopmentOnly)
+"""Every permission there is; `docs/api/README.md` shows what each role may by it."""

@@ -1,0 +1,135 @@
+"""Puts the rooms' queries, mutations and subscriptions together and sets the limits that hold for every document.
+
+The limits: `MAX_TOKENS` lexical tokens a document; parsed and validated documents are kept, so a document that comes
+again costs a lookup. Extensions are classes or factories that are made once, because a validation rule that is made
+anew for each request would silently keep the validation cache from ever hitting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import aclosing
+from typing import Any
+
+import strawberry
+from graphql import GraphQLError, NoSchemaIntrospectionCustomRule
+from strawberry.extensions import MaxTokensLimiter, ParserCache, SchemaExtension, ValidationCache
+from strawberry.schema.config import StrawberryConfig
+from strawberry.schema.schema import StreamResult
+from strawberry.types.execution import ExecutionResult, PreExecutionError
+
+from .collection import TYPES, CollectionMutation, CollectionQuery, CollectionSubscription
+from .context import Context
+from .errors import presentable
+
+# The rooms beside collection join as soon as their files are there.
+try:
+    from .chats import ChatMutation, ChatQuery, ChatSubscription
+except ModuleNotFoundError:
+    ChatMutation = ChatQuery = ChatSubscription = type("Absent", (), {})  # type: ignore[assignment,misc]
+try:
+    from .training import TrainingMutation, TrainingQuery, TrainingSubscription
+except ModuleNotFoundError:
+    TrainingMutation = TrainingQuery = TrainingSubscription = type("Absent2", (), {})  # type: ignore[assignment,misc]
+
+MAX_TOKENS = 1000
+"""Most lexical tokens of a document."""
+CACHED_DOCUMENTS = 256
+"""Parsed and validated documents kept, each at most 64 kB of text."""
+
+
+@strawberry.type(description="What can be read.")
+class Query(CollectionQuery, ChatQuery, TrainingQuery):
+    """Root of queries."""
+
+
+@strawberry.type(description="What can be done. Each mutation takes one `input` and answers a payload of its own.")
+class Mutation(CollectionMutation, ChatMutation, TrainingMutation):
+    """Root of mutations."""
+
+
+@strawberry.type(description="What can be followed, over WebSocket (graphql-transport-ws) or server-sent events.")
+class Subscription(CollectionSubscription, ChatSubscription, TrainingSubscription):
+    """Root of subscriptions."""
+
+
+class Introspection(SchemaExtension):
+    """Closes the schema to callers who may not ask for it."""
+
+    def on_operation(self) -> Iterator[None]:
+        """Adds a rule that is always the same class, so that validated documents stay cached."""
+        context = self.execution_context.context
+        if isinstance(context, Context) and not context.introspection:
+            rules = self.execution_context.validation_rules
+            self.execution_context.validation_rules = (*rules, NoSchemaIntrospectionCustomRule)
+        yield
+
+
+class ApiSchema(strawberry.Schema):
+    """Strawberry's schema with our edge: a context for each operation, and errors made presentable.
+
+    The edge is here and not in an extension because an error that an extension raises (a syntax error under
+    `ParserCache`, for one) passes by all extensions.
+    """
+
+    def process_errors(self, errors: list[GraphQLError], execution_context: Any = None) -> None:
+        """Nothing: `presentable` logs what is a defect, once, where Strawberry would log every error."""
+
+    async def execute(self, query: str | None, *args: Any, **options: Any) -> ExecutionResult:
+        """Run a query or mutation; arguments as in `strawberry.Schema.execute`, those behind `query` by name."""
+        context = options["context_value"] = _for_operation(options.get("context_value"))
+        result: ExecutionResult = await super().execute(query, *args, **options)
+        _edge(result, context, options.get("operation_name"))
+        return result
+
+    async def stream(self, query: str | None, *args: Any, **options: Any) -> StreamResult:
+        """Run any operation and yield its results; arguments as in `execute`."""
+        context = options["context_value"] = _for_operation(options.get("context_value"))
+        source = await super().stream(query, *args, **options)
+        return _edged(source, context, options.get("operation_name"))
+
+
+def _for_operation(context: Any) -> Context:
+    if not isinstance(context, Context):
+        raise TypeError(f"context_value is {type(context).__name__}; it must be a graphql_schema.context.Context")
+    return context.for_operation()
+
+
+def _edge(result: Any, context: Context, operation: str | None) -> None:
+    """Make the errors of one result presentable, in place; frames of incremental delivery are off and never come."""
+    if result.errors:
+        result.errors = presentable(result.errors, context.request_id, operation)
+
+
+async def _edged(source: StreamResult, context: Context, operation: str | None) -> StreamResult:
+    """`source` until it ends or the caller's token runs out."""
+    try:
+        async with aclosing(source):
+            async for result in source:
+                context.check_token()
+                _edge(result, context, operation)
+                yield result
+    except Exception as error:
+        wrapped = error if isinstance(error, GraphQLError) else GraphQLError(str(error), original_error=error)
+        yield PreExecutionError(data=None, errors=presentable([wrapped], context.request_id, operation))
+
+
+def build_schema(*, suggestions: bool = True) -> ApiSchema:
+    """The executable schema.
+
+    Args:
+        suggestions: whether errors on unknown fields suggest known ones; off where introspection is closed.
+    """
+    return ApiSchema(
+        query=Query,
+        mutation=Mutation,
+        subscription=Subscription,
+        types=TYPES,
+        config=StrawberryConfig(disable_field_suggestions=not suggestions),
+        extensions=[
+            Introspection,
+            lambda: MaxTokensLimiter(max_token_count=MAX_TOKENS),
+            lambda: ParserCache(maxsize=CACHED_DOCUMENTS),
+            lambda: ValidationCache(maxsize=CACHED_DOCUMENTS),
+        ],
+    )
