@@ -1,0 +1,135 @@
+"""How a collection is run: every number that its rules use, with Open-Assistant's production values as defaults.
+
+The defaults are parity mode: a fixed number of reviews, unweighted. Limits of a tree are copied to it when it is made.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+from core.errors import BadInput
+from core.records import TASK_KINDS
+
+
+@dataclass(frozen=True, kw_only=True)
+class CollectionConfig:
+    """Settings of a collection; a value out of range is refused when it is made."""
+
+    max_active_trees: int = 10
+    """Growing trees in one language; the lottery draws only below it."""
+    max_initial_prompt_review: int = 100
+    """Prompts under review in one language."""
+    max_prompt_lottery_waiting: int = 250
+    """Accepted prompts that wait for the lottery in one language."""
+    init_prompt_disabled_langs: tuple[str, ...] = ()
+    """Languages in which no new prompts are taken."""
+
+    goal_tree_size: int = 15
+    """Accepted messages of a tree, root included, at which it stops growing."""
+    random_goal_tree_size: bool = False
+    """Draw each tree's goal evenly from `min_goal_tree_size` to `goal_tree_size`."""
+    min_goal_tree_size: int = 5
+    """Least goal drawn, in messages."""
+    max_tree_depth: int = 5
+    """Deepest level of a message; the root is 0."""
+    max_children_count: int = 3
+    """Replies wanted under one prompter message."""
+    num_prompter_replies: int = 1
+    """Replies wanted under one assistant message."""
+    lonely_children_count: int = 2
+    """A prompter message with at least one reply and fewer than this is lonely."""
+    p_lonely_child_extension: float = 0.75
+    """Probability that a reply task goes to a lonely message where there is one."""
+
+    num_reviews_initial_prompt: int = 3
+    """Reviews of an initial prompt."""
+    num_reviews_reply: int = 3
+    """Reviews of a reply."""
+    acceptance_threshold_initial_prompt: float = 0.6
+    """A prompt is accepted when its score, in [-1, 1], is above this."""
+    acceptance_threshold_reply: float = 0.6
+    """A reply is accepted when its score, in [-1, 1], is above this."""
+    num_required_rankings: int = 3
+    """Rankings of each set of siblings."""
+    rank_prompter_replies: bool = False
+    """Rank replies by prompters too."""
+
+    auto_mod_enabled: bool = True
+    """Act on red flags and skips."""
+    auto_mod_red_flags: int = 4
+    """Red flags by different people that take a reply out, or end a tree when on its root."""
+    auto_mod_max_skip_reply: int = 25
+    """Skips of reply tasks on one message that halt its tree."""
+
+    p_activate_backlog_tree: float = 0.1
+    """Probability that a tree that ends brings one backlog tree of its language into ranking."""
+    min_active_rankings_per_lang: int = 0
+    """Below this many sets of siblings open for ranking in a language, a backlog tree is activated."""
+
+    max_pending_tasks: int = 8
+    """Tasks that one person may hold open, taken within the last `recent_tasks_seconds`."""
+    recent_tasks_seconds: float = 300
+    """Seconds that an open task counts against `max_pending_tasks`."""
+    lease_write_seconds: float = 3600
+    """Seconds that a place to write a prompt or a reply is held."""
+    lease_label_seconds: float = 900
+    """Seconds that a place to review is held."""
+    lease_rank_seconds: float = 1800
+    """Seconds that a place to rank is held."""
+
+    max_text_length: int = 2000
+    """Characters (Unicode code points) of a message."""
+    duplicate_window_seconds: float = 7200
+    """Seconds in which one person may not send the same text again."""
+
+    weight_rank: float = 10
+    """Weight of ranking when the kind is left to chance."""
+    weight_label_reply: float = 5
+    """Weight of reviewing replies when the kind is left to chance."""
+    weight_label_prompt: float = 5
+    """Weight of reviewing prompts when the kind is left to chance."""
+    weight_reply: float = 2
+    """Weight of writing replies when the kind is left to chance."""
+    weight_prompt: float = 0.01
+    """Weight of writing prompts when the kind is left to chance."""
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if isinstance(value, bool | tuple):
+                continue
+            if not value >= 0:
+                raise BadInput(f"{item.name} is {value}; it must be 0 or more", path=(item.name,))
+            if item.name.startswith(("p_", "acceptance_")) and value > 1:
+                raise BadInput(f"{item.name} is {value}; it must be from 0 to 1", path=(item.name,))
+        for name in ("goal_tree_size", "max_children_count", "num_reviews_initial_prompt", "num_reviews_reply",
+                     "num_required_rankings", "max_pending_tasks", "max_text_length"):  # fmt: skip
+            if getattr(self, name) < 1:
+                raise BadInput(f"{name} is {getattr(self, name)}; it must be 1 or more", path=(name,))
+        if self.min_goal_tree_size > self.goal_tree_size and self.random_goal_tree_size:
+            raise BadInput(
+                f"min_goal_tree_size {self.min_goal_tree_size} is above goal_tree_size", path=("min_goal_tree_size",)
+            )
+
+    def lease_seconds(self, kind: str) -> float:
+        """Seconds that a place of this task kind is held."""
+        if kind.startswith("label_"):
+            return self.lease_label_seconds
+        return self.lease_rank_seconds if kind.startswith("rank_") else self.lease_write_seconds
+
+    def kind_weights(self) -> dict[tuple[str, ...], float]:
+        """Groups of task kinds that share a weight, and the weight, for a choice left to chance."""
+        return {
+            ("rank_assistant_replies", "rank_prompter_replies"): self.weight_rank,
+            ("label_assistant_reply", "label_prompter_reply"): self.weight_label_reply,
+            ("label_initial_prompt",): self.weight_label_prompt,
+            ("assistant_reply", "prompter_reply"): self.weight_reply,
+            ("initial_prompt",): self.weight_prompt,
+        }
+
+
+def check_kind(kind: str) -> str:
+    """`kind`, if it is a task kind or `random`; raises `BadInput` (code `UNKNOWN_TASK_KIND`) otherwise."""
+    if kind not in TASK_KINDS and kind != "random":
+        raise BadInput(f"unknown task kind {kind!r}; one of: random, {', '.join(TASK_KINDS)}", code="UNKNOWN_TASK_KIND")
+    return kind
