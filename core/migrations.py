@@ -36,4 +36,22 @@ async def _collection_indexes(database: AsyncDatabase[dict[str, Any]]) -> None:
     await database["users"].create_index("identity", unique=True)
 
 
-MIGRATIONS: tuple[Migration, ...] = (("indexes of collection", _collection_indexes),)
+CHAT_INDEXES: dict[str, tuple[str, ...]] = {
+    "chats": ("owner_key",),
+    "chat_messages": ("chat_id", "lease_until", "wheel_due"),
+    "jobs": ("by_time", "open"),
+}
+
+
+async def _chat_indexes(database: AsyncDatabase[dict[str, Any]]) -> None:
+    for collection, names in CHAT_INDEXES.items():
+        for name in names:
+            await database[collection].create_index(name, sparse=name in ("lease_until", "wheel_due", "open"))
+    await database["chat_chunks"].create_index("key", unique=True)
+    await database["chat_chunks"].create_index("expires_at", expireAfterSeconds=0)
+
+
+MIGRATIONS: tuple[Migration, ...] = (
+    ("indexes of collection", _collection_indexes),
+    ("indexes of chats and jobs", _chat_indexes),
+)
