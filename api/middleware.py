@@ -1,0 +1,98 @@
+"""Two pure ASGI middlewares: a name and a log line for each request; a limit on WebSocket messages.
+
+The limit on HTTP bodies is Starlette's own `RequestBodyLimitMiddleware`.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from core.ids import new_id
+
+log = logging.getLogger("oa.access")
+GIVEN_ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
+HEADER = "x-request-id"
+TOO_BIG = 1009
+"""WebSocket close code for a message that is too big (RFC 6455, section 7.4.1)."""
+
+
+class RequestIds:
+    """Names each request (a proxy's `X-Request-Id` is kept if it is harmless), answers the name, logs one line.
+
+    The line holds method, path without its query, status and milliseconds: no header, no body, no token.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request or one WebSocket."""
+        if scope["type"] not in ("http", "websocket"):
+            await self.app(scope, receive, send)
+            return
+        given = Headers(scope=scope).get(HEADER, "")
+        request_id = given if GIVEN_ID.fullmatch(given) else new_id()
+        scope.setdefault("state", {})["request_id"] = request_id
+        started, status = time.perf_counter(), 0
+
+        async def send_named(message: Message) -> None:
+            nonlocal status
+            if message["type"] in ("http.response.start", "websocket.accept"):
+                status = message.get("status", 101)
+                MutableHeaders(scope=message)[HEADER] = request_id
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_named)
+        finally:
+            _log(scope, request_id, status, time.perf_counter() - started)
+
+
+def _log(scope: Scope, request_id: str, status: int, seconds: float) -> None:
+    quiet = scope["path"] in ("/healthz", "/readyz") and status == 200
+    fields = {
+        "request_id": request_id,
+        "method": scope.get("method", "WEBSOCKET"),
+        "path": scope["path"],
+        "status": status,
+        "ms": round(seconds * 1000, 1),
+    }
+    log.log(logging.DEBUG if quiet else logging.INFO, "request", extra={"fields": fields})
+
+
+class WebSocketMessageLimit:
+    """Closes a WebSocket that sends a message of more than `most` bytes.
+
+    Args:
+        app: the app behind.
+        most: bytes of UTF-8.
+    """
+
+    def __init__(self, app: ASGIApp, most: int) -> None:
+        self.app = app
+        self.most = most
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one connection."""
+        if scope["type"] != "websocket":
+            await self.app(scope, receive, send)
+            return
+
+        async def receive_limited() -> Message:
+            message = await receive()
+            if message["type"] == "websocket.receive" and _size(message) > self.most:
+                await send({"type": "websocket.close", "code": TOO_BIG, "reason": f"messages end at {self.most} bytes"})
+                return {"type": "websocket.disconnect", "code": TOO_BIG}
+            return message
+
+        await self.app(scope, receive_limited, send)
+
+
+def _size(message: Message) -> int:
+    text = message.get("text")
+    return len(text.encode()) if text is not None else len(message.get("bytes") or b"")

@@ -1,0 +1,139 @@
+"""Every setting of the API, with meaning and unit, from environment variables that start with `OA_`.
+
+Secrets are named by file or by environment, never by default: production refuses to start without its token key.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeVar, cast
+
+from core.errors import BadInput
+
+N = TypeVar("N", int, float)
+MODES = ("production", "embedded")
+INTROSPECTION = ("anyone", "signed-in", "nobody")
+MAX_TOKEN_SECONDS = 900
+"""The longest life of an access token, in seconds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What the app is told. Made by `from_env`, or by hand in tests."""
+
+    mode: Literal["production", "embedded"] = "production"
+    """`OA_MODE`. `embedded`: one machine, development sign-in, GraphiQL, a token key made on first start."""
+    mongodb_uri: str
+    """`OA_MONGODB_URI`. Address of the document store."""
+    mongodb_database: str = "open_assistant"
+    """`OA_MONGODB_DATABASE`. Database in it."""
+    s3_endpoint: str | None = None
+    """`OA_S3_ENDPOINT`. Address of the object store; unset means AWS."""
+    s3_bucket: str = "open-assistant"
+    """`OA_S3_BUCKET`. Bucket in it."""
+    s3_region: str = "us-east-1"
+    """`OA_S3_REGION`. Its region."""
+    token_key_file: Path
+    """`OA_TOKEN_KEY_FILE`. PEM private key (ES256) that signs access tokens; readable by its owner only."""
+    token_issuer: str = "open-assistant"  # noqa: S105 - a name, no secret
+    """`OA_TOKEN_ISSUER`. `iss` of the access tokens given and taken."""
+    token_seconds: int = MAX_TOKEN_SECONDS
+    """`OA_TOKEN_SECONDS`. Life of an access token, in seconds; 60 to 900."""
+    cors_origins: tuple[str, ...] = ()
+    """`OA_CORS_ORIGINS`. Comma-separated origins of pages that may call the API, over HTTP and WebSocket."""
+    introspection: Literal["anyone", "signed-in", "nobody"] = "signed-in"
+    """`OA_INTROSPECTION`. Who may ask for the schema: `anyone` (default when embedded), `signed-in`, `nobody`."""
+    body_bytes: int = 64 * 1024
+    """`OA_BODY_BYTES`. Longest request body or WebSocket message, in bytes."""
+    sweep_seconds: float = 5.0
+    """`OA_SWEEP_SECONDS`. Pause between two rounds of the background sweeper, in seconds; 0 turns it off here."""
+    serving_urls: tuple[str, ...] = ("http://127.0.0.1:8100",)
+    """`OA_SERVING_URLS`. Comma-separated base URLs of the serving nodes."""
+    serving_key: str | None = None
+    """`OA_SERVING_KEY`. Bearer key between API and serving nodes."""
+    log_level: str = "INFO"
+    """`OA_LOG_LEVEL`. `DEBUG`, `INFO`, `WARNING` or `ERROR`."""
+
+    @property
+    def embedded(self) -> bool:
+        """Whether this is one developer's machine."""
+        return self.mode == "embedded"
+
+    def __post_init__(self) -> None:
+        if not 60 <= self.token_seconds <= MAX_TOKEN_SECONDS:
+            raise BadInput(f"OA_TOKEN_SECONDS is {self.token_seconds}; it must be 60 to {MAX_TOKEN_SECONDS}")
+        if not self.embedded and not self.token_key_file.is_file():
+            raise BadInput(
+                f"OA_TOKEN_KEY_FILE is {str(self.token_key_file)!r}, which is no file; production needs a PEM private "
+                "key (openssl ecparam -name prime256v1 -genkey -noout)"
+            )
+
+
+def from_env(environ: Mapping[str, str] = os.environ) -> Settings:
+    """The settings in `environ`.
+
+    Raises:
+        BadInput: a variable is missing or wrong; says which, and the right form.
+    """
+    mode = _one_of(environ, "OA_MODE", MODES, "production")
+    var = Path(environ.get("OA_VAR") or "var")
+    if not environ.get("OA_MONGODB_URI"):
+        raise BadInput(
+            "OA_MONGODB_URI is not set; it must be the document store's address, such as mongodb://host:27017"
+        )
+    if mode == "production" and not environ.get("OA_TOKEN_KEY_FILE"):
+        raise BadInput("OA_TOKEN_KEY_FILE is not set; production needs the PEM private key that signs access tokens")
+    return Settings(
+        mode=cast(Literal["production", "embedded"], mode),
+        mongodb_uri=environ["OA_MONGODB_URI"],
+        mongodb_database=environ.get("OA_MONGODB_DATABASE") or "open_assistant",
+        s3_endpoint=environ.get("OA_S3_ENDPOINT") or None,
+        s3_bucket=environ.get("OA_S3_BUCKET") or "open-assistant",
+        s3_region=environ.get("OA_S3_REGION") or "us-east-1",
+        token_key_file=Path(environ.get("OA_TOKEN_KEY_FILE") or var / "keys" / "token.pem"),
+        token_issuer=environ.get("OA_TOKEN_ISSUER") or "open-assistant",
+        token_seconds=_number(environ, "OA_TOKEN_SECONDS", int, MAX_TOKEN_SECONDS),
+        cors_origins=_origins(environ),
+        introspection=cast(
+            Literal["anyone", "signed-in", "nobody"],
+            _one_of(environ, "OA_INTROSPECTION", INTROSPECTION, "anyone" if mode == "embedded" else "signed-in"),
+        ),
+        body_bytes=_number(environ, "OA_BODY_BYTES", int, 64 * 1024),
+        sweep_seconds=_number(environ, "OA_SWEEP_SECONDS", float, 5.0),
+        serving_urls=_list(environ, "OA_SERVING_URLS") or ("http://127.0.0.1:8100",),
+        serving_key=environ.get("OA_SERVING_KEY") or None,
+        log_level=_one_of(environ, "OA_LOG_LEVEL", ("DEBUG", "INFO", "WARNING", "ERROR"), "INFO"),
+    )
+
+
+def _one_of(environ: Mapping[str, str], name: str, values: tuple[str, ...], default: str) -> str:
+    value = environ.get(name) or default
+    if value not in values:
+        raise BadInput(f"{name} is {value!r}; it must be one of {', '.join(values)}")
+    return value
+
+
+def _number(environ: Mapping[str, str], name: str, kind: type[N], default: N) -> N:
+    text = environ.get(name)
+    try:
+        value = kind(text) if text else default
+    except ValueError as error:
+        raise BadInput(f"{name} is {text!r}; it must be a number") from error
+    if value < 0:
+        raise BadInput(f"{name} is {value}; it must not be negative")
+    return value
+
+
+def _list(environ: Mapping[str, str], name: str) -> tuple[str, ...]:
+    return tuple(item.strip() for item in environ.get(name, "").split(",") if item.strip())
+
+
+def _origins(environ: Mapping[str, str]) -> tuple[str, ...]:
+    origins = _list(environ, "OA_CORS_ORIGINS")
+    for origin in origins:
+        if not origin.startswith(("http://", "https://")) or origin.endswith("/") or origin.count("/") != 2:
+            raise BadInput(f"OA_CORS_ORIGINS has {origin!r}; each must be like https://app.example.org, without a path")
+    return origins

@@ -1,0 +1,140 @@
+"""GraphQL over HTTP, server-sent events and WebSocket, at one address.
+
+    POST /graphql   application/json          queries and mutations
+    GET  /graphql   ?query=...                queries only
+    either with     Accept: text/event-stream any operation, subscriptions too (graphql-sse, distinct connections)
+    WebSocket       graphql-transport-ws      any operation; `connection_init` may carry {"authorization": "Bearer ..."}
+
+Answers `application/graphql-response+json`, with the status codes of the GraphQL-over-HTTP draft, to who asks for it,
+and `application/json` with 200 to others. The legacy `graphql-ws` protocol, batches and multipart bodies are off.
+Threat: a page on another site that opens a WebSocket with a visitor's browser; so origins are checked (here no cookie
+would help it, as tokens travel in headers or `connection_init` only).
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import orjson
+from cross_web import HTTPException
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import JSONResponse, Response
+from starlette.types import Receive, Scope, Send
+from starlette.websockets import WebSocket
+from strawberry.asgi import GraphQL
+from strawberry.exceptions import ConnectionRejectionError
+from strawberry.http import GraphQLHTTPResponse
+from strawberry.schema.exceptions import InvalidOperationTypeError
+from strawberry.subscriptions import GRAPHQL_SSE_PROTOCOL, GRAPHQL_TRANSPORT_WS_PROTOCOL
+
+from core.errors import OaError
+from graphql_schema.context import Context, Services
+from graphql_schema.schema import ApiSchema
+
+from .callers import Callers
+from .settings import Settings
+
+SPEC_TYPE = "application/graphql-response+json"
+STATUS = {"UNAUTHENTICATED": 401, "FORBIDDEN": 403, "UNAVAILABLE": 503}
+
+
+class AskedFor(Response):
+    """The answer being made; remembers whether the caller takes the draft's media type."""
+
+    spec = False
+
+
+class GraphQLView(GraphQL[Context, None]):
+    """The endpoint as an ASGI app.
+
+    Args:
+        schema: the executable schema.
+        settings: origins, and whether GraphiQL is shown.
+        callers: turns credentials into viewers.
+    """
+
+    def __init__(self, schema: ApiSchema, settings: Settings, callers: Callers) -> None:
+        super().__init__(
+            schema,
+            graphql_ide="graphiql" if settings.embedded else None,
+            subscription_protocols=(GRAPHQL_TRANSPORT_WS_PROTOCOL, GRAPHQL_SSE_PROTOCOL),
+            allowed_origins=settings.cors_origins,
+        )
+        self._callers = callers
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request or one WebSocket; errors before execution are GraphQL errors too."""
+        if scope["type"] == "websocket":
+            await super().__call__(scope, receive, send)
+            return
+        try:
+            response = await self.run(Request(scope, receive))
+        except HTTPException as error:
+            wrong_method = scope["method"] == "GET" and isinstance(error.__cause__, InvalidOperationTypeError)
+            response = refusal(error.reason or "bad request", "BAD_QUERY", 405 if wrong_method else error.status_code)
+        except OaError as error:
+            response = refusal(error.message, error.code, STATUS.get(error.code, 400))
+        await response(scope, receive, send)
+
+    async def get_context(self, request: Request | WebSocket, response: Response | WebSocket) -> Context:
+        """The context of one request, or of one WebSocket before its `connection_init`."""
+        context = Context(services=services_of(request), request_id=getattr(request.state, "request_id", ""))
+        over_websocket = request.scope["type"] == "websocket"
+        await self._callers.identify(context, None if over_websocket else request.headers.get("authorization"))
+        return context
+
+    async def on_ws_connect(self, context: Context) -> dict[str, object] | None:
+        """Take the credentials in `connection_init`, if any; close with 4403 when they are not good."""
+        given = (context.connection_params or {}).get("authorization")
+        if given is None:
+            return None
+        try:
+            await self._callers.identify(context, str(given))
+        except OaError as error:
+            raise ConnectionRejectionError({"code": error.code, "message": error.message}) from error
+        return {"expiresAt": context.expires_at}
+
+    async def get_sub_response(self, request: Request | WebSocket) -> Response:
+        """The answer being made, before there is anything in it."""
+        response = AskedFor()
+        response.spec = SPEC_TYPE in request.headers.get("accept", "")
+        response.status_code = cast(Any, None)  # Strawberry's way of saying: not decided yet
+        del response.headers["content-length"]
+        return response
+
+    def create_response(
+        self, response_data: GraphQLHTTPResponse | list[GraphQLHTTPResponse], sub_response: Response
+    ) -> Response:
+        """The answer in the media type asked for, with its status."""
+        if not getattr(sub_response, "spec", False) or isinstance(response_data, list):
+            return super().create_response(response_data, sub_response)
+        status, answer = by_draft(dict(response_data))
+        return Response(self.encode_json(answer), status, media_type=SPEC_TYPE)
+
+    def encode_json(self, data: object) -> str:
+        """JSON text, in one line."""
+        return orjson.dumps(data, default=str).decode()
+
+    def decode_json(self, data: str | bytes) -> object:
+        """Parsed JSON; `orjson.JSONDecodeError` is the standard one too, and NaN is refused."""
+        return orjson.loads(data)
+
+
+def by_draft(answer: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+    """Status and body under the draft: a request that was never executed has no `data` and a 4xx."""
+    errors = answer.get("errors") or []
+    if answer.get("data") is not None or not errors or any(error.get("path") for error in errors):
+        return 200, answer
+    del answer["data"]
+    return 400, answer
+
+
+def refusal(message: str, code: str, status: int) -> JSONResponse:
+    """An answer to a request that was not executed, in GraphQL's form."""
+    headers = {"www-authenticate": 'Bearer realm="open-assistant"'} if status == 401 else None
+    return JSONResponse({"errors": [{"message": message, "extensions": {"code": code}}]}, status, headers)
+
+
+def services_of(connection: HTTPConnection) -> Services:
+    """The services that the app opened at its start."""
+    return cast(Services, connection.app.state.services)
