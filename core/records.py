@@ -8,6 +8,7 @@ Times are aware datetimes in UTC, cut to milliseconds, which is what the documen
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
@@ -230,6 +231,8 @@ def as_imported(message: Message) -> Message:
 class Task(Record):
     """A piece of work in someone's hands. The answer is decided here, by one write, and applied from here.
 
+    What the answer makes (a message, a review, a ranking) has the task's id.
+
     Attributes:
         kind: of `TASK_KINDS`.
         state: `open`; `answered` (decided, not yet applied everywhere); `done`; `skipped`; `expired`.
@@ -237,7 +240,6 @@ class Task(Record):
         target_id: the message to reply to, to label, or whose replies to rank; None for an initial prompt.
         thread: message ids from the root to the target.
         served: replies to rank, in the order shown.
-        result_id: id of the message that a text answer makes.
         expires_at: after this the place may go to another.
         answer: what was submitted, as given.
     """
@@ -251,7 +253,6 @@ class Task(Record):
     target_id: str | None = None
     thread: tuple[str, ...] = ()
     served: tuple[str, ...] = ()
-    result_id: str = ""
     created_at: datetime = field(default_factory=now)
     expires_at: datetime = field(default_factory=now)
     answered_at: datetime | None = None
@@ -344,8 +345,9 @@ class Work(Record):
         tree_id: None for an initial prompt.
         target_id: as in `Task`.
         priority: one digit, `0` before `9`.
+        random: where it stands among its equals.
         free: places that nobody holds.
-        holds: task id -> user id of those who hold a place.
+        holds: task id -> {"user": id, "until": milliseconds since 1970} of those who hold a place.
         excluded: users who may not take it: authors, earlier reviewers, skippers, holders.
         served: replies to rank.
         rev: grows with every change.
@@ -358,10 +360,20 @@ class Work(Record):
     priority: str = "5"
     random: str = ""
     free: int = 0
-    holds: dict[str, str] = field(default_factory=dict)
+    holds: dict[str, dict[str, Any]] = field(default_factory=dict)
     excluded: tuple[str, ...] = ()
     served: tuple[str, ...] = ()
     rev: int = 0
 
     def _keys(self) -> dict[str, Any]:
-        return {"key": f"{self.kind}|{self.lang}|{self.priority}|{self.random}" if self.free > 0 else None}
+        key = f"{self.kind}|{self.lang}|{self.priority}|{self.random}" if self.free > 0 else None
+        return {"key": key, "check_at": min((hold["until"] for hold in self.holds.values()), default=NEVER)}
+
+
+NEVER = 10**15
+"""Milliseconds since 1970 that no clock reaches: the `check_at` of work that nobody holds."""
+
+
+def text_hash(text: str) -> str:
+    """The `content_hash` of a message: SHA-256 of its text in UTF-8, 64 hexadecimal digits."""
+    return hashlib.sha256(text.encode()).hexdigest()

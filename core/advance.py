@@ -1,0 +1,311 @@
+"""What a tree should be, from everything known of it: one pure function, `advance`.
+
+Knows the state machine, the verdicts on messages, when siblings have their order, and which work should be open. Does
+not know who holds a task now (`core.work` subtracts the places held) nor how anything is stored. Called again with its
+own result it changes nothing; the order in which facts are given does not matter.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from core.acceptance import verdict
+from core.config import CollectionConfig
+from core.consensus import ranked_pairs
+from core.labels import averages
+from core.records import Message, Ranking, Reaction, Review, Tree
+
+Fact = TypeVar("Fact")
+ENDED = ("ready_for_export", "aborted_low_grade", "halted_by_moderator")
+RANKING = ("ranking", "ready_for_scoring", "scoring_failed")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opening:
+    """A piece of work that should be open.
+
+    Attributes:
+        kind: task kind.
+        target_id: the message to reply to, to label, or whose replies to rank.
+        places: answers still wanted; the store takes off those in someone's hands.
+        excluded: users who may not take it.
+        served: replies to rank, by id; empty for other kinds.
+        priority: one digit, `0` first.
+    """
+
+    kind: str
+    target_id: str
+    lang: str
+    places: int
+    excluded: frozenset[str]
+    served: tuple[str, ...] = ()
+    priority: str = "5"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transition:
+    """What a tree should be.
+
+    Attributes:
+        state: the tree's next state.
+        messages: every message of the tree as it should be.
+        work: the full set of work that should be open.
+        reply_budget: replies that the whole tree still wants; bounds the places of all its reply work together.
+    """
+
+    state: str
+    messages: tuple[Message, ...]
+    work: tuple[Opening, ...]
+    reply_budget: int
+
+
+def advance(
+    tree: Tree,
+    messages: Sequence[Message],
+    reviews: Sequence[Review],
+    rankings: Sequence[Ranking],
+    config: CollectionConfig,
+    reactions: Sequence[Reaction] = (),
+) -> Transition:
+    """The next state of `tree`, its messages' verdicts, counts and ranks, and the work that should be open.
+
+    Args:
+        messages: all of the tree, the root among them.
+        reviews, rankings, reactions: all that are stored about them.
+    """
+    view = _View(tree, config, reviews, rankings, reactions, messages)
+    state = tree.state
+    while (following := view.next_state(state)) != state:
+        state = following
+    if state == "ready_for_export":
+        view.rank()
+    view.open_work(state)
+    in_order = tuple(view.by_id[message.id] for message in messages)
+    return Transition(state=state, messages=in_order, work=tuple(view.work), reply_budget=max(0, view.remaining()))
+
+
+class _View:
+    """The facts of one tree, indexed, with its messages as they should be."""
+
+    def __init__(
+        self,
+        tree: Tree,
+        config: CollectionConfig,
+        reviews: Sequence[Review],
+        rankings: Sequence[Ranking],
+        reactions: Sequence[Reaction],
+        messages: Sequence[Message],
+    ) -> None:
+        self.tree, self.config = tree, config
+        self.reviews = _grouped(reviews, "message_id")
+        self.rankings = _grouped(rankings, "parent_id")
+        self.reactions = _grouped(reactions, "message_id")
+        self.ranking_counts = Counter(
+            message_id for each in rankings for message_id in set(each.served or each.ranking)
+        )
+        self.work: list[Opening] = []
+        self.by_id: dict[str, Message] = {}
+        self.alive: set[str] = set()
+        self.children: dict[str, list[Message]] = defaultdict(list)
+        for message in sorted(messages, key=lambda message: (message.depth, message.id)):
+            self._admit(self._decided(message))
+
+    def _admit(self, message: Message) -> None:
+        """Take a message in, its parent being in already. `alive`: not deleted, and all above it usable."""
+        parent = self.by_id.get(message.parent_id or "")
+        if parent is not None and parent.deleted and not message.deleted:
+            message = replace(message, deleted=True)
+        self.by_id[message.id] = message
+        if not message.deleted and (parent is None or (parent.usable and parent.id in self.alive)):
+            self.alive.add(message.id)
+        if message.parent_id is not None:
+            self.children[message.parent_id].append(message)
+
+    def _decided(self, message: Message) -> Message:
+        """`message` with the counts, averages and verdict that its facts give."""
+        base = message.base or {}
+        reviews, reactions = self.reviews.get(message.id, []), self.reactions.get(message.id, [])
+        emojis = Counter(base.get("emojis", {})) + Counter(sorted(reaction.emoji for reaction in reactions))
+        changed = replace(
+            message,
+            review_count=base.get("review_count", 0) + len(reviews),
+            ranking_count=base.get("ranking_count", 0) + self.ranking_counts[message.id],
+            labels=averages((review.labels for review in reviews), base.get("labels", {})),
+            emojis={code: count for code, count in emojis.items() if count > 0},
+            state=self._verdict(message, reviews),
+        )
+        flagged = message.parent_id is not None and self.tree.state == "growing" and self._red_flagged(message.id)
+        return replace(changed, deleted=True) if flagged else changed
+
+    def _verdict(self, message: Message, reviews: list[Review]) -> str:
+        """A message that came decided, by an import or as a model's draft, stays so."""
+        if message.state != "pending" and (message.base is not None or not reviews):
+            return message.state
+        root = message.parent_id is None
+        threshold = self.config.acceptance_threshold_initial_prompt if root else self.config.acceptance_threshold_reply
+        return verdict([review.labels for review in reviews], self.reviews_wanted(message), threshold)
+
+    def reviews_wanted(self, message: Message) -> int:
+        return self.tree.num_reviews_prompt if message.parent_id is None else self.tree.num_reviews_reply
+
+    @property
+    def root(self) -> Message:
+        return self.by_id[self.tree.id]
+
+    def _emoji_count(self, message_id: str, emoji: str) -> int:
+        return len({each.user_id for each in self.reactions.get(message_id, []) if each.emoji == emoji})
+
+    def _red_flagged(self, message_id: str) -> bool:
+        limit = self.config.auto_mod_red_flags
+        return self.config.auto_mod_enabled and self._emoji_count(message_id, "red_flag") >= limit
+
+    def _skipped_too_often(self) -> bool:
+        limit = self.config.auto_mod_max_skip_reply
+        return self.config.auto_mod_enabled and any(
+            self._emoji_count(message.id, "_skip_reply") >= limit
+            for message in self.by_id.values()
+            if message.state != "refused" and not message.deleted
+        )
+
+    # The state machine.
+
+    def next_state(self, state: str) -> str:
+        if state in ENDED:
+            return state
+        if self.root.deleted:
+            return "halted_by_moderator"
+        steps = {"initial_prompt_review": self._after_prompt_review, "growing": self._after_growing}
+        steps |= dict.fromkeys(RANKING, self._after_ranking)
+        return steps[state](state) if state in steps else state
+
+    def _after_prompt_review(self, state: str) -> str:
+        if self._red_flagged(self.root.id) or self.root.state == "refused":
+            return "aborted_low_grade"
+        if self._skipped_too_often():
+            return "halted_by_moderator"
+        return "prompt_lottery_waiting" if self.root.state == "accepted" else state
+
+    def _after_growing(self, state: str) -> str:
+        if self._red_flagged(self.root.id):
+            return "aborted_low_grade"
+        if self._skipped_too_often():
+            return "halted_by_moderator"
+        # Open-Assistant leaves a tree that can grow no further waiting for ever; here it goes on with what it has.
+        grown = self.remaining() <= 0 or not any(self._reply_places(message) for message in self._usable())
+        return "ranking" if grown and not self._pending() else state
+
+    def _after_ranking(self, state: str) -> str:
+        # A tree with nothing to rank is complete at once.
+        complete = all(self._rankings_missing(parent_id) <= 0 for parent_id in self.sibling_sets())
+        return "ready_for_export" if complete else state
+
+    # Growth.
+
+    def _usable(self) -> list[Message]:
+        return [message for message in self.by_id.values() if message.usable and message.id in self.alive]
+
+    def _pending(self) -> list[Message]:
+        return [each for each in self.by_id.values() if each.state == "pending" and each.id in self.alive]
+
+    def remaining(self) -> int:
+        """Replies that the tree still wants, those under review taken as wanted ones."""
+        return self.tree.goal_size - len(self._usable()) - len(self._pending())
+
+    def _reply_places(self, parent: Message) -> int:
+        """Replies still wanted under `parent`; refused and deleted ones leave their place to others."""
+        if parent.depth >= self.tree.max_depth:
+            return 0
+        wanted = self.tree.max_children if parent.role == "prompter" else self.config.num_prompter_replies
+        return max(0, wanted - len(self._standing(parent.id)))
+
+    def _standing(self, parent_id: str) -> list[Message]:
+        return [child for child in self.children[parent_id] if child.state != "refused" and not child.deleted]
+
+    # Ranking.
+
+    def sibling_sets(self) -> dict[str, tuple[str, ...]]:
+        """Parent id -> ids of its usable replies, where there are two or more to be ranked."""
+        sets = {parent.id: self._rankable(parent.id) for parent in self._usable()}
+        return {parent_id: replies for parent_id, replies in sets.items() if len(replies) > 1}
+
+    def _rankable(self, parent_id: str) -> tuple[str, ...]:
+        roles = ("assistant", "prompter") if self.config.rank_prompter_replies else ("assistant",)
+        return tuple(child.id for child in self.children[parent_id] if child.usable and child.role in roles)
+
+    def _rankings_missing(self, parent_id: str) -> int:
+        before = [(self.by_id[each].base or {}).get("ranking_count", 0) for each in self._rankable(parent_id)]
+        return self.tree.num_rankings - len(self.rankings.get(parent_id, [])) - int(min(before))
+
+    def rank(self) -> None:
+        """Give each ranked set of siblings its consensus; one without a stored ranking keeps the ranks it came with."""
+        for parent_id, rankings in self.rankings.items():
+            votes = [ranking.ranking for ranking in rankings if ranking.ranking]
+            order = ranked_pairs(votes, among=self._rankable(parent_id))
+            for child in self.children[parent_id]:
+                rank = order.index(child.id) if child.id in order else None
+                self.by_id[child.id] = replace(self.by_id[child.id], rank=rank)
+
+    # Open work.
+
+    def open_work(self, state: str) -> None:
+        if state in ("initial_prompt_review", "growing"):
+            for message in self._pending():
+                self._open_review(message)
+        if state == "growing" and self.remaining() > 0:
+            for parent in self._usable():
+                self._open_reply(parent)
+        if state in RANKING:
+            for parent_id, replies in self.sibling_sets().items():
+                self._open_ranking(parent_id, replies)
+
+    def _open(
+        self,
+        kind: str,
+        target: Message,
+        places: int,
+        excluded: set[str | None],
+        skip: str,
+        served: tuple[str, ...] = (),
+    ) -> None:
+        if places > 0:
+            skippers = {each.user_id for each in self.reactions.get(target.id, []) if each.emoji == skip}
+            users = frozenset(user for user in excluded | skippers if user is not None)
+            priority = "5" if kind not in ("assistant_reply", "prompter_reply") else self._loneliness(target)
+            self.work.append(
+                Opening(
+                    kind=kind, target_id=target.id, lang=target.lang, places=places, excluded=users, served=served,
+                    priority=priority,
+                )
+            )  # fmt: skip
+
+    def _open_review(self, message: Message) -> None:
+        kind = "label_initial_prompt" if message.parent_id is None else f"label_{message.role}_reply"
+        reviews = self.reviews.get(message.id, [])
+        excluded = {message.author_id} | {review.user_id for review in reviews}
+        self._open(kind, message, self.reviews_wanted(message) - len(reviews), excluded, "_skip_labeling")
+
+    def _open_reply(self, parent: Message) -> None:
+        kind = "assistant_reply" if parent.role == "prompter" else "prompter_reply"
+        authors = {child.author_id for child in self.children[parent.id] if not child.deleted}
+        self._open(kind, parent, self._reply_places(parent), authors, "_skip_reply")
+
+    def _open_ranking(self, parent_id: str, replies: tuple[str, ...]) -> None:
+        kind = f"rank_{self.by_id[replies[0]].role}_replies"
+        authors = {self.by_id[reply].author_id for reply in replies}
+        rankers = {ranking.user_id for ranking in self.rankings.get(parent_id, [])}
+        missing = self._rankings_missing(parent_id)
+        self._open(kind, self.by_id[parent_id], missing, authors | rankers, "_skip_ranking", tuple(sorted(replies)))
+
+    def _loneliness(self, parent: Message) -> str:
+        lonely = parent.role == "prompter" and 0 < len(self._standing(parent.id)) < self.config.lonely_children_count
+        return "0" if lonely else "1"
+
+
+def _grouped(facts: Sequence[Fact], key: str) -> dict[str, list[Fact]]:
+    groups: dict[str, list[Fact]] = defaultdict(list)
+    for fact in facts:
+        groups[getattr(fact, key)].append(fact)
+    return dict(groups)

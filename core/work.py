@@ -1,0 +1,166 @@
+"""Open work: handing out a place of it to one person at a time, and keeping the places right.
+
+One document a piece of work. A place is taken by a ranged read of a few candidates on the scalar `key`
+(`kind|lang|priority|random`) and one write guarded by the document's `rev`; so are all its other changes. Knows places
+and holds; does not know what a tree wants (`core.advance` does) nor what a task shows.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+
+from pymongo.errors import DuplicateKeyError
+
+from core.advance import Opening
+from core.config import CollectionConfig
+from core.database import Database
+from core.errors import Unavailable
+from core.records import Work
+
+CANDIDATES = 8
+"""Pieces of work read at once."""
+ATTEMPTS = 200
+"""Reads after which a hand-out gives up; each lost one means that somebody else got a place."""
+AVAILABLE_CAP = 100
+"""Counting of available work stops here."""
+
+
+def random_place(chance: random.Random) -> str:
+    """Eight hexadecimal digits: where a piece of work stands among its equals."""
+    return f"{chance.getrandbits(32):08x}"
+
+
+# Pure changes of one piece of work.
+
+
+def take(work: Work, task_id: str, user_id: str, until: int) -> Work:
+    """`work` with one free place less, held by `task_id` until `until` (milliseconds since 1970)."""
+    excluded = work.excluded if work.tree_id is None else tuple(sorted({*work.excluded, user_id}))
+    holds = work.holds | {task_id: {"user": user_id, "until": until}}
+    return replace(work, free=work.free - 1, holds=holds, excluded=excluded)
+
+
+def opened(opening: Opening, tree_id: str, chance: random.Random) -> Work:
+    """A new piece of work that nobody holds, with no place free yet."""
+    return Work(
+        id=f"{opening.kind}:{opening.target_id}", kind=opening.kind, lang=opening.lang, tree_id=tree_id,
+        target_id=opening.target_id, random=random_place(chance),
+    )  # fmt: skip
+
+
+def adjusted(work: Work, opening: Opening, holding: Collection[str], budget: int | None) -> Work:
+    """`work` as `opening` wants it.
+
+    Args:
+        holding: ids of tasks whose hold stands.
+        budget: places that all the work of its sort in the tree may have free together; None for no bound.
+    """
+    holds = {task_id: hold for task_id, hold in work.holds.items() if task_id in holding}
+    free = max(0, opening.places - len(holds))
+    users = opening.excluded | {hold["user"] for hold in holds.values()}
+    return replace(
+        work, lang=opening.lang, priority=opening.priority, served=opening.served, holds=holds,
+        excluded=tuple(sorted(users)), free=free if budget is None else min(free, max(0, budget)),
+    )  # fmt: skip
+
+
+# The store.
+
+
+async def write(database: Database, before: Work, after: Work) -> bool:
+    """Store `after` if the document is still `before`; False when it was changed or removed meanwhile."""
+    if after == before:
+        return True
+    document = replace(after, rev=before.rev + 1).to_document()
+    identity = document.pop("_id")
+    result = await database["work"].update_one({"_id": identity, "rev": before.rev}, {"$set": document})
+    return result.matched_count == 1
+
+
+async def insert(database: Database, work: Work) -> bool:
+    """Store a new piece of work; False when there is one of its id."""
+    try:
+        await database["work"].insert_one(work.to_document())
+    except DuplicateKeyError:
+        return False
+    return True
+
+
+async def remove(database: Database, work: Work) -> bool:
+    """Remove `work` if it is unchanged; False otherwise."""
+    result = await database["work"].delete_one({"_id": work.id, "rev": work.rev})
+    return result.deleted_count == 1
+
+
+async def claim(
+    database: Database, kind: str, langs: Sequence[str], user_id: str, task_id: str, until: int,
+    config: CollectionConfig, chance: random.Random,
+) -> Work | None:  # fmt: skip
+    """Take a place of some open work of `kind` in one of `langs`; None when there is none for this user.
+
+    Raises:
+        Unavailable: too many others took places at the same moment.
+    """
+    for lang in chance.sample(list(langs), len(langs)):
+        for prefix in _prefixes(kind, lang, config, chance):
+            if work := await _claim_under(database, prefix, user_id, task_id, until, chance):
+                return work
+    return None
+
+
+def _prefixes(kind: str, lang: str, config: CollectionConfig, chance: random.Random) -> list[str]:
+    """Key ranges to look through in turn: lonely parents first with the configured probability, else last."""
+    if kind != "assistant_reply":
+        return [f"{kind}|{lang}|"]
+    lonely_first = chance.random() < config.p_lonely_child_extension
+    return [f"{kind}|{lang}|{priority}|" for priority in ("01" if lonely_first else "10")]
+
+
+async def _claim_under(
+    database: Database, prefix: str, user_id: str, task_id: str, until: int, chance: random.Random
+) -> Work | None:
+    for _ in range(ATTEMPTS):
+        candidates = await _candidates(database, prefix, user_id, chance)
+        if not candidates:
+            return None
+        for work in chance.sample(candidates, len(candidates)):
+            taken = take(work, task_id, user_id, until)
+            if await write(database, work, taken):
+                return replace(taken, rev=work.rev + 1)
+    raise Unavailable("too many people ask for the same work at this moment; ask again", retry_after=1.0)
+
+
+async def _candidates(database: Database, prefix: str, user_id: str, chance: random.Random) -> list[Work]:
+    """A few pieces of work from a random point of the range on, or from its start when none follow."""
+    end = prefix[:-1] + "}"  # "}" follows "|" in every collation by code point
+    for start in (prefix + random_place(chance), prefix):
+        query = {"key": {"$gte": start, "$lt": end}, "excluded": {"$nin": [user_id]}}
+        found = [document async for document in database["work"].find(query).sort("key").limit(CANDIDATES)]
+        if found:
+            return [Work.from_document(document) for document in found]
+    return []
+
+
+async def available(database: Database, kind: str, langs: Sequence[str], user_id: str) -> int:
+    """Pieces of work of `kind` that the user could take now, counted up to `AVAILABLE_CAP`."""
+    count = 0
+    for lang in langs:
+        query = {"key": {"$gte": f"{kind}|{lang}|", "$lt": f"{kind}|{lang}}}"}, "excluded": {"$nin": [user_id]}}
+        count += await database["work"].count_documents(query, limit=AVAILABLE_CAP)
+    return min(count, AVAILABLE_CAP)
+
+
+async def release(database: Database, work_id: str, task_id: str) -> None:
+    """Give a place back that `task_id` took and never came to show; nothing when it holds none."""
+    for _ in range(ATTEMPTS):
+        document = await database["work"].find_one({"_id": work_id})
+        if document is None or task_id not in document["holds"]:
+            return
+        work = Work.from_document(document)
+        holds = {each: hold for each, hold in work.holds.items() if each != task_id}
+        user = work.holds[task_id]["user"]
+        excluded = tuple(each for each in work.excluded if each != user)
+        if await write(database, work, replace(work, holds=holds, free=work.free + 1, excluded=excluded)):
+            return
