@@ -81,6 +81,11 @@ class Notices:
                 del self._events[key]
 
 
+def stop_notice(message_id: str) -> str:
+    """The notice that its owner asked a reply to stop."""
+    return f"stop|{message_id}"
+
+
 async def wait(event: asyncio.Event, seconds: float) -> bool:
     """Whether `event` was set within `seconds`; clears it."""
     try:
@@ -151,10 +156,12 @@ async def load_message(database: Database, message_id: str) -> ChatMessage:
 class ReplyWriter:
     """One writer's hold on one streaming reply; made by `take`.
 
+    `say` and `note` only remember; one task calls `flush`, `beat` and `finish`, which write.
+
     Attributes:
         message: the reply as of the last folding.
         text: all that was said so far, what is not flushed yet included.
-        stopping: the owner asked to stop; seen at the next heartbeat at the latest.
+        stopping: the owner asked to stop; seen when the log is next folded.
     """
 
     def __init__(
@@ -164,52 +171,55 @@ class ReplyWriter:
         self._notices = notices
         self._writer = writer
         self._pending: list[str] = []
-        self._flushed = said[-1].seq if said else 0
+        self._notes: dict[str, str] = {}
         self._flushed_at = self._folded_at = -math.inf
         self.message = message
+        self.flushed = said[-1].seq if said else 0
         self.text = "".join(token.text for token in said)
         self.stopping = False
 
-    async def append(self, text: str) -> None:
-        """Say one more token; it is in the store within `FLUSH` seconds if tokens go on or `flush` is called.
+    @property
+    def seq(self) -> int:
+        """How many tokens were said so far, what is not flushed yet included."""
+        return self.flushed + len(self._pending)
+
+    @property
+    def due(self) -> bool:
+        """Whether there is something to flush and the last time is `FLUSH` seconds ago."""
+        return bool(self._pending) and time.monotonic() - self._flushed_at >= FLUSH
+
+    def say(self, text: str) -> None:
+        """One more token."""
+        self._pending.append(text)
+        self.text += text
+
+    def note(self, **about: str) -> None:
+        """Fields of the message, such as `node` and `model_version`, to be set when the log is next folded."""
+        self._notes |= about
+
+    async def flush(self) -> None:
+        """Put what was said into the log; fold the log into the message when that is due.
 
         Raises:
             WriterLost: another writer has the reply now, or it has ended.
         """
-        self._pending.append(text)
-        self.text += text
-        if len(self._pending) >= MAX_CHUNK or time.monotonic() - self._flushed_at >= FLUSH:
-            await self.flush()
-
-    async def flush(self) -> None:
-        """Put what is pending into the log; fold it into the message when that is due."""
-        if self._pending:
-            await self._insert(self._pending)
-            self._flushed += len(self._pending)
-            self._pending = []
+        while self._pending:
+            await self._insert(self._pending[:MAX_CHUNK])
+            self._flushed_at = time.monotonic()
             self._notices.notify(self.message.id)
-        self._flushed_at = time.monotonic()
-        if self._flushed_at - self._folded_at >= FOLD:
+        if time.monotonic() - self._folded_at >= FOLD:
             await self.beat()
 
-    async def beat(self, **changes: Any) -> None:
-        """Fold the log into the message and keep the lease; learns whether a stop was asked for.
-
-        Args:
-            changes: fields of the message to set too, such as `node` and `model_version`.
-        """
+    async def beat(self) -> None:
+        """Fold the log into the message and renew the lease; learns whether a stop was asked for."""
         self._folded_at = time.monotonic()
-        flushed = self.text[: len(self.text) - sum(map(len, self._pending))]
-        lease = now() + timedelta(seconds=LEASE)
-        await self._update({**changes, "text": flushed, "seq": self._flushed, "lease_until": lease})
+        await self._update({"lease_until": now() + timedelta(seconds=LEASE)})
 
     async def finish(self, state: State, error: Mapping[str, str] | None = None) -> ChatMessage:
         """Flush, fold and end the reply as `state`; returns it. Nothing can be added afterwards."""
-        if self._pending:
-            await self._insert(self._pending)
-            self._flushed += len(self._pending)
-            self._pending = []
-        ending = {"state": state, "error": error, "finished_at": now(), "text": self.text, "seq": self._flushed}
+        while self._pending:
+            await self._insert(self._pending[:MAX_CHUNK])
+        ending = {"state": state, "error": error, "finished_at": now()}
         await self._update(ending, unset=("lease_until", "writer"))
         self._notices.notify(self.message.id)
         return self.message
@@ -217,23 +227,28 @@ class ReplyWriter:
     async def release(self) -> None:
         """Give the reply back, for another writer to go on with at once."""
         await self.flush()
-        await self._update({"text": self.text, "seq": self._flushed, "lease_until": now()}, unset=("writer",))
+        await self._update({"lease_until": now()}, unset=("writer",))
 
     async def _insert(self, tokens: list[str]) -> None:
         from pymongo.errors import DuplicateKeyError
 
-        key = chunk_key(self.message.id, self._flushed + 1)
-        chunk = {"_id": key, "key": key, "first": self._flushed + 1, "tokens": tokens, "expires_at": now() + KEEP}
+        first = self.flushed + 1
+        key = chunk_key(self.message.id, first)
+        chunk = {"_id": key, "key": key, "first": first, "tokens": tokens, "expires_at": now() + KEEP}
         try:
             await self._database.chat_chunks.insert_one(chunk)
         except DuplicateKeyError as error:
-            raise WriterLost(f"another writer has said token {self._flushed + 1} of {self.message.id!r}") from error
+            raise WriterLost(f"another writer has said token {first} of {self.message.id!r}") from error
+        self.flushed += len(tokens)
+        del self._pending[: len(tokens)]
 
     async def _update(self, changes: Mapping[str, Any], unset: tuple[str, ...] = ()) -> None:
-        guard = {"_id": self.message.id, "state": STREAMING, "writer": self._writer}
-        update: dict[str, Any] = {"$set": changes}
+        """Write `changes`, what was noted and the log as far as it is flushed, if this writer still has the reply."""
+        logged = self.text[: len(self.text) - sum(map(len, self._pending))]
+        update: dict[str, Any] = {"$set": {**self._notes, **changes, "text": logged, "seq": self.flushed}}
         if unset:
             update["$unset"] = dict.fromkeys(unset, "")
+        guard = {"_id": self.message.id, "state": STREAMING, "writer": self._writer}
         found = await self._database.chat_messages.find_one_and_update(guard, update, return_document=True)
         if found is None:
             raise WriterLost(f"reply {self.message.id!r} has ended or another writer has it")

@@ -34,7 +34,7 @@ from core.chat_records import (
     thread_to,
     title_of,
 )
-from core.chat_stream import Notices, Token, follow, load_message, take, wait
+from core.chat_stream import Notices, Token, follow, load_message, stop_notice, take, wait
 from core.errors import BadInput, Conflict, NotFound, TooMany
 from core.ids import new_id
 from core.records import now
@@ -190,7 +190,7 @@ class Chats:
         await self.message(owner_id, message_id)
         asked = {"$set": {"stop_requested": True}}
         await self.database.chat_messages.update_one({"_id": message_id, "state": STREAMING}, asked)
-        self.notices.notify(message_id)
+        self.notices.notify(stop_notice(message_id))
         if hold := await take(self.database, self.notices, message_id, new_id()):
             return await hold.finish(STOPPED)
         return await self._ended(message_id, patience)

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from core import chat_stream
 from core.chat_records import COMPLETE, FAILED, STOPPED, STREAMING, ChatMessage, ChatSettings, Sampling
 from core.chat_stream import MAX_CHUNK, ReplyWriter, Token, WriterLost, orphans, read_log, take
 from core.chats import MAX_STREAMS, Chats
@@ -39,7 +38,7 @@ async def said(chats: Chats, *tokens: str, owner: str = "ada") -> ChatMessage:
     """A complete reply of a new chat."""
     writer = await hold(chats, (await begun(chats, owner=owner)).id)
     for token in tokens:
-        await writer.append(token)
+        writer.say(token)
     return await writer.finish(COMPLETE)
 
 
@@ -193,8 +192,8 @@ async def test_two_live_readers_see_the_same(chats: Chats) -> None:
     elsewhere = Chats(chats.database)  # another process: not woken, it polls
     readers = [asyncio.create_task(gather(each.tokens("ada", reply.id))) for each in (chats, elsewhere)]
     for number in range(40):
-        await writer.append(f"{number} ")
-        await asyncio.sleep(0.01)
+        writer.say(f"{number} ")
+        await writer.flush()
     await writer.finish(COMPLETE)
     one, two = await asyncio.gather(*readers)
     assert one == two
@@ -209,20 +208,18 @@ async def test_a_reader_whose_log_is_gone_still_gets_the_text(chats: Chats) -> N
     assert message.text == "A kiln."
 
 
-async def test_a_silent_writers_reply_goes_to_another_with_all_that_was_said(
-    chats: Chats, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(chat_stream, "FLUSH", 3600)
+async def test_a_silent_writers_reply_goes_to_another_with_all_that_was_said(chats: Chats) -> None:
     reply = await begun(chats)
     silent = await hold(chats, reply.id)
-    await silent.append("A kiln ")
-    await silent.append("never flushed")
+    silent.say("A kiln ")
+    await silent.flush()
+    silent.say("never flushed")
     assert await take(chats.database, chats.notices, reply.id, new_id()) is None
     await expire(chats, reply.id)
     assert [orphan.message_id for orphan in await orphans(chats.database)] == [reply.id]
     other = await hold(chats, reply.id)
     assert other.text == "A kiln "
-    await other.append("burns clay.")
+    other.say("burns clay.")
     await other.flush()
     with pytest.raises(WriterLost):
         await silent.flush()
@@ -244,8 +241,8 @@ async def test_of_many_takers_one_gets_the_reply(chats: Chats) -> None:
 async def test_a_released_reply_is_free_at_once(chats: Chats) -> None:
     reply = await begun(chats)
     writer = await hold(chats, reply.id)
-    await writer.append("A ")
-    await writer.append("kiln")
+    writer.say("A ")
+    writer.say("kiln")
     await writer.release()
     assert (await hold(chats, reply.id)).text == "A kiln"
 
@@ -264,18 +261,17 @@ async def test_a_writer_learns_of_a_stop(chats: Chats) -> None:
     asked = asyncio.create_task(chats.stop("ada", reply.id))
     while not writer.stopping:
         await writer.beat()
-    await writer.append("A ki")
+    writer.say("A ki")
     await writer.finish(STOPPED)
     assert ((await asked).state, (await asked).text) == (STOPPED, "A ki")
 
 
-async def test_folding_never_runs_ahead_of_the_log(chats: Chats, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chat_stream, "FLUSH", 3600)
+async def test_folding_never_runs_ahead_of_the_log(chats: Chats) -> None:
     reply = await begun(chats)
     writer = await hold(chats, reply.id)
-    await writer.append("A ")
+    writer.say("A ")
     await writer.flush()
-    await writer.append("kiln")
+    writer.say("kiln")
     await writer.beat()
     folded = await chats.message("ada", reply.id)
     assert (folded.text, folded.seq) == ("A ", 1)
