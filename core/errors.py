@@ -45,6 +45,7 @@ CODES: dict[str, str] = {
     "PORT_IN_USE": "Another program listens on that port.",
     "QUEUE_FULL": "The serving node has no room for another request now.",
     "CONTEXT_TOO_LONG": "The conversation does not fit the model's context.",
+    "DEADLINE": "The answer took longer than it was given.",
     "NO_MODEL": "No model version is promoted, or the one named does not exist.",
     "BAD_QUERY": "The GraphQL document or its variables do not fit the schema.",
     "INTERNAL": "A defect on our side; its correlation id finds it in the log.",
