@@ -6,6 +6,7 @@ is quick and a part whose extra is absent does not stop the others. Does not kno
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import dataclass
 from importlib import import_module
@@ -16,6 +17,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from core.errors import OaError
+from oa.settings import settings
 
 EXIT_BAD = 2
 
@@ -45,6 +47,9 @@ ENTRIES: dict[str, Entry] = {
 }
 """In the order of help. One whose module is not there is not shown."""
 
+ALONE = {"up", "down", "status"}
+"""Commands about the stack itself; every other finds the running stack's addresses in its environment."""
+
 EXTRAS: dict[str, str] = {
     "strawberry": "api", "starlette": "api", "uvicorn": "api", "joserfc": "api", "authlib": "api", "httpx": "api",
     "ray": "jobs", "torch": "jobs", "transformers": "jobs", "trl": "jobs", "peft": "jobs", "accelerate": "jobs",
@@ -71,6 +76,8 @@ class LazyGroup(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """The command that `args` call, imported."""
         name, command, rest = super().resolve_command(ctx, args)
+        if name not in ALONE:
+            os.environ.update(settings())
         return name, load(name) if command is not None and name else command, rest
 
 
