@@ -1,16 +1,30 @@
-"""Collection's part of the schema: reading trees, taking and submitting tasks, following what is open."""
+"""Collection's part of the schema: reading trees, standings and oneself; the mutations; following open work."""
 
 from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
 
 import strawberry
 
 from .context import Info
+from .enums import LeaderboardFrame, TreeState
+from .message_types import MessageNode
+from .moderation import ModerationMutation
 from .nodes import read_node
-from .permissions import Anyone
-from .relay import Node
+from .permissions import Anyone, Contributor, SignedIn
+from .relay import After, Connection, First, Node, connection, decode_cursor, page_size, raw_id
+from .sign_in import SignInMutation
+from .standing_types import StandingNode
+from .task_types import TYPE_OF_KIND
+from .tasks import TaskMutation
+from .tree_types import TreeNode, message_slice
+from .viewer_types import Langs, TaskAvailability, Viewer, availability, check_langs
 
-TYPES: list[type] = []
+TYPES: list[type] = list(TYPE_OF_KIND.values())
 """Types that only an interface leads to."""
+POLL_SECONDS = 1.0
+"""Pause between two looks at open work, in seconds."""
 
 
 @strawberry.type
@@ -22,12 +36,67 @@ class CollectionQuery:
         """Relay's object identification."""
         return await read_node(info.context, id)
 
+    @strawberry.field(description="You; null when nobody is signed in.", permission_classes=[Anyone])
+    def viewer(self, info: Info) -> Viewer | None:
+        """The signed-in user."""
+        return None if info.context.viewer is None else Viewer.of(info.context.user())
+
+    @strawberry.field(description="Conversation trees, oldest first.", permission_classes=[SignedIn])
+    async def trees(
+        self, info: Info, first: First, after: After = None, state: TreeState | None = None, lang: str | None = None
+    ) -> Connection[TreeNode]:
+        """A page of trees."""
+        page = await info.context.services.collection.trees_page(
+            state=None if state is None else state.value, lang=lang, after=decode_cursor(after), first=page_size(first)
+        )
+        return connection(page.items, key=page.key, has_next=page.has_next, node=TreeNode.of)
+
+    @strawberry.field(description="Messages of all trees, oldest first.", permission_classes=[SignedIn])
+    async def messages(
+        self, info: Info, first: First, after: After = None, lang: str | None = None
+    ) -> Connection[MessageNode]:
+        """A page of messages."""
+        page = await info.context.services.collection.messages_page(
+            lang=lang, after=decode_cursor(after), first=page_size(first)
+        )
+        return connection(
+            page.items, key=page.key, has_next=page.has_next, node=lambda record: MessageNode.of(record, info.context)
+        )
+
+    @strawberry.field(description="The thread that ends in a message, root first.", permission_classes=[SignedIn])
+    async def thread(
+        self, info: Info, message_id: strawberry.ID, first: First, after: After = None
+    ) -> Connection[MessageNode]:
+        """A page of the thread."""
+        records = await info.context.services.collection.thread(raw_id(message_id, "Message", path=("message_id",)))
+        return message_slice(records, info.context, first, after)
+
+    @strawberry.field(description="The best contributors, best first.", permission_classes=[Anyone])
+    async def leaderboard(self, info: Info, frame: LeaderboardFrame, first: First) -> list[StandingNode]:
+        """The first places of one time frame."""
+        best = await info.context.services.leaderboard(frame.value, page_size(first))
+        return [StandingNode.of(standing) for standing in best]
+
 
 @strawberry.type
-class CollectionMutation:
+class CollectionMutation(TaskMutation, ModerationMutation, SignInMutation):
     """Mutations of collection."""
 
 
 @strawberry.type
 class CollectionSubscription:
     """Subscriptions of collection."""
+
+    @strawberry.subscription(
+        description="Which kinds of work are open for you: now, and again whenever that changes.",
+        permission_classes=[Contributor],
+    )
+    async def task_available(self, info: Info, langs: Langs) -> AsyncGenerator[list[TaskAvailability], None]:
+        """Follow open work. It is looked at anew every second: work opens and closes in other processes too."""
+        wanted, last = check_langs(langs), None
+        while True:
+            now = await availability(info, wanted)
+            if now != last:
+                yield now
+                last = now
+            await asyncio.sleep(POLL_SECONDS)

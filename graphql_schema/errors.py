@@ -18,6 +18,7 @@ from typing import Any
 
 import strawberry
 from graphql import GraphQLError
+from strawberry import BasePermission
 from strawberry.extensions import FieldExtension
 from strawberry.extensions.field_extension import AsyncExtensionResolver
 from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
@@ -81,6 +82,13 @@ class UserErrors(FieldExtension):
             return await next_(source, info, **kwargs)
         except OaError as error:
             return self.payload(user_errors=[user_error(error)])
+
+
+def mutation(payload: type[Payload], permission: type[BasePermission], description: str) -> Any:
+    """Decorates a mutation's resolver: who may, what it is for, and `OaError` becoming `userErrors` of its payload."""
+    return strawberry.mutation(
+        permission_classes=[permission], extensions=[UserErrors(payload)], description=description
+    )
 
 
 def presentable(errors: Sequence[GraphQLError], request_id: str, operation: str | None) -> list[GraphQLError]:

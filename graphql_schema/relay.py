@@ -21,6 +21,7 @@ from core.errors import BadInput
 MAX_FIRST = 100
 """The most nodes of one page."""
 
+R = TypeVar("R")
 T = TypeVar("T")
 
 
@@ -76,8 +77,8 @@ def page_size(first: int) -> int:
 
 
 def connection(
-    records: Sequence[T], *, key: Callable[[T], str], has_next: bool, node: Callable[[T], object]
-) -> Connection[object]:
+    records: Sequence[R], *, key: Callable[[R], str], has_next: bool, node: Callable[[R], T]
+) -> Connection[T]:
     """A page from records in order.
 
     Args:
@@ -86,9 +87,27 @@ def connection(
         has_next: whether more follow.
         node: a record as the GraphQL object.
     """
-    edges: list[Edge[object]] = [Edge(node=node(record), cursor=encode_cursor(key(record))) for record in records]
+    edges = [Edge(node=node(record), cursor=encode_cursor(key(record))) for record in records]
     end = edges[-1].cursor if edges else None
     return Connection(edges=edges, page_info=PageInfo(has_next_page=has_next, end_cursor=end))
+
+
+def slice_connection(
+    records: Sequence[R], first: int, after: str | None, *, key: Callable[[R], str], node: Callable[[R], T]
+) -> Connection[T]:
+    """A page of a list that is at hand whole, because its length is bounded.
+
+    Raises:
+        BadInput: `first` is out of range, or `after` is the cursor of no record in it.
+    """
+    size, start = page_size(first), 0
+    if (last := decode_cursor(after)) is not None:
+        places = [place for place, record in enumerate(records) if key(record) == last]
+        if not places:
+            raise BadInput(f"after is {after!r}, which is no cursor of this list (any more)", path=("after",))
+        start = places[0] + 1
+    page = records[start : start + size]
+    return connection(page, key=key, has_next=start + size < len(records), node=node)
 
 
 def encode_cursor(key: str) -> str:

@@ -1,0 +1,156 @@
+"""A message of a conversation tree, and what of it is nobody's business until its tree is done.
+
+While a tree still collects, whoever may be asked to review or rank must not learn who wrote a message, whether a model
+did, or what others thought of it: so author, model and label averages are null until the tree has ended, but for
+moderators (and one's own authorship).
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated
+
+import strawberry
+
+from core.records import Message
+
+from .context import Context, Info
+from .enums import LabelName, MessageState, Role
+from .nodes import reads
+from .permissions import MODERATOR
+from .relay import Node, global_id
+from .user_types import UserNode
+
+if TYPE_CHECKING:
+    from .tree_types import TreeNode
+
+ENDED = frozenset({"ready_for_export", "aborted_low_grade", "halted_by_moderator"})
+"""Tree states in which nobody reviews or ranks any more."""
+
+
+@strawberry.type(description="How many people set an emoji.")
+class EmojiCount:
+    """One emoji of a message."""
+
+    emoji: str = strawberry.field(description="Its code, such as +1 or red_flag.")
+    count: int = strawberry.field(description="People who set it.")
+
+
+@strawberry.type(description="What reviewers answered on average.")
+class LabelAverage:
+    """One label of a message."""
+
+    name: LabelName = strawberry.field(description="The label.")
+    value: float = strawberry.field(description="Mean of the answers, from 0 to 1.")
+    count: int = strawberry.field(description="Answers.")
+
+
+@strawberry.type(name="Message", description="One message of a conversation tree.")
+class MessageNode(Node):
+    """A message as this caller may see it."""
+
+    record: strawberry.Private[Message]
+    role: Role = strawberry.field(description="Who speaks.")
+    lang: str = strawberry.field(description="Language, as a BCP 47 tag.")
+    text: str = strawberry.field(description="What was said; empty for a message that was taken out.")
+    depth: int = strawberry.field(description="Messages before it in its thread; 0 for a root.")
+    state: MessageState = strawberry.field(description="What reviewers made of it.")
+    deleted: bool = strawberry.field(description="Whether it was taken out.")
+    review_count: int = strawberry.field(description="Reviews counted.")
+    ranking_count: int = strawberry.field(description="Rankings that it was part of.")
+    rank: int | None = strawberry.field(description="Its place among its siblings by consensus, 0 the best.")
+    created_at: datetime = strawberry.field(description="When it was written.")
+
+    @strawberry.field(description="Emojis that people set, most frequent first.")
+    def emojis(self) -> list[EmojiCount]:
+        """Counts above zero."""
+        counts = sorted(self.record.emojis.items(), key=lambda item: (-item[1], item[0]))
+        return [EmojiCount(emoji=code, count=count) for code, count in counts if count > 0]
+
+    @strawberry.field(description="What reviewers answered on average; null until the tree has ended.")
+    async def labels(self, info: Info) -> list[LabelAverage] | None:
+        """Averages, for whom they may be shown."""
+        if not await revealed(info.context, self.record):
+            return None
+        averages = self.record.labels.items()
+        known = [(name, average) for name, average in averages if name in LabelName._value2member_map_]
+        return [
+            LabelAverage(name=LabelName(name), value=average["value"], count=int(average["count"]))
+            for name, average in known
+        ]
+
+    @strawberry.field(description="Who wrote it; null until the tree has ended (your own excepted), and for models.")
+    async def author(self, info: Info) -> UserNode | None:
+        """The author, for whom it may be shown."""
+        author_id = self.record.author_id
+        if author_id is None or not (self._is_mine(info) or await revealed(info.context, self.record)):
+            return None
+        user = await info.context.loaders.users.load(author_id)
+        return None if user is None else UserNode.of(user)
+
+    @strawberry.field(description="Whether a model wrote it; null until the tree has ended.")
+    async def synthetic(self, info: Info) -> bool | None:
+        """Whether a model wrote it, for whom it may be shown."""
+        return self.record.synthetic if await revealed(info.context, self.record) else None
+
+    @strawberry.field(description="The model that wrote it, as name@version; null for people, or not to be shown yet.")
+    async def model_version(self, info: Info) -> str | None:
+        """The model, for whom it may be shown."""
+        return self.record.model_version if await revealed(info.context, self.record) else None
+
+    @strawberry.field(description="Whether you wrote it.")
+    def mine(self, info: Info) -> bool:
+        """Whether the viewer is the author."""
+        return self._is_mine(info)
+
+    @strawberry.field(description="The message it answers; null for a root.")
+    async def parent(self, info: Info) -> MessageNode | None:
+        """The parent."""
+        parent_id = self.record.parent_id
+        return None if parent_id is None else await load_message(info.context, parent_id)
+
+    @strawberry.field(description="Its tree.")
+    async def tree(self, info: Info) -> Annotated[TreeNode, strawberry.lazy(".tree_types")] | None:
+        """The tree."""
+        from .tree_types import load_tree
+
+        return await load_tree(info.context, self.record.tree_id)
+
+    def _is_mine(self, info: Info) -> bool:
+        viewer = info.context.viewer
+        return viewer is not None and viewer.id == self.record.author_id
+
+    @classmethod
+    def of(cls, record: Message, context: Context) -> MessageNode:
+        """The message as `context`'s caller may see it."""
+        hidden = record.deleted and not MODERATOR & context.roles
+        return cls(
+            id=global_id("Message", record.id),
+            record=record,
+            role=Role(record.role),
+            lang=record.lang,
+            text="" if hidden else record.text,
+            depth=record.depth,
+            state=MessageState(record.state),
+            deleted=record.deleted,
+            review_count=record.review_count,
+            ranking_count=record.ranking_count,
+            rank=record.rank,
+            created_at=record.created_at,
+        )
+
+
+async def revealed(context: Context, message: Message) -> bool:
+    """Whether this caller may see who wrote `message` and what was thought of it."""
+    if MODERATOR & context.roles:
+        return True
+    tree = await context.loaders.trees.load(message.tree_id)
+    return tree is not None and tree.state in ENDED
+
+
+@reads("Message")
+async def load_message(context: Context, message_id: str) -> MessageNode | None:
+    """The message with that id; None if there is none, or the caller is not signed in."""
+    context.user()
+    record = await context.loaders.messages.load(message_id)
+    return None if record is None else MessageNode.of(record, context)

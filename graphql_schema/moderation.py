@@ -1,0 +1,86 @@
+"""Reactions and reports by everyone, deletion by moderators."""
+
+from __future__ import annotations
+
+import strawberry
+
+from .context import Info
+from .errors import Payload, mutation
+from .message_types import MessageNode, load_message
+from .permissions import Contributor, Moderator
+from .relay import raw_id
+
+
+@strawberry.input(description="An emoji to set or take back.")
+class ReactInput:
+    """Input of `react`."""
+
+    message_id: strawberry.ID = strawberry.field(description="The message.")
+    emoji: str = strawberry.field(description="Its code, such as +1, -1 or red_flag.")
+    on: bool = strawberry.field(default=True, description="Set it, or take it back.")
+
+
+@strawberry.type(description="What became of a reaction.")
+class ReactPayload(Payload):
+    """Payload of `react`."""
+
+    message: MessageNode | None = strawberry.field(default=None, description="The message with its emojis.")
+
+
+@strawberry.input(description="A message that moderators should look at.")
+class ReportInput:
+    """Input of `report`."""
+
+    message_id: strawberry.ID = strawberry.field(description="The message.")
+    reason: str = strawberry.field(description="What is wrong with it.")
+
+
+@strawberry.type(description="What became of a report.")
+class ReportPayload(Payload):
+    """Payload of `report`."""
+
+    message: MessageNode | None = strawberry.field(default=None, description="The message reported.")
+
+
+@strawberry.input(description="A message to take out.")
+class DeleteMessageInput:
+    """Input of `deleteMessage`."""
+
+    message_id: strawberry.ID = strawberry.field(description="The message; what follows it goes with it.")
+
+
+@strawberry.type(description="What became of a deletion.")
+class DeleteMessagePayload(Payload):
+    """Payload of `deleteMessage`."""
+
+    message: MessageNode | None = strawberry.field(default=None, description="The message, marked as deleted.")
+
+
+@strawberry.type
+class ModerationMutation:
+    """What people say about messages."""
+
+    @mutation(ReactPayload, Contributor, "Set or take back an emoji on a message; twice is as once.")
+    async def react(self, info: Info, input: ReactInput) -> ReactPayload:
+        """Store or remove the reaction."""
+        message_id = _message_id(input.message_id)
+        await info.context.services.collection.react(info.context.user(), message_id, input.emoji, input.on)
+        return ReactPayload(message=await load_message(info.context, message_id))
+
+    @mutation(ReportPayload, Contributor, "Report a message to the moderators; once a person and message.")
+    async def report(self, info: Info, input: ReportInput) -> ReportPayload:
+        """Store the report."""
+        message_id = _message_id(input.message_id)
+        await info.context.services.collection.report(info.context.user(), message_id, input.reason)
+        return ReportPayload(message=await load_message(info.context, message_id))
+
+    @mutation(DeleteMessagePayload, Moderator, "Take a message out, and all that follows it.")
+    async def delete_message(self, info: Info, input: DeleteMessageInput) -> DeleteMessagePayload:
+        """Mark the message as deleted."""
+        message_id = _message_id(input.message_id)
+        await info.context.services.collection.delete_message(info.context.user(), message_id)
+        return DeleteMessagePayload(message=await load_message(info.context, message_id))
+
+
+def _message_id(value: str) -> str:
+    return raw_id(value, "Message", path=("message_id",))

@@ -1,0 +1,45 @@
+"""Points and places: one person's standing in one time frame."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import strawberry
+
+from .enums import LeaderboardFrame
+from .user_types import UserNode
+
+if TYPE_CHECKING:
+    from core.leaderboard import Standing
+
+
+@strawberry.type(description="How often something was done that counts.")
+class ScoreCount:
+    """One sort of act."""
+
+    act: str = strawberry.field(description="What was done, such as labels_full or ranked_1.")
+    count: int = strawberry.field(description="How often.")
+
+
+@strawberry.type(name="Standing", description="One person's place on a leaderboard.")
+class StandingNode:
+    """A place."""
+
+    user: UserNode = strawberry.field(description="Whose it is.")
+    frame: LeaderboardFrame = strawberry.field(description="The time counted.")
+    rank: int | None = strawberry.field(description="Place, from 1; null without points, or far down.")
+    points: int = strawberry.field(description="Points in that time.")
+    level: int = strawberry.field(description="Level by all points ever, from 1 to 100.")
+    counts: list[ScoreCount] = strawberry.field(description="What the points are for.")
+
+    @classmethod
+    def of(cls, standing: Standing) -> StandingNode:
+        """The place as a GraphQL object."""
+        return cls(
+            user=UserNode.of(standing.user),
+            frame=LeaderboardFrame(standing.frame),
+            rank=standing.rank,
+            points=standing.points,
+            level=standing.level,
+            counts=[ScoreCount(act=act, count=count) for act, count in sorted(standing.counts.items())],
+        )

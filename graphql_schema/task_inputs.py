@@ -1,0 +1,127 @@
+"""What the mutations on tasks take and answer: one input and one payload each."""
+
+from __future__ import annotations
+
+import strawberry
+
+from .enums import LabelName, TaskKind
+from .errors import Payload
+from .message_types import MessageNode
+from .task_types import TaskNode
+
+
+@strawberry.input(description="Which work is wanted.")
+class RequestTaskInput:
+    """Input of `requestTask`."""
+
+    kind: TaskKind = strawberry.field(default=TaskKind.RANDOM, description="One kind, or RANDOM.")
+    langs: list[str] = strawberry.field(description="Languages you work in, as BCP 47 tags; at least one.")
+
+
+@strawberry.input(description="A prompt that opens a conversation.")
+class SubmitPromptInput:
+    """Input of `submitPrompt`."""
+
+    task_id: strawberry.ID = strawberry.field(description="An InitialPromptTask of yours.")
+    text: str = strawberry.field(description="The prompt.")
+    lang: str | None = strawberry.field(default=None, description="Its language, where not the task's.")
+
+
+@strawberry.input(description="A reply to the task's conversation.")
+class SubmitReplyInput:
+    """Input of `submitReply`."""
+
+    task_id: strawberry.ID = strawberry.field(description="A PrompterReplyTask or AssistantReplyTask of yours.")
+    text: str = strawberry.field(description="The reply.")
+
+
+@strawberry.input(description="The answer to one question of a review.")
+class LabelAnswer:
+    """One label and its value."""
+
+    name: LabelName = strawberry.field(description="The label.")
+    value: float = strawberry.field(description="From 0 to 1; see the label's widget.")
+
+
+@strawberry.input(description="A review. Leave out what you cannot say: it is then not counted as 0.")
+class SubmitReviewInput:
+    """Input of `submitReview`."""
+
+    task_id: strawberry.ID = strawberry.field(description="A review task of yours.")
+    labels: list[LabelAnswer] = strawberry.field(description="The labels answered, each at most once.")
+
+
+@strawberry.input(description="An order of the replies served.")
+class SubmitRankingInput:
+    """Input of `submitRanking`."""
+
+    task_id: strawberry.ID = strawberry.field(description="A ranking task of yours.")
+    ranking: list[strawberry.ID] = strawberry.field(description="The ids of all replies served, best first.")
+    not_rankable: bool = strawberry.field(default=False, description="All of them are wrong, or none can be judged.")
+
+
+@strawberry.input(description="A task to give back.")
+class SkipTaskInput:
+    """Input of `skipTask`."""
+
+    task_id: strawberry.ID = strawberry.field(description="A task of yours.")
+    reason: str = strawberry.field(default="", description="Why, for the moderators.")
+
+
+@strawberry.input(description="A text to go on with later.")
+class SaveDraftInput:
+    """Input of `saveDraft`."""
+
+    task_id: strawberry.ID = strawberry.field(description="A writing task of yours.")
+    text: str = strawberry.field(description="The text so far.")
+
+
+@strawberry.type(description="A task, or why there is none.")
+class RequestTaskPayload(Payload):
+    """Payload of `requestTask`."""
+
+    task: TaskNode | None = strawberry.field(default=None, description="The task, in your hands until it expires.")
+
+
+@strawberry.type(description="What became of a submitted text.")
+class SubmitPromptPayload(Payload):
+    """Payload of `submitPrompt`."""
+
+    task: TaskNode | None = strawberry.field(default=None, description="The task, done.")
+    message: MessageNode | None = strawberry.field(default=None, description="The message it made.")
+
+
+@strawberry.type(description="What became of a submitted text.")
+class SubmitReplyPayload(Payload):
+    """Payload of `submitReply`."""
+
+    task: TaskNode | None = strawberry.field(default=None, description="The task, done.")
+    message: MessageNode | None = strawberry.field(default=None, description="The message it made.")
+
+
+@strawberry.type(description="What became of a review.")
+class SubmitReviewPayload(Payload):
+    """Payload of `submitReview`."""
+
+    task: TaskNode | None = strawberry.field(default=None, description="The task, done.")
+
+
+@strawberry.type(description="What became of a ranking.")
+class SubmitRankingPayload(Payload):
+    """Payload of `submitRanking`."""
+
+    task: TaskNode | None = strawberry.field(default=None, description="The task, done.")
+
+
+@strawberry.type(description="What became of a task given back.")
+class SkipTaskPayload(Payload):
+    """Payload of `skipTask`."""
+
+    task: TaskNode | None = strawberry.field(default=None, description="The task, skipped.")
+
+
+@strawberry.type(description="What became of a draft.")
+class SaveDraftPayload(Payload):
+    """Payload of `saveDraft`."""
+
+    task: TaskNode | None = strawberry.field(default=None, description="The task with its draft.")

@@ -1,0 +1,111 @@
+"""Mutations on tasks. Each is idempotent by its task: the same submission again answers the same and counts once."""
+
+from __future__ import annotations
+
+import strawberry
+
+from core.errors import BadInput
+from core.records import Task
+
+from .context import Info
+from .errors import mutation
+from .message_types import MessageNode, load_message
+from .permissions import Contributor
+from .relay import MAX_FIRST, raw_id
+from .task_inputs import (
+    LabelAnswer,
+    RequestTaskInput,
+    RequestTaskPayload,
+    SaveDraftInput,
+    SaveDraftPayload,
+    SkipTaskInput,
+    SkipTaskPayload,
+    SubmitPromptInput,
+    SubmitPromptPayload,
+    SubmitRankingInput,
+    SubmitRankingPayload,
+    SubmitReplyInput,
+    SubmitReplyPayload,
+    SubmitReviewInput,
+    SubmitReviewPayload,
+)
+from .task_types import TaskNode
+from .viewer_types import check_langs
+
+
+@strawberry.type
+class TaskMutation:
+    """Taking, keeping, giving back and answering tasks."""
+
+    @mutation(RequestTaskPayload, Contributor, "Take a task of a kind, in one of your languages.")
+    async def request_task(self, info: Info, input: RequestTaskInput) -> RequestTaskPayload:
+        """Hand out a place of open work."""
+        langs = check_langs(input.langs)
+        task = await info.context.services.collection.request_task(info.context.user(), input.kind.value, langs)
+        return RequestTaskPayload(task=TaskNode.of(task))
+
+    @mutation(SubmitPromptPayload, Contributor, "Answer an InitialPromptTask.")
+    async def submit_prompt(self, info: Info, input: SubmitPromptInput) -> SubmitPromptPayload:
+        """Store the prompt and open its tree."""
+        task = await info.context.services.collection.submit_prompt(
+            info.context.user(), _task_id(input.task_id), input.text, input.lang
+        )
+        return SubmitPromptPayload(task=TaskNode.of(task), message=await _message_of(info, task))
+
+    @mutation(SubmitReplyPayload, Contributor, "Answer a PrompterReplyTask or an AssistantReplyTask.")
+    async def submit_reply(self, info: Info, input: SubmitReplyInput) -> SubmitReplyPayload:
+        """Store the reply."""
+        task = await info.context.services.collection.submit_reply(
+            info.context.user(), _task_id(input.task_id), input.text
+        )
+        return SubmitReplyPayload(task=TaskNode.of(task), message=await _message_of(info, task))
+
+    @mutation(SubmitReviewPayload, Contributor, "Answer a review task.")
+    async def submit_review(self, info: Info, input: SubmitReviewInput) -> SubmitReviewPayload:
+        """Store the review."""
+        task = await info.context.services.collection.submit_review(
+            info.context.user(), _task_id(input.task_id), _labels(input.labels)
+        )
+        return SubmitReviewPayload(task=TaskNode.of(task))
+
+    @mutation(SubmitRankingPayload, Contributor, "Answer a ranking task.")
+    async def submit_ranking(self, info: Info, input: SubmitRankingInput) -> SubmitRankingPayload:
+        """Store the ranking."""
+        if len(input.ranking) > MAX_FIRST:
+            raise BadInput(f"ranking has {len(input.ranking)} ids", code="BAD_RANKING", path=("ranking",))
+        ranking = [raw_id(value, "Message", path=("ranking",)) for value in input.ranking]
+        task = await info.context.services.collection.submit_ranking(
+            info.context.user(), _task_id(input.task_id), ranking, not_rankable=input.not_rankable
+        )
+        return SubmitRankingPayload(task=TaskNode.of(task))
+
+    @mutation(SkipTaskPayload, Contributor, "Give a task back; it will not be offered to you again.")
+    async def skip_task(self, info: Info, input: SkipTaskInput) -> SkipTaskPayload:
+        """Free the task's place."""
+        task = await info.context.services.collection.skip_task(
+            info.context.user(), _task_id(input.task_id), input.reason
+        )
+        return SkipTaskPayload(task=TaskNode.of(task))
+
+    @mutation(SaveDraftPayload, Contributor, "Save the text so far, to go on with on any device.")
+    async def save_draft(self, info: Info, input: SaveDraftInput) -> SaveDraftPayload:
+        """Keep the text with the task."""
+        task = await info.context.services.collection.save_draft(
+            info.context.user(), _task_id(input.task_id), input.text
+        )
+        return SaveDraftPayload(task=TaskNode.of(task))
+
+
+def _task_id(value: str) -> str:
+    return raw_id(value, "Task", path=("task_id",))
+
+
+async def _message_of(info: Info, task: Task) -> MessageNode | None:
+    return await load_message(info.context, task.result_id)
+
+
+def _labels(answers: list[LabelAnswer]) -> dict[str, float]:
+    labels = {answer.name.value: answer.value for answer in answers}
+    if len(labels) != len(answers):
+        raise BadInput("labels answers one label twice; each may be answered once", code="BAD_LABELS", path=("labels",))
+    return labels

@@ -1,0 +1,93 @@
+"""A conversation tree: its state, and its messages as pages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+
+import strawberry
+
+from core.records import Message, Tree
+
+from .context import Context, Info
+from .enums import TreeState
+from .message_types import MessageNode, load_message
+from .nodes import reads
+from .relay import After, Connection, First, Node, global_id, slice_connection
+
+
+@strawberry.type(name="Tree", description="A conversation tree: one prompt and everything said after it.")
+class TreeNode(Node):
+    """A tree."""
+
+    record: strawberry.Private[Tree]
+    state: TreeState = strawberry.field(description="Where it is on its way.")
+    lang: str = strawberry.field(description="Language, as a BCP 47 tag.")
+    origin: str | None = strawberry.field(description="Where it came from, for imported trees.")
+    goal_size: int = strawberry.field(description="Accepted messages at which it stops growing, root included.")
+    max_depth: int = strawberry.field(description="Deepest level of a message; the root is 0.")
+    max_children: int = strawberry.field(description="Replies wanted under one prompt.")
+    num_rankings: int = strawberry.field(description="Rankings wanted of each set of siblings.")
+    created_at: datetime = strawberry.field(description="When its prompt was written.")
+
+    @strawberry.field(description="The prompt that opened it.")
+    async def root(self, info: Info) -> MessageNode | None:
+        """The root message; its id is the tree's."""
+        return await load_message(info.context, self.record.id)
+
+    @strawberry.field(description="Its messages: parents before their replies, siblings by rank, then by time.")
+    async def messages(self, info: Info, first: First, after: After = None) -> Connection[MessageNode]:
+        """A page of the tree's messages, read whole and cut here: a tree has at most a few dozen."""
+        records = in_reading_order(await info.context.services.collection.messages_of(self.record.id))
+        return message_slice(records, info.context, first, after)
+
+    @classmethod
+    def of(cls, record: Tree) -> TreeNode:
+        """The tree."""
+        return cls(
+            id=global_id("Tree", record.id),
+            record=record,
+            state=TreeState(record.state),
+            lang=record.lang,
+            origin=record.origin,
+            goal_size=record.goal_size,
+            max_depth=record.max_depth,
+            max_children=record.max_children,
+            num_rankings=record.num_rankings,
+            created_at=record.created_at,
+        )
+
+
+@reads("Tree")
+async def load_tree(context: Context, tree_id: str) -> TreeNode | None:
+    """The tree with that id; None if there is none."""
+    context.user()
+    record = await context.loaders.trees.load(tree_id)
+    return None if record is None else TreeNode.of(record)
+
+
+def message_slice(
+    records: Sequence[Message], context: Context, first: int, after: str | None
+) -> Connection[MessageNode]:
+    """A page of messages that are at hand whole."""
+    return slice_connection(
+        records, first, after, key=lambda record: record.id, node=lambda record: MessageNode.of(record, context)
+    )
+
+
+def in_reading_order(messages: Sequence[Message]) -> list[Message]:
+    """A tree's messages, depth first: each before its replies, siblings by rank (unranked last), then by time."""
+    children: dict[str | None, list[Message]] = {}
+    for message in messages:
+        children.setdefault(message.parent_id, []).append(message)
+
+    def walk(parent_id: str | None) -> Iterator[Message]:
+        for message in sorted(children.get(parent_id, ()), key=_place):
+            yield message
+            yield from walk(message.id)
+
+    return list(walk(None))
+
+
+def _place(message: Message) -> tuple[bool, int, datetime, str]:
+    return message.rank is None, message.rank or 0, message.created_at, message.id

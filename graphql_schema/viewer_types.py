@@ -1,0 +1,96 @@
+"""What one sees of oneself."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Annotated
+
+import strawberry
+
+from core.errors import BadInput
+from core.records import TASK_KINDS, User
+
+from .context import Info
+from .enums import LeaderboardFrame, TaskKind
+from .standing_types import StandingNode
+from .task_types import TaskNode
+from .user_types import UserNode
+
+MAX_LANGS = 50
+Langs = Annotated[
+    list[str], strawberry.argument(description=f"Languages you work in, as BCP 47 tags; 1 to {MAX_LANGS}.")
+]
+
+
+@strawberry.enum(description="What somebody may be.")
+class UserRole(Enum):
+    """Roles of people and of API clients."""
+
+    CONTRIBUTOR = strawberry.enum_value("contributor", description="Writes, reviews and ranks.")
+    TRUSTED = strawberry.enum_value("trusted", description="A contributor of long standing.")
+    MODERATOR = strawberry.enum_value("moderator", description="May take messages out.")
+    ADMIN = strawberry.enum_value("admin", description="May do everything.")
+    SERVICE = strawberry.enum_value("service", description="A program that runs jobs; no contributor.")
+
+
+@strawberry.type(description="Open work of one kind.")
+class TaskAvailability:
+    """How much of one kind there is for somebody."""
+
+    kind: TaskKind = strawberry.field(description="The kind.")
+    count: int = strawberry.field(description="Pieces that you could take now; counting stops at a few hundred.")
+
+
+@strawberry.type(description="You.")
+class Viewer:
+    """The signed-in user, as they see themselves."""
+
+    record: strawberry.Private[User]
+    user: UserNode = strawberry.field(description="What others see of you.")
+    streak_days: int = strawberry.field(description="Days in a row on which you did something.")
+
+    @strawberry.field(description="What you may do with this token.")
+    def roles(self, info: Info) -> list[UserRole]:
+        """Roles, those stored that the token carries too."""
+        return [UserRole(role) for role in self.record.roles if role in info.context.roles]
+
+    @strawberry.field(description="The tasks in your hands, oldest first; take one up again on any device.")
+    async def tasks(self, info: Info) -> list[TaskNode]:
+        """Open tasks; a collection allows only a few."""
+        return [TaskNode.of(task) for task in await info.context.services.collection.open_tasks(self.record)]
+
+    @strawberry.field(description="Which kinds of work are open for you.")
+    async def available_tasks(self, info: Info, langs: Langs) -> list[TaskAvailability]:
+        """Kinds with at least one piece of open work."""
+        return await availability(info, check_langs(langs))
+
+    @strawberry.field(description="Your place on a leaderboard.")
+    async def standing(self, info: Info, frame: LeaderboardFrame) -> StandingNode:
+        """The viewer's own standing."""
+        return StandingNode.of(await info.context.services.standing(self.record, frame.value))
+
+    @classmethod
+    def of(cls, user: User) -> Viewer:
+        """The viewer."""
+        return cls(record=user, user=UserNode.of(user), streak_days=user.streak_days)
+
+
+def check_langs(langs: list[str]) -> list[str]:
+    """`langs`, each once, in order.
+
+    Raises:
+        BadInput: none, too many, or one that is no language tag.
+    """
+    unique = list(dict.fromkeys(langs))
+    if not 1 <= len(unique) <= MAX_LANGS:
+        raise BadInput(f"langs has {len(unique)} languages; it must have 1 to {MAX_LANGS}", path=("langs",))
+    for lang in unique:
+        if not (lang.replace("-", "").isalnum() and lang.isascii() and 2 <= len(lang) <= 35):
+            raise BadInput(f"langs has {lang[:40]!r}; each must be a BCP 47 tag such as en or pt-BR", path=("langs",))
+    return unique
+
+
+async def availability(info: Info, langs: list[str]) -> list[TaskAvailability]:
+    """Open work for the viewer by kind, in the usual order of kinds, only kinds that have some."""
+    counts = await info.context.services.collection.available(info.context.user(), langs)
+    return [TaskAvailability(kind=TaskKind(kind), count=counts[kind]) for kind in TASK_KINDS if counts.get(kind)]
