@@ -184,6 +184,11 @@ class ReplyWriter:
         return self.flushed + len(self._pending)
 
     @property
+    def model_version(self) -> str | None:
+        """`name@version` that said what was said so far."""
+        return self._notes.get("model_version") or self.message.model_version
+
+    @property
     def due(self) -> bool:
         """Whether there is something to flush and the last time is `FLUSH` seconds ago."""
         return bool(self._pending) and time.monotonic() - self._flushed_at >= FLUSH

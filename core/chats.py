@@ -185,7 +185,7 @@ class Chats:
         check_room(messages)
         return await self._begin_reply(chat, prompt_id, reply_id)
 
-    async def stop(self, owner_id: str, message_id: str, *, patience: float = 3.0) -> ChatMessage:
+    async def stop(self, owner_id: str, message_id: str, *, patience: float = 5.0) -> ChatMessage:
         """Ask that a reply stops; waits up to `patience` seconds for it to end. An ended reply stays as it is."""
         await self.message(owner_id, message_id)
         asked = {"$set": {"stop_requested": True}}
