@@ -156,6 +156,11 @@ class Engine:
             self._wake.notify()
         return [sequence.ticket for sequence in sequences]
 
+    @property
+    def alive(self) -> bool:
+        """Whether its thread still takes steps."""
+        return self._thread.is_alive()
+
     def load(self) -> Load:
         """How busy it is now."""
         books = self._scheduler
