@@ -24,7 +24,7 @@ from oa import processes
 TICK = 0.05
 """Seconds between looks at the processes while a tree is being ended."""
 AFTER = 3.0
-"""Seconds between asking what a part left behind to end and killing it."""
+"""Seconds between asking what a part left behind to end and killing it; less where the grace is less."""
 
 
 class Keeper:
@@ -99,7 +99,7 @@ class Keeper:
             self._wait(lambda: self.code is not None, self.grace)
         if left := processes.descendants(os.getpid()):
             processes.send(left, signal.SIGTERM)
-            self._wait(lambda: not processes.descendants(os.getpid()), AFTER)
+            self._wait(lambda: not processes.descendants(os.getpid()), min(AFTER, self.grace))
         while left := processes.descendants(os.getpid()):
             processes.send(left, signal.SIGKILL)
             self._wait(lambda: False, TICK)

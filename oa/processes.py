@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 # linux/prctl.h
@@ -34,41 +35,49 @@ def _prctl(option: int, value: int) -> None:
         ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)
 
 
-def table() -> dict[int, tuple[int, int]]:
-    """Every process that is not a zombie: its parent and its process group, by process id."""
+@dataclass(frozen=True)
+class Entry:
+    """One process of the process table: its parent, its process group, whether it has ended and waits to be read."""
+
+    parent: int
+    group: int
+    zombie: bool
+
+
+def table() -> dict[int, Entry]:
+    """Every process, by process id."""
     return _from_proc() if Path("/proc/self/stat").exists() else _from_ps()
 
 
-def _from_proc() -> dict[int, tuple[int, int]]:
+def _from_proc() -> dict[int, Entry]:
     found = {}
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):  # it ended meanwhile
             # pid (command, which may hold anything) state ppid pgrp ...
             state, parent, group = (folder / "stat").read_text(errors="replace").rpartition(")")[2].split()[:3]
-            if state not in "ZX":
-                found[int(folder.name)] = (int(parent), int(group))
+            found[int(folder.name)] = Entry(int(parent), int(group), state in "ZX")
     return found
 
 
-def _from_ps() -> dict[int, tuple[int, int]]:
+def _from_ps() -> dict[int, Entry]:
     output = subprocess.run(["ps", "-A", "-o", "pid=,ppid=,pgid=,stat="], capture_output=True, text=True, check=True)
     rows = [line.split() for line in output.stdout.splitlines()]
-    return {int(pid): (int(parent), int(group)) for pid, parent, group, state in rows if not state.startswith("Z")}
+    return {int(pid): Entry(int(parent), int(group), state[0] in "ZX") for pid, parent, group, state in rows}
 
 
 def descendants(root: int) -> set[int]:
-    """Processes that descend from `root`, or are in the process group that it leads; without `root` itself."""
+    """Live processes that descend from `root`, or are in the process group that it leads; without `root` itself."""
     known = table()
     children: dict[int, list[int]] = {}
-    for pid, (parent, _) in known.items():
-        children.setdefault(parent, []).append(pid)
+    for pid, entry in known.items():
+        children.setdefault(entry.parent, []).append(pid)
     found: set[int] = set()
-    waiting = [root, *(pid for pid, (_, group) in known.items() if group == root)]
+    waiting = [root, *(pid for pid, entry in known.items() if entry.group == root)]
     while waiting:
         pid = waiting.pop()
         found.add(pid)
         waiting += [child for child in children.get(pid, ()) if child not in found]
-    return found - {root}
+    return {pid for pid in found - {root} if pid in known and not known[pid].zombie}
 
 
 def send(pids: set[int], number: signal.Signals) -> None:
@@ -78,9 +87,9 @@ def send(pids: set[int], number: signal.Signals) -> None:
             os.kill(pid, number)
 
 
-def kill_children(pids: set[int]) -> None:
-    """Kill processes and collect those that are this process's children."""
-    send(pids, signal.SIGKILL)
-    for pid in pids:
-        with suppress(ChildProcessError):  # the child of another that was killed
-            os.waitpid(pid, 0)
+def reap(keep: set[int]) -> None:
+    """Read the end of every child of this process that has ended, but for those in `keep`, which others read."""
+    for pid, entry in table().items():
+        if entry.zombie and entry.parent == os.getpid() and pid not in keep:
+            with suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)

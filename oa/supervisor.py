@@ -153,8 +153,8 @@ class Supervisor:
 
     async def _keep(self, status: Status) -> None:
         if reason := self._missing(status.part):
-            self._set(status, State.MISSING)
             self.say(status.part.name, f"not started: {reason}")
+            self._set(status, State.MISSING)
             return
         for need in status.part.needs:
             await self._unless_stopping(self.statuses[need].ready.wait())
@@ -186,30 +186,33 @@ class Supervisor:
     async def _run_once(self, status: Status) -> int:
         """Start the part, follow its output and health until it ends; returns its exit code."""
         ours, keepers = socket.socketpair()
+        # A pipe of our own: with asyncio's, `wait` would wait for the pipe's end too, and a killed keeper's orphans
+        # hold that open.
+        output, theirs = os.pipe()
         async with self._starting:
             keeper = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "oa.keeper", str(keepers.fileno()), str(self.policy.grace)),
                 *status.part.command,
-                stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-                env=self.environment, pass_fds=(keepers.fileno(),), start_new_session=True, limit=LINE_LIMIT,
+                stdin=asyncio.subprocess.DEVNULL, stdout=theirs, stderr=asyncio.subprocess.STDOUT,
+                env=self.environment, pass_fds=(keepers.fileno(),), start_new_session=True,
             )  # fmt: skip
             self._keepers[keeper.pid] = keeper
         keepers.close()
-        helpers = [asyncio.create_task(self._follow(status, keeper, ours))]
-        helpers += [asyncio.create_task(self._watch(status, ours))]
-        reading = asyncio.create_task(self._read(status.part.name, keeper))
+        os.close(theirs)
+        helpers = [asyncio.create_task(self._follow(status, ours)), asyncio.create_task(self._watch(status, ours))]
+        reading = asyncio.create_task(self._read(status.part.name, output))
         try:
             code = await keeper.wait()
-            await reading
         finally:
             for helper in helpers:
                 helper.cancel()
             ours.close()
             await self._forget(keeper.pid)
+        await reading  # last: what a killed keeper left behind has held the output open until now
         status.pid = None
         return code
 
-    async def _follow(self, status: Status, keeper: asyncio.subprocess.Process, ours: socket.socket) -> None:
+    async def _follow(self, status: Status, ours: socket.socket) -> None:
         """Learn the part's process id; close the keeper's socket when all must stop."""
         ours.setblocking(False)
         line = await asyncio.get_running_loop().sock_recv(ours, 64)
@@ -245,16 +248,18 @@ class Supervisor:
         self._set(status, State.RUNNING)
         return True
 
-    async def _read(self, name: str, keeper: asyncio.subprocess.Process) -> None:
-        """Show each line that the part writes until it has closed its output."""
-        assert keeper.stdout is not None  # noqa: S101 - asked for above
+    async def _read(self, name: str, output: int) -> None:
+        """Show each line that the part writes until nobody holds the other end of its output."""
+        reader = asyncio.StreamReader(LINE_LIMIT)
+        protocol = asyncio.StreamReaderProtocol(reader)
+        await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, os.fdopen(output, "rb", 0))
         while True:
             try:
-                line = await keeper.stdout.readuntil(b"\n")
+                line = await reader.readuntil(b"\n")
             except asyncio.IncompleteReadError as last:
                 line = last.partial
             except asyncio.LimitOverrunError as long:
-                line = await keeper.stdout.readexactly(long.consumed)
+                line = await reader.readexactly(long.consumed)
             if not line:
                 return
             self.say(name, line.decode(errors="replace").rstrip())
@@ -264,8 +269,10 @@ class Supervisor:
         async with self._starting:
             del self._keepers[pid]
             kept = {child for keeper in self._keepers for child in (keeper, *processes.descendants(keeper))}
-            left = {one for one in processes.descendants(os.getpid()) - kept if not _in_our_group(one)}
-            processes.kill_children(left)
+            while left := {one for one in processes.descendants(os.getpid()) - kept if not _in_our_group(one)}:
+                processes.send(left, signal.SIGKILL)
+                await asyncio.sleep(0.02)
+            processes.reap(set(self._keepers))
 
     async def _unless_stopping(self, waiting: Awaitable[object]) -> None:
         """Await `waiting`, or the stop if that comes first."""
