@@ -20,7 +20,7 @@ from typing import Any
 import orjson
 
 from core.errors import BadRecord
-from core.records import Message, Ranking, Tree, as_imported
+from core.records import Message, Ranking, Tree, as_imported, text_hash
 from core.treecheck import MAX_DEPTH, MAX_MESSAGES, check_message, check_tree
 
 Node = dict[str, Any]
@@ -84,6 +84,7 @@ def _message(node: Node, parent: Message | None, place: int, tree_id: str, impor
         role=node["role"],
         lang=node.get("lang") or ("und" if parent is None else parent.lang),
         text=node["text"],
+        content_hash=text_hash(node["text"]),
         model_version=node.get("model_name"),
         synthetic=bool(node.get("synthetic")),
         state=VERDICTS[_verdict(node)],
