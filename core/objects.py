@@ -19,6 +19,7 @@ from typing import Any
 
 import boto3
 import orjson
+from boto3.exceptions import Boto3Error
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -198,7 +199,9 @@ class ObjectStore:
             yield
         except ClientError as error:
             raise self._translated(error, key) from error
-        except BotoCoreError as error:
+        except (BotoCoreError, Boto3Error) as error:
+            if isinstance(error.__context__, ClientError):  # a file transfer wraps the server's answer
+                raise self._translated(error.__context__, key) from error
             raise Unavailable(f"object store at {self.endpoint or 'AWS'} does not answer: {error}") from error
 
     def _translated(self, error: ClientError, key: str) -> Exception:
