@@ -87,6 +87,11 @@ def advance(
     return Transition(state=state, messages=in_order, work=tuple(view.work), reply_budget=max(0, view.remaining()))
 
 
+def has_siblings(tree: Tree, messages: Sequence[Message], config: CollectionConfig) -> bool:
+    """Whether anything in the tree could be ranked."""
+    return bool(_View(tree, config, (), (), (), messages).sibling_sets())
+
+
 class _View:
     """The facts of one tree, indexed, with its messages as they should be."""
 

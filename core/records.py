@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
 ROLES = ("prompter", "assistant")
@@ -35,13 +35,32 @@ EMOJIS = (
 
 def now() -> datetime:
     """The present, aware, in UTC, cut to milliseconds."""
-    moment = datetime.now(UTC)
-    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+    present = datetime.now(UTC)
+    return present.replace(microsecond=present.microsecond // 1000 * 1000)
 
 
-def time_key(moment: datetime, identity: str) -> str:
+def milliseconds(when: datetime) -> int:
+    """Whole milliseconds since 1970."""
+    return (when - _EPOCH) // _MILLISECOND
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+
+
+def time_key(when: datetime, identity: str) -> str:
     """A text that sorts by time, then by id: 15 digits of milliseconds since 1970, `|`, the id."""
-    return f"{int(moment.timestamp() * 1000):015d}|{identity}"
+    return f"{milliseconds(when):015d}|{identity}"
+
+
+def moment(value: datetime | str) -> datetime:
+    """A stored time, aware.
+
+    The embedded document store turns a datetime that an update sets into text without a zone (in UTC); so no query
+    compares datetimes, the ordered keys hold milliseconds, and every read goes through here.
+    """
+    read = datetime.fromisoformat(value) if isinstance(value, str) else value
+    return read if read.tzinfo is not None else read.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,9 +91,14 @@ class Record:
         values = {"id": document["_id"]}
         for item in fields(cls):
             if item.name in document and item.name != "id":
-                value = document[item.name]
-                values[item.name] = tuple(value) if str(item.type).startswith("tuple") and value is not None else value
+                values[item.name] = _read(str(item.type), document[item.name])
         return cls(**values)
+
+
+def _read(declared: str, value: Any) -> Any:
+    if declared.startswith("tuple") and value is not None:
+        return tuple(value)
+    return moment(value) if declared.startswith("datetime") and value is not None else value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -263,6 +287,11 @@ class Task(Record):
     def _keys(self) -> dict[str, Any]:
         return {"holder": holder_key(self.user_id, self.state), "deadline": deadline_key(self.state, self.expires_at)}
 
+    @property
+    def result_id(self) -> str:
+        """Id of the message, review or ranking that the answer makes."""
+        return self.id
+
 
 def holder_key(user_id: str, state: str) -> str:
     """Scalar key by which a user's tasks of one state are read."""
@@ -271,7 +300,7 @@ def holder_key(user_id: str, state: str) -> str:
 
 def deadline_key(state: str, expires_at: datetime) -> str:
     """Scalar key by which tasks of one state are read in order of expiry (15 digits of milliseconds)."""
-    return f"{state}|{int(expires_at.timestamp() * 1000):015d}"
+    return f"{state}|{milliseconds(expires_at):015d}"
 
 
 @dataclass(frozen=True, kw_only=True)

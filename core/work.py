@@ -112,10 +112,10 @@ async def claim(
 
 def _prefixes(kind: str, lang: str, config: CollectionConfig, chance: random.Random) -> list[str]:
     """Key ranges to look through in turn: lonely parents first with the configured probability, else last."""
-    if kind != "assistant_reply":
-        return [f"{kind}|{lang}|"]
-    lonely_first = chance.random() < config.p_lonely_child_extension
-    return [f"{kind}|{lang}|{priority}|" for priority in ("01" if lonely_first else "10")]
+    priorities = "1" if kind == "prompter_reply" else "5"
+    if kind == "assistant_reply":
+        priorities = "01" if chance.random() < config.p_lonely_child_extension else "10"
+    return [f"{kind}|{lang}|{priority}|" for priority in priorities]
 
 
 async def _claim_under(

@@ -1,0 +1,120 @@
+"""Contributors' accounts: made at first sign-in, read, given roles, kept active. Knows no token and no password."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from pymongo.errors import DuplicateKeyError
+
+from core.database import Database, aware
+from core.errors import BadInput, Forbidden, NotFound
+from core.ids import new_id
+from core.journal import record
+from core.records import USER_ROLES, User, identity
+from core.scoring import streak
+
+NAME_LIMIT = 256
+"""Characters of a display name."""
+
+
+class Accounts:
+    """The accounts in one database."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = aware(database)
+
+    async def ensure_user(
+        self, auth_method: str, subject: str, display_name: str, roles: Sequence[str] = ("contributor",)
+    ) -> User:
+        """The account of a sign-in, made now if it is the first; `roles` are given to a new account only.
+
+        Raises:
+            BadInput: a name is empty or too long, or a role is unknown.
+            Forbidden: the account is disabled or deleted.
+        """
+        _check_names(auth_method, subject, display_name)
+        if (user := await self._by_identity(auth_method, subject)) is None:
+            fresh = User(
+                id=new_id(), auth_method=auth_method, subject=subject, display_name=display_name.strip(),
+                roles=check_roles(roles),
+            )  # fmt: skip
+            try:
+                await self.database["users"].insert_one(fresh.to_document())
+                user = fresh
+            except DuplicateKeyError:
+                user = await self._by_identity(auth_method, subject) or fresh
+        if not user.enabled or user.deleted:
+            raise Forbidden("this account is disabled; ask a moderator")
+        return user
+
+    async def _by_identity(self, auth_method: str, subject: str) -> User | None:
+        document = await self.database["users"].find_one({"identity": identity(auth_method, subject)})
+        return User.from_document(document) if document else None
+
+    async def get(self, user_id: str) -> User:
+        """The account of that id; raises `NotFound`."""
+        document = await self.database["users"].find_one({"_id": user_id})
+        if document is None:
+            raise NotFound(f"there is no user {user_id!r}")
+        return User.from_document(document)
+
+    async def get_many(self, user_ids: Sequence[str]) -> dict[str, User]:
+        """The accounts of those ids that exist, by id."""
+        found = self.database["users"].find({"_id": {"$in": list(user_ids)}})
+        return {document["_id"]: User.from_document(document) async for document in found}
+
+    async def page(self, after: str | None = None, first: int = 20) -> list[tuple[str, User]]:
+        """Accounts, oldest first, each with its cursor; `after` is the cursor of the last one seen."""
+        query = {"by_time": {"$gt": after or ""}}
+        found = self.database["users"].find(query).sort("by_time").limit(first)
+        return [(document["by_time"], User.from_document(document)) async for document in found]
+
+    async def set_roles(self, user_id: str, roles: Sequence[str], *, by: str | None = None) -> User:
+        """Give the account exactly these roles; `by` is the user id of who does it."""
+        return await self._change(user_id, "set_roles", {"roles": list(check_roles(roles))}, by)
+
+    async def set_enabled(self, user_id: str, enabled: bool, *, by: str | None = None) -> User:
+        """Allow or forbid the account everything."""
+        return await self._change(user_id, "set_enabled", {"enabled": enabled}, by)
+
+    async def _change(self, user_id: str, kind: str, changes: dict[str, object], by: str | None) -> User:
+        result = await self.database["users"].update_one({"_id": user_id}, {"$set": changes})
+        if result.matched_count == 0:
+            raise NotFound(f"there is no user {user_id!r}")
+        await record(self.database, kind, user_id, changes, by=by)
+        return await self.get(user_id)
+
+
+def check_roles(roles: Sequence[str]) -> tuple[str, ...]:
+    """The roles, each once, in the usual order; raises `BadInput` for an unknown one or none."""
+    for role in roles:
+        if role not in USER_ROLES:
+            raise BadInput(f"unknown role {role!r}; one of: {', '.join(USER_ROLES)}", path=("roles",))
+    if not roles:
+        raise BadInput("no role is given; at least contributor", path=("roles",))
+    return tuple(role for role in USER_ROLES if role in roles)
+
+
+def _check_names(auth_method: str, subject: str, display_name: str) -> None:
+    for name, value in (("authMethod", auth_method), ("subject", subject), ("displayName", display_name)):
+        if not value.strip() or len(value) > NAME_LIMIT:
+            message = f"{name} has {len(value.strip())} characters; it must have 1 to {NAME_LIMIT}"
+            raise BadInput(message, path=(name,))
+    if ":" in auth_method:
+        raise BadInput(f"authMethod {auth_method!r} has a colon; it must have none", path=("authMethod",))
+
+
+async def touch(database: Database, user_id: str, moment: datetime) -> None:
+    """Note that the user did something at `moment`: last activity and streak. Of two at once either stands."""
+    document = await database["users"].find_one({"_id": user_id})
+    if document is None:
+        return
+    user = User.from_document(document)
+    if user.last_activity_at is not None and user.last_activity_at >= moment:
+        return
+    began, days = streak(user.streak_started_at, user.last_activity_at, moment)
+    user = replace(user, last_activity_at=moment, streak_started_at=began, streak_days=days)
+    changes = {"last_activity_at": moment, "streak_started_at": user.streak_started_at, "streak_days": user.streak_days}
+    await database["users"].update_one({"_id": user_id}, {"$set": changes})

@@ -1,0 +1,199 @@
+"""Taking what people submit: decided once, by one write to the task, then applied by steps that may be repeated.
+
+A task goes open -> answered (its answer stored with it) -> done (everything that follows is stored). A crash between
+leaves it answered; the same submission again, or the sweeper, applies it. The message, review or ranking that an answer
+makes has the task's id, so it is made once.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+from pymongo.errors import DuplicateKeyError
+
+from core import tasks
+from core.accounts import touch
+from core.config import CollectionConfig
+from core.database import Database
+from core.errors import BadInput, Conflict, TaskGone
+from core.facts import mark
+from core.journal import record
+from core.labels import check_labels
+from core.records import Message, Ranking, Record, Review, Task, Tree, User, now, text_hash
+from core.settle import settle, settle_prompts
+from core.texts import check_lang, check_text
+
+CLOSED = ("aborted_low_grade", "halted_by_moderator")
+
+
+async def submit_prompt(
+    database: Database, config: CollectionConfig, user: User, task_id: str, text: str, lang: str
+) -> Task:
+    """The answer to an `initial_prompt` task: the root of a new tree. `lang` must be the task's."""
+    task = await _mine(database, user, task_id, ("initial_prompt",))
+    if check_lang(lang) != task.lang:
+        raise BadInput(f"the task is for {task.lang!r}, not {lang!r}; request one in {lang!r}", path=("lang",))
+    text = await _check_text(database, config, user, task, text)
+    return await _decide(database, config, task, {"text": text})
+
+
+async def submit_reply(database: Database, config: CollectionConfig, user: User, task_id: str, text: str) -> Task:
+    """The answer to a `prompter_reply` or `assistant_reply` task: a message under the target."""
+    task = await _mine(database, user, task_id, ("prompter_reply", "assistant_reply"))
+    text = await _check_text(database, config, user, task, text)
+    tree = await database["trees"].find_one({"_id": task.tree_id}, {"state": 1})
+    if task.state == "open" and (tree is None or tree["state"] in CLOSED):
+        raise TaskGone("the conversation was closed by a moderator or refused; ask for another task")
+    return await _decide(database, config, task, {"text": text})
+
+
+async def submit_review(
+    database: Database, config: CollectionConfig, user: User, task_id: str, labels: Mapping[str, float]
+) -> Task:
+    """The answer to a `label_*` task: the labels answered, each in [0, 1]."""
+    kinds = ("label_initial_prompt", "label_prompter_reply", "label_assistant_reply")
+    task = await _mine(database, user, task_id, kinds)
+    return await _decide(database, config, task, {"labels": check_labels(task.kind, labels)})
+
+
+async def submit_ranking(
+    database: Database, config: CollectionConfig, user: User, task_id: str, ranking: Sequence[str],
+    not_rankable: bool = False,
+) -> Task:  # fmt: skip
+    """The answer to a `rank_*` task: the served replies, best first; may be empty when `not_rankable`.
+
+    Raises:
+        BadInput: code `BAD_RANKING` when it is no permutation of the replies served.
+    """
+    task = await _mine(database, user, task_id, ("rank_assistant_replies", "rank_prompter_replies"))
+    order = list(ranking)
+    if sorted(order) != sorted(task.served) and not (not_rankable and not order):
+        raise BadInput(
+            f"the ranking names {len(order)} replies; it must name each of the {len(task.served)} served once",
+            code="BAD_RANKING", path=("ranking",),
+        )  # fmt: skip
+    return await _decide(database, config, task, {"ranking": order, "not_rankable": not_rankable})
+
+
+async def _mine(database: Database, user: User, task_id: str, kinds: tuple[str, ...]) -> Task:
+    task = await tasks.mine(database, user, task_id)
+    if task.kind not in kinds:
+        raise BadInput(f"task {task_id} is of kind {task.kind}; this answers {' or '.join(kinds)}", path=("taskId",))
+    return task
+
+
+async def _check_text(database: Database, config: CollectionConfig, user: User, task: Task, text: str) -> str:
+    text = check_text(text, config.max_text_length)
+    if task.state == "open":
+        since = now() - timedelta(seconds=config.duplicate_window_seconds)
+        async for document in database["messages"].find({"content_hash": text_hash(text)}):
+            other = Message.from_document(document)
+            if other.author_id == user.id and other.created_at > since and other.id != task.id:
+                raise Conflict("you sent the same text a short while ago; write another", code="DUPLICATE_TEXT")
+    return text
+
+
+async def _decide(database: Database, config: CollectionConfig, task: Task, answer: dict[str, Any]) -> Task:
+    """Store the answer with the task, once, and apply it; the task as it is then.
+
+    Raises:
+        Conflict: the task was answered otherwise.
+        TaskGone: it was skipped or expired.
+    """
+    if task.state == "open":
+        await tasks.move(database, task, "answered", answer=answer, answered_at=now())
+    document = await database["tasks"].find_one({"_id": task.id})
+    task = Task.from_document(document) if document else task
+    if task.state not in ("answered", "done"):
+        raise TaskGone(f"task {task.id} is {task.state}; ask for another")
+    if task.answer != answer:
+        raise Conflict(f"task {task.id} was already submitted with another answer")
+    return await apply(database, config, task) if task.state == "answered" else task
+
+
+async def apply(database: Database, config: CollectionConfig, task: Task) -> Task:
+    """Store everything that follows from an answered task, and return it as done; may be repeated."""
+    if task.kind == "initial_prompt":
+        await _store(database, "messages", _prompt(task))
+        await _store(database, "trees", _tree(config, task))
+        await settle_prompts(database, config, task.lang)
+    elif task.kind in ("prompter_reply", "assistant_reply"):
+        await _store(database, "messages", await _reply(database, task))
+    elif task.kind.startswith("label_"):
+        await _store(database, "reviews", _review(task))
+    else:
+        await _store(database, "rankings", _ranking(task))
+    tree_id = task.tree_id or task.id
+    await mark(database, tree_id)
+    await settle(database, config, tree_id)
+    await touch(database, task.user_id, task.answered_at or task.created_at)
+    await record(database, "submit", task.id, {"kind": task.kind, "tree": tree_id}, by=task.user_id, key="")
+    await tasks.move(database, task, "done")
+    return replace(task, state="done")
+
+
+async def _store(database: Database, name: str, made: Record) -> None:
+    try:
+        await database[name].insert_one(made.to_document())
+    except DuplicateKeyError:
+        return
+
+
+def _text(task: Task) -> dict[str, Any]:
+    text = (task.answer or {})["text"]
+    made_at = task.answered_at or task.created_at
+    return {"text": text, "content_hash": text_hash(text), "author_id": task.user_id, "created_at": made_at}
+
+
+def _prompt(task: Task) -> Message:
+    return Message(id=task.id, tree_id=task.id, parent_id=None, role="prompter", lang=task.lang, **_text(task))
+
+
+async def _reply(database: Database, task: Task) -> Message:
+    document = await database["messages"].find_one({"_id": task.target_id})
+    if document is None or task.tree_id is None:
+        raise TaskGone(f"the message that task {task.id} replies to has been removed")
+    parent = Message.from_document(document)
+    return Message(
+        id=task.id, tree_id=task.tree_id, parent_id=parent.id, role=task.kind.removesuffix("_reply"), lang=task.lang,
+        ancestors=(*parent.ancestors, parent.id), depth=parent.depth + 1, deleted=parent.deleted, **_text(task),
+    )  # fmt: skip
+
+
+def _review(task: Task) -> Review:
+    return Review(
+        id=task.id, tree_id=task.tree_id or "", message_id=task.target_id or "", labels=(task.answer or {})["labels"],
+        user_id=task.user_id, created_at=task.answered_at or task.created_at,
+    )  # fmt: skip
+
+
+def _ranking(task: Task) -> Ranking:
+    answer = task.answer or {}
+    return Ranking(
+        id=task.id, tree_id=task.tree_id or "", parent_id=task.target_id or "", ranking=tuple(answer["ranking"]),
+        served=task.served, not_rankable=answer["not_rankable"], user_id=task.user_id,
+        created_at=task.answered_at or task.created_at,
+    )  # fmt: skip
+
+
+def _tree(config: CollectionConfig, task: Task) -> Tree:
+    goal = config.goal_tree_size
+    if config.random_goal_tree_size:
+        goal = random.Random(task.id).randint(config.min_goal_tree_size, goal)  # noqa: S311 - the same when repeated
+    made_at = task.answered_at or task.created_at
+    return new_tree(
+        config, task.id, task.lang, "initial_prompt_review", goal, author_id=task.user_id, created_at=made_at
+    )
+
+
+def new_tree(config: CollectionConfig, tree_id: str, lang: str, state: str, goal: int, **values: Any) -> Tree:
+    """A tree with the collection's present limits; dirty, so that its work opens."""
+    return Tree(
+        id=tree_id, lang=lang, state=state, goal_size=goal, max_depth=config.max_tree_depth,
+        max_children=config.max_children_count, num_reviews_prompt=config.num_reviews_initial_prompt,
+        num_reviews_reply=config.num_reviews_reply, num_rankings=config.num_required_rankings, dirty=True, **values,
+    )  # fmt: skip

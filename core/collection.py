@@ -1,0 +1,166 @@
+"""Collection as its callers see it: one object over a database and a configuration.
+
+Every method is safe to repeat. Rules are in `core.advance` and its neighbours; this only brings them together.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+
+from core import answers, growth, moderation, pages, tasks, work
+from core.config import CollectionConfig
+from core.database import Database, aware
+from core.pages import Page
+from core.records import TASK_KINDS, Message, Report, Task, Tree, User
+from core.settle import settle
+from core.texts import check_langs
+
+
+class Collection:
+    """The collection in one database.
+
+    Args:
+        database: migrated (`core.database.migrate`).
+        config: its rules' numbers.
+        chance: where draws come from; seeded in tests.
+    """
+
+    def __init__(self, database: Database, config: CollectionConfig, chance: random.Random | None = None) -> None:
+        self.database = aware(database)
+        self.config = config
+        self.chance = chance or random.Random()  # noqa: S311 - who gets which work is no secret
+
+    # Tasks.
+
+    async def request_task(self, user: User, kind: str, langs: Sequence[str]) -> Task:
+        """Hand out a task of `kind`, or `random`, in one of `langs`.
+
+        Raises:
+            BadInput: an unknown kind (`UNKNOWN_TASK_KIND`) or a malformed language.
+            NothingToDo: no such work is open for this user.
+            TooMany: the user holds too many tasks.
+        """
+        return await tasks.request(self.database, self.config, user, kind, check_langs(langs), self.chance)
+
+    async def available(self, user: User, langs: Sequence[str]) -> dict[str, int]:
+        """Open work for the user by kind, each counted up to 100; prompts count what a language can still take."""
+        langs = check_langs(langs)
+        return {kind: await work.available(self.database, kind, langs, user.id) for kind in TASK_KINDS}
+
+    async def get_task(self, user: User, task_id: str) -> Task:
+        """The user's task; raises `TaskGone` for anybody else's."""
+        return await tasks.mine(self.database, user, task_id)
+
+    async def open_tasks(self, user: User) -> list[Task]:
+        """The user's open tasks, oldest first."""
+        return await tasks.open_of(self.database, user)
+
+    async def shown(self, task: Task) -> tuple[list[Message], list[Message]]:
+        """What a task shows: the thread down to its target, and the replies to rank as served; authors hidden."""
+        return await pages.shown(self.database, task)
+
+    async def skip_task(self, user: User, task_id: str, reason: str | None = None) -> Task:
+        """Give the task back; the user is not asked the same again."""
+        return await tasks.skip(self.database, self.config, user, task_id, reason)
+
+    async def save_draft(self, user: User, task_id: str, text: str) -> Task:
+        """Keep a text for an open task."""
+        return await tasks.save_draft(self.database, user, task_id, text, self.config.max_text_length)
+
+    # Answers. Each raises `TaskGone` for a task that is not the user's, was skipped or has expired, and `Conflict` for
+    # one that was answered otherwise; the same answer again gives the same task and counts once.
+
+    async def submit_prompt(self, user: User, task_id: str, text: str, lang: str) -> Task:
+        """Answer an `initial_prompt` task; the message's id is the task's `result_id`."""
+        return await answers.submit_prompt(self.database, self.config, user, task_id, text, lang)
+
+    async def submit_reply(self, user: User, task_id: str, text: str) -> Task:
+        """Answer a `prompter_reply` or `assistant_reply` task; the message's id is the task's `result_id`."""
+        return await answers.submit_reply(self.database, self.config, user, task_id, text)
+
+    async def submit_review(self, user: User, task_id: str, labels: Mapping[str, float]) -> Task:
+        """Answer a `label_*` task."""
+        return await answers.submit_review(self.database, self.config, user, task_id, labels)
+
+    async def submit_ranking(
+        self, user: User, task_id: str, ranking: Sequence[str], not_rankable: bool = False
+    ) -> Task:
+        """Answer a `rank_*` task: message ids, best first."""
+        return await answers.submit_ranking(self.database, self.config, user, task_id, ranking, not_rankable)
+
+    # What people say about messages, and what moderators do.
+
+    async def react(self, user: User, message_id: str, emoji: str, on: bool = True) -> Message:
+        """Set or take back the user's emoji on a message."""
+        return await moderation.react(self.database, self.config, user, message_id, emoji, on)
+
+    async def report(self, user: User, message_id: str, reason: str) -> Report:
+        """Report a message to the moderators."""
+        return await moderation.report(self.database, self.config, user, message_id, reason)
+
+    async def delete_message(self, moderator: User, message_id: str) -> Message:
+        """Take a message and all that follows it out."""
+        return await moderation.delete_message(self.database, self.config, moderator, message_id)
+
+    async def halt_tree(self, moderator: User, tree_id: str, halt: bool = True) -> Tree:
+        """Stop a tree, or let a stopped one go on."""
+        return await moderation.halt_tree(self.database, self.config, moderator, tree_id, halt)
+
+    # Reading.
+
+    async def message(self, message_id: str) -> Message:
+        """The message; raises `NotFound`."""
+        return await pages.one(self.database, "messages", Message, message_id)
+
+    async def tree(self, tree_id: str) -> Tree:
+        """The tree; raises `NotFound`."""
+        return await pages.one(self.database, "trees", Tree, tree_id)
+
+    async def messages(self, message_ids: Sequence[str]) -> dict[str, Message]:
+        """Those messages that exist, by id, in one read."""
+        return await pages.many(self.database, "messages", Message, list(message_ids))
+
+    async def trees(self, tree_ids: Sequence[str]) -> dict[str, Tree]:
+        """Those trees that exist, by id, in one read."""
+        return await pages.many(self.database, "trees", Tree, list(tree_ids))
+
+    async def messages_of(self, tree_id: str) -> list[Message]:
+        """All messages of a tree: parents before children, siblings by rank, then age."""
+        return await pages.messages_of(self.database, tree_id)
+
+    async def thread(self, message_id: str) -> list[Message]:
+        """The messages from the root to this one."""
+        return await pages.thread(self.database, message_id)
+
+    async def trees_page(
+        self, state: str | None = None, lang: str | None = None, after: str | None = None, first: int = 20
+    ) -> Page[Tree]:
+        """Trees, oldest first; `after` is `Page.key` of the last one seen."""
+        return await pages.trees_page(self.database, state, lang, after, first)
+
+    async def messages_page(
+        self, lang: str | None = None, author_id: str | None = None, after: str | None = None, first: int = 20,
+        include_deleted: bool = False,
+    ) -> Page[Message]:  # fmt: skip
+        """Messages, oldest first; `after` is `Page.key` of the last one seen."""
+        return await pages.messages_page(self.database, lang, author_id, after, first, include_deleted)
+
+    # Trees that come from elsewhere.
+
+    async def add_synthetic_tree(
+        self, thread: Sequence[growth.Turn], replies: Sequence[growth.Turn], *, key: str, lang: str,
+        origin: str = "chat", author_id: str | None = None,
+    ) -> Tree:  # fmt: skip
+        """A tree in `backlog_ranking` made of a chat; the same key, the same tree."""
+        return await growth.add_synthetic_tree(
+            self.database, self.config, thread, replies, key=key, lang=lang, origin=origin, author_id=author_id
+        )
+
+    async def activate_backlog(self, lang: str) -> Tree | None:
+        """Bring the oldest backlog tree of a language into ranking; None when there is none."""
+        return await growth.activate_backlog(self.database, self.config, lang)
+
+    async def settle(self, tree_id: str) -> Tree | None:
+        """Bring a tree up to date now; None where there is none."""
+        return await settle(self.database, self.config, tree_id)

@@ -1,0 +1,102 @@
+"""What people say about messages outside of tasks, and what moderators do: reactions, reports, deletion, halting."""
+
+from __future__ import annotations
+
+from pymongo.errors import DuplicateKeyError
+
+from core.config import CollectionConfig
+from core.database import Database
+from core.errors import BadInput, Conflict, Forbidden
+from core.facts import mark, move_tree
+from core.journal import record
+from core.pages import one
+from core.records import EMOJIS, Message, Reaction, Report, Tree, User, reaction_id
+from core.settle import settle
+
+REASON_LIMIT = 4096
+"""Characters of a report's reason."""
+_OPPOSITE = {"+1": "-1", "-1": "+1"}
+
+
+async def react(
+    database: Database, config: CollectionConfig, user: User, message_id: str, emoji: str, on: bool
+) -> Message:
+    """Set or take back the user's emoji; +1 and -1 exclude each other; authors' own +1 and -1 count for nothing.
+
+    Returns:
+        the message with its new counts.
+    """
+    if emoji not in EMOJIS or emoji.startswith("_"):
+        allowed = ", ".join(code for code in EMOJIS if not code.startswith("_"))
+        raise BadInput(f"unknown emoji {emoji!r}; one of: {allowed}", path=("emoji",))
+    message = await one(database, "messages", Message, message_id)
+    if emoji in _OPPOSITE and message.author_id == user.id:
+        return message
+    if on and emoji in _OPPOSITE:
+        await database["reactions"].delete_one({"_id": reaction_id(message_id, user.id, _OPPOSITE[emoji])})
+    if on:
+        await _add(database, message, user, emoji)
+    else:
+        await database["reactions"].delete_one({"_id": reaction_id(message_id, user.id, emoji)})
+    await mark(database, message.tree_id)
+    await settle(database, config, message.tree_id)
+    return await one(database, "messages", Message, message_id)
+
+
+async def _add(database: Database, message: Message, user: User, emoji: str) -> None:
+    reaction = Reaction(
+        id=reaction_id(message.id, user.id, emoji), tree_id=message.tree_id, message_id=message.id, user_id=user.id,
+        emoji=emoji,
+    )  # fmt: skip
+    try:
+        await database["reactions"].insert_one(reaction.to_document())
+    except DuplicateKeyError:
+        return
+
+
+async def report(database: Database, config: CollectionConfig, user: User, message_id: str, reason: str) -> Report:
+    """Tell the moderators about a message, and flag it; a second report by the same person replaces the reason."""
+    reason = reason.strip()
+    if not 1 <= len(reason) <= REASON_LIMIT:
+        raise BadInput(f"the reason has {len(reason)} characters; it must have 1 to {REASON_LIMIT}", path=("reason",))
+    message = await one(database, "messages", Message, message_id)
+    made = Report(
+        id=f"{message_id}|{user.id}", tree_id=message.tree_id, message_id=message_id, user_id=user.id, reason=reason
+    )
+    document = made.to_document()
+    del document["_id"]
+    await database["reports"].update_one({"_id": made.id}, {"$set": document}, upsert=True)
+    await react(database, config, user, message_id, "red_flag", True)
+    return made
+
+
+def check_moderator(user: User) -> None:
+    """Raise `Forbidden` for anyone who is neither moderator nor admin."""
+    if not user.has_role("moderator", "admin"):
+        raise Forbidden("only moderators may do this")
+
+
+async def delete_message(database: Database, config: CollectionConfig, moderator: User, message_id: str) -> Message:
+    """Take a message and all that follows it out of the tree; nothing is erased. Twice is as once."""
+    check_moderator(moderator)
+    message = await one(database, "messages", Message, message_id)
+    await database["messages"].update_one({"_id": message_id}, {"$set": {"deleted": True}, "$inc": {"rev": 1}})
+    await record(database, "delete_message", message_id, {"tree": message.tree_id}, by=moderator.id)
+    await mark(database, message.tree_id)
+    await settle(database, config, message.tree_id)
+    return await one(database, "messages", Message, message_id)
+
+
+async def halt_tree(database: Database, config: CollectionConfig, moderator: User, tree_id: str, halt: bool) -> Tree:
+    """Stop a tree, or let a stopped one go on: to growth where it had won the lottery, else to review of its prompt."""
+    check_moderator(moderator)
+    tree = await one(database, "trees", Tree, tree_id)
+    if (tree.state == "halted_by_moderator") == halt:
+        return tree
+    if not halt and tree.state != "halted_by_moderator":
+        raise Conflict(f"tree {tree_id} is {tree.state}; only a halted one can go on")
+    state = "halted_by_moderator" if halt else ("growing" if tree.won_lottery_at else "initial_prompt_review")
+    await move_tree(database, tree, state)
+    await record(database, "halt_tree", tree_id, {"halt": halt}, by=moderator.id)
+    await settle(database, config, tree_id)
+    return await one(database, "trees", Tree, tree_id)

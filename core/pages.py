@@ -1,0 +1,114 @@
+"""Reading trees and messages: one, a thread, a tree, and pages in order of time by one scalar key."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from core.database import Database
+from core.errors import BadInput, NotFound
+from core.facts import of_tree
+from core.records import TREE_STATES, Message, Task, Tree, time_key
+
+T = TypeVar("T", Tree, Message)
+MAX_FIRST = 1000
+"""Records of one page."""
+
+
+@dataclass(frozen=True)
+class Page(Generic[T]):
+    """Some records in order of time, oldest first, and whether more follow the last."""
+
+    items: tuple[T, ...]
+    has_next: bool
+
+    @staticmethod
+    def key(record: Tree | Message) -> str:
+        """The record's cursor: pass it as `after`."""
+        return time_key(record.created_at, record.id)
+
+
+async def trees_page(
+    database: Database, state: str | None, lang: str | None, after: str | None, first: int
+) -> Page[Tree]:
+    """Trees, oldest first, of one state or language or both where given."""
+    if state is not None and state not in TREE_STATES:
+        raise BadInput(f"unknown tree state {state!r}; one of: {', '.join(TREE_STATES)}", path=("state",))
+    field = "by_" + "_".join(name for name, value in (("state", state), ("lang", lang)) if value is not None)
+    prefix = "".join(f"{value}|" for value in (state, lang) if value is not None)
+    return await _page(database, "trees", Tree, "by_time" if field == "by_" else field, prefix, after, first, {})
+
+
+async def messages_page(
+    database: Database, lang: str | None, author_id: str | None, after: str | None, first: int, include_deleted: bool
+) -> Page[Message]:
+    """Messages of all trees, oldest first, in one language or by one author where given."""
+    also: dict[str, Any] = {} if include_deleted else {"deleted": False}
+    if author_id is not None:
+        if lang is not None:
+            also["lang"] = lang
+        return await _page(database, "messages", Message, "by_author", f"{author_id}|", after, first, also)
+    field, prefix = ("by_time", "") if lang is None else ("by_lang", f"{lang}|")
+    return await _page(database, "messages", Message, field, prefix, after, first, also)
+
+
+async def _page(
+    database: Database, name: str, kind: type[T], field: str, prefix: str, after: str | None, first: int,
+    also: dict[str, Any],
+) -> Page[T]:  # fmt: skip
+    if not 1 <= first <= MAX_FIRST:
+        raise BadInput(f"first is {first}; it must be from 1 to {MAX_FIRST}", path=("first",))
+    end = f"{prefix[:-1]}}}" if prefix else "}"
+    query = {field: {"$gt": f"{prefix}{after or ''}", "$lt": end}} | also
+    found = database[name].find(query).sort(field).limit(first + 1)
+    records = [kind.from_document(document) async for document in found]
+    return Page(items=tuple(records[:first]), has_next=len(records) > first)
+
+
+async def one(database: Database, name: str, kind: type[T], identity: str) -> T:
+    """The record of that id; raises `NotFound`."""
+    document = await database[name].find_one({"_id": identity})
+    if document is None:
+        raise NotFound(f"there is no {kind.__name__.lower()} {identity!r}")
+    return kind.from_document(document)
+
+
+async def many(database: Database, name: str, kind: type[T], identities: list[str]) -> dict[str, T]:
+    """The records of those ids that exist, by id."""
+    found = database[name].find({"_id": {"$in": identities}})
+    return {document["_id"]: kind.from_document(document) async for document in found}
+
+
+async def messages_of(database: Database, tree_id: str) -> list[Message]:
+    """All messages of a tree: parents before children, siblings by rank, then age. Raises `NotFound` without a tree."""
+    await one(database, "trees", Tree, tree_id)
+    messages = await of_tree(database, "messages", Message, tree_id)
+    return sorted(messages, key=lambda each: (each.depth, each.rank is None, each.rank or 0, each.created_at, each.id))
+
+
+async def thread(database: Database, message_id: str) -> list[Message]:
+    """The messages from the root to this one."""
+    last = await one(database, "messages", Message, message_id)
+    above = await many(database, "messages", Message, list(last.ancestors))
+    return [above[each] for each in last.ancestors if each in above] + [last]
+
+
+async def shown(database: Database, task: Task) -> tuple[list[Message], list[Message]]:
+    """What a task shows: the thread down to its target, and the replies to rank in the order served.
+
+    Who wrote a message, whether a model did, and what people said of it is left out.
+    """
+    found = await many(database, "messages", Message, [*task.thread, *task.served])
+    blind = {identity: blinded(message) for identity, message in found.items()}
+    return (
+        [blind[identity] for identity in task.thread if identity in blind],
+        [blind[identity] for identity in task.served if identity in blind],
+    )
+
+
+def blinded(message: Message) -> Message:
+    """The message without author, origin, verdict, counts and rank."""
+    return Message(
+        id=message.id, tree_id=message.tree_id, parent_id=message.parent_id, role=message.role, lang=message.lang,
+        text=message.text, ancestors=message.ancestors, depth=message.depth, created_at=message.created_at,
+    )  # fmt: skip

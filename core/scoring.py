@@ -1,0 +1,112 @@
+"""What contributions are worth: which acts earn a credit, the score, the level, the streak, the time frames. Pure.
+
+Scores and levels are Open-Assistant's formulas. Two things differ: a message counts once its peers accepted it, so that
+a volume of junk earns nothing; and the frames are calendar days, weeks (from Monday), months, in UTC, because those can
+be kept by one small update an event, while rolling ones need recounts.
+"""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import accumulate
+
+from core.errors import BadInput
+from core.records import Message, Ranking, Record, Review
+
+FRAMES = ("day", "week", "month", "total")
+POINTS: dict[str, float] = {
+    "prompts": 0.1 + 0.1,
+    "replies_assistant": 4 + 4,
+    "replies_prompter": 1 + 1,
+    "labels": 2,
+    "rankings": 1,
+    "ranked_1": 9,
+    "ranked_2": 3,
+    "ranked_3": 1,
+}
+"""Points for one of each; the two terms are the original's for a message written and for one accepted."""
+STREAK_PAUSE = timedelta(hours=36)
+"""A streak ends when nothing was done for this long."""
+LEVELS = 100
+_THRESHOLDS = [0, *(round(total) for total in accumulate(1.1521 * step + 3 for step in range(1, LEVELS)))]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Credit(Record):
+    """One act that counts for one person; the id is made of the act, so it counts once.
+
+    Attributes:
+        what: a key of `POINTS`.
+        amount: 1, or -1 where an earlier credit is taken back.
+        applied: the scores hold it.
+    """
+
+    user_id: str
+    tree_id: str
+    what: str
+    at: datetime
+    amount: int = 1
+    applied: bool = False
+
+
+def score(counts: Mapping[str, int]) -> int:
+    """Points for the given numbers of acts; parts of a point are cut, as in the original, sort by sort."""
+    return max(0, sum(int(POINTS[what] * count + 1e-9) for what, count in counts.items()))
+
+
+def level(points: int) -> int:
+    """From 1 to 100, by total points."""
+    return bisect.bisect_right(_THRESHOLDS, points)
+
+
+def next_level_at(points: int) -> int | None:
+    """Total points at which the next level begins; None at the last."""
+    reached = level(points)
+    return _THRESHOLDS[reached] if reached < LEVELS else None
+
+
+def bucket(frame: str, moment: datetime) -> str:
+    """The name of the frame that holds `moment` (UTC): `2026-11-22`, `2026-W47`, `2026-11` or `all`."""
+    if frame not in FRAMES:
+        raise BadInput(f"unknown time frame {frame!r}; one of: {', '.join(FRAMES)}", path=("frame",))
+    if frame == "week":
+        year, week, _ = moment.isocalendar()
+        return f"{year}-W{week:02d}"
+    return {"day": f"{moment:%Y-%m-%d}", "month": f"{moment:%Y-%m}", "total": "all"}[frame]
+
+
+def credits_of(messages: Iterable[Message], reviews: Iterable[Review], rankings: Iterable[Ranking]) -> list[Credit]:
+    """Every credit that a tree's facts give. Imported messages and models earn none."""
+    known = {message.id: message for message in messages}
+    credits = [_message_credit(each) for each in known.values() if _counts(each)]
+    credits += [_credit("labels", each.id, each.user_id, each.tree_id, each.created_at) for each in reviews]
+    for ranking in rankings:
+        credits.append(_credit("rankings", ranking.id, ranking.user_id, ranking.tree_id, ranking.created_at))
+        for place, message_id in enumerate(ranking.ranking[:3], start=1):
+            if message_id in known and _counts(known[message_id]):
+                author = known[message_id].author_id
+                credits.append(_credit(f"ranked_{place}", ranking.id, author, ranking.tree_id, ranking.created_at))
+    return [credit for credit in credits if credit.user_id]
+
+
+def _counts(message: Message) -> bool:
+    return message.usable and not message.synthetic and message.base is None
+
+
+def _message_credit(message: Message) -> Credit:
+    what = "prompts" if message.parent_id is None else f"replies_{message.role}"
+    return _credit(what, message.id, message.author_id, message.tree_id, message.created_at)
+
+
+def _credit(what: str, fact_id: str, user_id: str | None, tree_id: str, at: datetime) -> Credit:
+    return Credit(id=f"{what}|{fact_id}", user_id=user_id or "", tree_id=tree_id, what=what, at=at)
+
+
+def streak(started_at: datetime | None, last_at: datetime | None, moment: datetime) -> tuple[datetime, int]:
+    """When the present streak began and how many whole days it has, after something done at `moment`."""
+    broken = started_at is None or started_at > moment or last_at is None or moment - last_at > STREAK_PAUSE
+    began = moment if broken or started_at is None else started_at
+    return began, (moment - began).days

@@ -1,0 +1,176 @@
+"""Making a tree what `core.advance` says it should be.
+
+Read, advance, write; every write is guarded by the `rev` or `version` that was read before the facts, and a lost guard
+starts over, so two of these at once end in what the latest facts give. A crash anywhere leaves the tree dirty, and the
+next call (the sweeper's, if no other) finishes. No locks, no transactions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Collection
+from dataclasses import replace
+
+from core import work as queue
+from core.advance import ENDED, Opening, Transition, advance
+from core.backlog import after_end
+from core.config import CollectionConfig
+from core.credits import credit_tree
+from core.database import Database
+from core.facts import Facts, load
+from core.journal import record
+from core.lottery import missing_prompts
+from core.records import TREE_STATES, Message, Tree, Work, milliseconds, now
+
+ATTEMPTS = 100
+"""Lost guards after which a tree is left to the sweeper."""
+
+
+async def settle(database: Database, config: CollectionConfig, tree_id: str) -> Tree | None:
+    """Bring the tree, its messages and its open work up to date.
+
+    Returns:
+        the tree as it is then; None where there is no such tree, or so much is going on that the sweeper must do it.
+    """
+    for attempt in range(ATTEMPTS):
+        held = await _work_of(database, tree_id)
+        facts = await load(database, tree_id)
+        if facts is None:
+            return None
+        if (tree := await _attempt(database, config, facts, held)) is not None:
+            return tree
+        await asyncio.sleep(random.random() * 0.002 * min(attempt, 10))  # noqa: S311 - spreads the contenders
+    return None
+
+
+async def _work_of(database: Database, tree_id: str) -> list[Work]:
+    return [Work.from_document(document) async for document in database["work"].find({"tree_id": tree_id})]
+
+
+async def _attempt(database: Database, config: CollectionConfig, facts: Facts, held: list[Work]) -> Tree | None:
+    """One round; None when a guard was lost."""
+    tree = facts.tree
+    following = advance(tree, facts.messages, facts.reviews, facts.rankings, config, facts.reactions)
+    if not await _write_messages(database, facts.messages, following.messages):
+        return None
+    if following.state != tree.state:
+        moved = await _write_tree(database, tree, replace(tree, state=following.state, dirty=True))
+        if moved is None:
+            return None
+        await record(database, "tree_state", tree.id, {"from": tree.state, "to": moved.state}, key=str(moved.version))
+        if moved.state in ENDED:
+            await after_end(database, config, moved)
+        tree = moved
+    # Work opens only after the state that wants it is stored under the version that the facts were read at.
+    if not await _write_work(database, tree, following, held, _finished(facts)):
+        return None
+    await credit_tree(database, replace(facts, tree=tree, messages=following.messages))
+    return await _write_tree(database, tree, replace(tree, dirty=False)) if tree.dirty else tree
+
+
+async def _write_messages(database: Database, before: tuple[Message, ...], after: tuple[Message, ...]) -> bool:
+    for old, new in zip(before, after, strict=True):
+        if old != new:
+            document = replace(new, rev=old.rev + 1).to_document()
+            changed = {name: value for name, value in document.items() if name not in ("_id", "text", "content_hash")}
+            result = await database["messages"].update_one({"_id": old.id, "rev": old.rev}, {"$set": changed})
+            if result.matched_count == 0:
+                return False
+    return True
+
+
+async def _write_tree(database: Database, before: Tree, after: Tree) -> Tree | None:
+    """The tree as stored; None when it was changed meanwhile."""
+    after = replace(after, version=before.version + 1)
+    changed = {"state": after.state, "dirty": after.dirty, "version": after.version, **after.keys()}
+    result = await database["trees"].update_one({"_id": before.id, "version": before.version}, {"$set": changed})
+    return after if result.matched_count == 1 else None
+
+
+def _finished(facts: Facts) -> set[str]:
+    """Ids of tasks whose answers are among the facts."""
+    return {each.id for each in (*facts.messages, *facts.reviews, *facts.rankings)}
+
+
+async def _write_work(
+    database: Database, tree: Tree, following: Transition, held: list[Work], finished: set[str]
+) -> bool:
+    """Make the tree's open work what `following` wants; False when a guard was lost."""
+    holding = await _holding(database, held, finished)
+    existing = {work.id: work for work in held}
+    budget = following.reply_budget - _reply_holds(held, holding)
+    chance = random.Random()  # noqa: S311 - only spreads work over its key range
+    for opening in following.work:
+        work = existing.pop(f"{opening.kind}:{opening.target_id}", None)
+        wanted = queue.adjusted(
+            work or queue.opened(opening, tree.id, chance), opening, holding, _bound(opening, budget)
+        )
+        if not await (queue.write(database, work, wanted) if work else queue.insert(database, wanted)):
+            return False
+    return all([await queue.remove(database, work) for work in existing.values()])
+
+
+def _bound(opening: Opening, budget: int) -> int | None:
+    return budget if opening.kind in ("assistant_reply", "prompter_reply") else None
+
+
+def _reply_holds(held: list[Work], holding: set[str]) -> int:
+    replies = [work for work in held if work.kind in ("assistant_reply", "prompter_reply")]
+    return sum(task_id in holding for work in replies for task_id in work.holds)
+
+
+async def _holding(database: Database, held: list[Work], finished: Collection[str]) -> set[str]:
+    """Ids of tasks whose holds stand: open or answered, and not yet among the facts.
+
+    A task not found is just being handed out, and one that is done has its answer stored since the facts were read:
+    both stand until their time is up.
+    """
+    holds = {task_id: hold for work in held for task_id, hold in work.holds.items() if task_id not in finished}
+    if not holds:
+        return set()
+    query = {"_id": {"$in": list(holds)}}
+    states = {task["_id"]: task["state"] async for task in database["tasks"].find(query, {"state": 1})}
+    moment = milliseconds(now())
+
+    def stands(task_id: str) -> bool:
+        state = states.get(task_id, "missing")
+        return state in ("open", "answered") or (state in ("missing", "done") and holds[task_id]["until"] > moment)
+
+    return {task_id for task_id in holds if stands(task_id)}
+
+
+async def settle_prompts(database: Database, config: CollectionConfig, lang: str) -> Work | None:
+    """Bring the work for new prompts in one language up to date, and return it; None when it changes too fast."""
+    identity = f"initial_prompt:{lang}"
+    opening = Opening(kind="initial_prompt", target_id=lang, lang=lang, places=0, excluded=frozenset())
+    for _ in range(ATTEMPTS):
+        document = await database["work"].find_one({"_id": identity})
+        work = Work.from_document(document) if document else None
+        counts = {state: await count_trees(database, state, lang, 1000) for state in _COUNTED}
+        trees = [] if work is None else await _trees_among(database, list(work.holds))
+        holding = await _holding(database, [work] if work else [], trees)
+        blank = replace(queue.opened(opening, "", random.Random()), tree_id=None, target_id=None)  # noqa: S311
+        wanted = queue.adjusted(
+            work or blank, replace(opening, places=missing_prompts(counts, lang, config)), holding, None
+        )
+        wanted = replace(wanted, excluded=())
+        if await (queue.write(database, work, wanted) if work else queue.insert(database, wanted)):
+            return wanted
+    return None
+
+
+_COUNTED = ("growing", "initial_prompt_review", "prompt_lottery_waiting")
+
+
+async def _trees_among(database: Database, identities: list[str]) -> list[str]:
+    query = {"_id": {"$in": identities}}
+    return [tree["_id"] async for tree in database["trees"].find(query, {"_id": 1})]
+
+
+async def count_trees(database: Database, state: str, lang: str, cap: int) -> int:
+    """Trees of one state and language, counted up to `cap`."""
+    if state not in TREE_STATES:
+        raise ValueError(f"unknown tree state {state!r}")
+    query = {"by_state_lang": {"$gte": f"{state}|{lang}|", "$lt": f"{state}|{lang}}}"}}
+    return await database["trees"].count_documents(query, limit=cap)

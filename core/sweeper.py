@@ -1,0 +1,136 @@
+"""The background step: finishes what a crash left half done, returns overdue places, draws the lottery.
+
+Everything here may run in any number of processes at once and be stopped at any moment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from dataclasses import dataclass, field
+
+from pymongo.errors import PyMongoError
+
+from core import answers, credits, tasks
+from core.config import CollectionConfig
+from core.database import Database, aware
+from core.errors import OaError
+from core.growth import activate_backlog, run_lottery
+from core.records import Task, Work, milliseconds, now
+from core.scoring import Credit
+from core.settle import settle, settle_prompts
+from core.work import available
+
+log = logging.getLogger(__name__)
+BATCH = 200
+"""Documents of one sort that a sweep looks at."""
+
+
+@dataclass
+class Swept:
+    """What one sweep did."""
+
+    applied: int = 0
+    expired: int = 0
+    settled: int = 0
+    credited: int = 0
+    won: int = 0
+    activated: int = 0
+    failures: list[str] = field(default_factory=list)
+
+
+async def sweep_once(database: Database, config: CollectionConfig, chance: random.Random | None = None) -> Swept:
+    """One round over all that may be left undone; what cannot be done now is in `failures` and tried next time."""
+    database, chance = aware(database), chance or random.Random()  # noqa: S311 - a lottery, not a secret
+    swept = Swept()
+    await _apply_answers(database, config, swept)
+    await _expire(database, config, swept)
+    await _settle_dirty(database, config, swept)
+    await _credit(database, swept)
+    for lang in await _langs(database):
+        swept.won += len(await run_lottery(database, config, lang, chance))
+        swept.activated += await _activate(database, config, lang)
+        await settle_prompts(database, config, lang)
+    return swept
+
+
+async def _apply_answers(database: Database, config: CollectionConfig, swept: Swept) -> None:
+    query = {"deadline": {"$gte": "answered|", "$lt": "answered}"}}
+    async for document in database["tasks"].find(query).limit(BATCH):
+        try:
+            await answers.apply(database, config, Task.from_document(document))
+            swept.applied += 1
+        except OaError as error:
+            swept.failures.append(f"task {document['_id']}: {error.message}")
+
+
+async def _expire(database: Database, config: CollectionConfig, swept: Swept) -> None:
+    overdue = {"check_at": {"$lte": milliseconds(now())}}
+    async for document in database["work"].find(overdue).sort("check_at").limit(BATCH):
+        await tasks.expire(database, config, Work.from_document(document))
+        swept.expired += 1
+
+
+async def _settle_dirty(database: Database, config: CollectionConfig, swept: Swept) -> None:
+    dirty = [tree["_id"] async for tree in database["trees"].find({"dirty": True}, {"_id": 1}).limit(BATCH)]
+    for tree_id in dirty:
+        if await settle(database, config, tree_id) is None:
+            swept.failures.append(f"tree {tree_id} changes too fast to settle")
+        swept.settled += 1
+
+
+async def _credit(database: Database, swept: Swept) -> None:
+    async for document in database["credits"].find({"applied": False}).limit(BATCH):
+        await credits.apply(database, Credit.from_document(document))
+        swept.credited += 1
+
+
+async def _langs(database: Database) -> list[str]:
+    """Languages of trees that wait for the lottery or in the backlog, or in which prompts are asked for.
+
+    One read a language: from each found, on to the first key beyond it.
+    """
+    langs: set[str] = set()
+    for state in ("prompt_lottery_waiting", "backlog_ranking"):
+        after = f"{state}|"
+        while found := await _first(database, "trees", "by_state_lang", after, f"{state}}}"):
+            lang = found.split("|")[1]
+            langs.add(lang)
+            after = f"{state}|{lang}}}"
+    asked = database["work"].find({"tree_id": None}, {"lang": 1})
+    langs |= {work["lang"] async for work in asked}
+    return sorted(langs)
+
+
+async def _first(database: Database, name: str, key: str, start: str, end: str) -> str | None:
+    query = {key: {"$gte": start, "$lt": end}}
+    async for document in database[name].find(query, {key: 1}).sort(key).limit(1):
+        return str(document[key])
+    return None
+
+
+async def _activate(database: Database, config: CollectionConfig, lang: str) -> int:
+    """Bring backlog trees into ranking until enough sets of siblings are open in this language."""
+    activated = 0
+    while activated < config.min_active_rankings_per_lang:
+        kinds = ("rank_assistant_replies", "rank_prompter_replies")
+        open_sets = sum([await available(database, kind, [lang], "") for kind in kinds])
+        if open_sets >= config.min_active_rankings_per_lang:
+            break
+        if await activate_backlog(database, config, lang) is None:
+            break
+        activated += 1
+    return activated
+
+
+async def run_sweeper(database: Database, config: CollectionConfig, seconds: float = 5.0) -> None:
+    """Sweep every `seconds` until cancelled; a store that does not answer is tried again next time."""
+    while True:
+        try:
+            swept = await sweep_once(database, config)
+            for failure in swept.failures:
+                log.warning("sweep: %s", failure)
+        except (PyMongoError, OaError) as error:
+            log.warning("sweep failed: %s", error)
+        await asyncio.sleep(seconds)

@@ -1,0 +1,198 @@
+"""Tasks: handing one out, showing it, skipping it, keeping a draft, letting it expire.
+
+Knows users' tasks and the work behind them; `core.answers` takes what people submit.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+
+from core import work as queue
+from core.config import CollectionConfig, check_kind
+from core.database import Database
+from core.errors import NothingToDo, TaskGone, TooMany
+from core.facts import mark
+from core.ids import new_id
+from core.records import Message, Reaction, Task, User, Work, holder_key, milliseconds, now, reaction_id
+from core.settle import settle, settle_prompts
+
+SKIP_EMOJI = {"label": "_skip_labeling", "rank": "_skip_ranking"}
+REASON_LIMIT = 512
+"""Characters kept of a reason to skip."""
+STALE_ATTEMPTS = 20
+"""Pieces of work that turn out to be out of date before a hand-out gives up."""
+
+
+async def request(
+    database: Database, config: CollectionConfig, user: User, kind: str, langs: Sequence[str], chance: random.Random
+) -> Task:
+    """Hand the user a task of `kind` (or, for `random`, of a kind drawn by weight) in one of `langs`.
+
+    Raises:
+        BadInput: the kind is unknown.
+        NothingToDo: no such work is open for this user.
+        TooMany: the user holds too many tasks.
+    """
+    kinds = _kinds(check_kind(kind), config, chance)
+    await _check_pending(database, config, user)
+    for each in kinds:
+        for _ in range(STALE_ATTEMPTS):
+            task = await _hand_out(database, config, user, each, langs, chance)
+            if task is None:
+                break
+            if task.state == "open":
+                return task
+    what = "nothing" if kind == "random" else f"no task of kind {kind}"
+    raise NothingToDo(f"{what} is open for you now in {', '.join(langs)}", retry_after=10.0)
+
+
+def _kinds(kind: str, config: CollectionConfig, chance: random.Random) -> list[str]:
+    """The kinds to try in turn; for `random`, groups drawn by weight without putting back."""
+    if kind != "random":
+        return [kind]
+    weights, order = config.kind_weights(), []
+    while weights:
+        group = chance.choices(list(weights), [max(weight, 1e-12) for weight in weights.values()])[0]
+        order += chance.sample(group, len(group))
+        del weights[group]
+    return order
+
+
+async def _check_pending(database: Database, config: CollectionConfig, user: User) -> None:
+    since = now() - timedelta(seconds=config.recent_tasks_seconds)
+    recent = [task for task in await open_of(database, user) if task.created_at > since]
+    if len(recent) >= config.max_pending_tasks:
+        free_at = min(task.created_at for task in recent) + timedelta(seconds=config.recent_tasks_seconds)
+        wait = max(1.0, (free_at - now()).total_seconds())
+        raise TooMany(f"you hold {len(recent)} open tasks; submit or skip one first", retry_after=wait)
+
+
+async def open_of(database: Database, user: User) -> list[Task]:
+    """The user's open tasks, oldest first."""
+    found = database["tasks"].find({"holder": holder_key(user.id, "open")})
+    tasks = [Task.from_document(document) async for document in found]
+    return sorted(tasks, key=lambda task: (task.created_at, task.id))
+
+
+async def _hand_out(
+    database: Database, config: CollectionConfig, user: User, kind: str, langs: Sequence[str], chance: random.Random
+) -> Task | None:
+    """A task in the user's hands; one of state `expired` when the work was out of date; None when there is none."""
+    if kind == "initial_prompt":
+        for lang in langs:
+            if await database["work"].find_one({"_id": f"initial_prompt:{lang}"}, {"_id": 1}) is None:
+                await settle_prompts(database, config, lang)
+    task_id, created = new_id(), now()
+    expires = created + timedelta(seconds=config.lease_seconds(kind))
+    until = milliseconds(expires)
+    work = await queue.claim(database, kind, langs, user.id, task_id, until, config, chance)
+    if work is None:
+        return None
+    task = Task(
+        id=task_id, kind=kind, user_id=user.id, lang=work.lang, work_id=work.id, tree_id=work.tree_id,
+        target_id=work.target_id, created_at=created, expires_at=expires,
+        served=tuple(chance.sample(work.served, len(work.served))),
+    )  # fmt: skip
+    shown = await _shown(database, work)
+    if shown is None:
+        await queue.release(database, work.id, task_id)
+        if work.tree_id is not None:
+            await mark(database, work.tree_id)
+            await settle(database, config, work.tree_id)
+        return replace(task, state="expired")
+    task = replace(task, thread=shown)
+    await database["tasks"].insert_one(task.to_document())
+    return task
+
+
+async def _shown(database: Database, work: Work) -> tuple[str, ...] | None:
+    """Ids from the root to the target; None when some of what the task would show has been deleted or refused."""
+    if work.target_id is None:
+        return ()
+    target = await database["messages"].find_one({"_id": work.target_id})
+    if target is None:
+        return None
+    thread = (*target["ancestors"], work.target_id)
+    query = {"_id": {"$in": [*thread, *work.served]}}
+    shown = [Message.from_document(each) async for each in database["messages"].find(query)]
+    under_review = work.target_id if work.kind.startswith("label_") else None
+    fit = all(each.usable or (each.id == under_review and not each.deleted) for each in shown)
+    return thread if fit and len(shown) == len(thread) + len(work.served) else None
+
+
+async def mine(database: Database, user: User, task_id: str) -> Task:
+    """The user's task of that id, whatever its state; raises `TaskGone` when it is not the user's."""
+    document = await database["tasks"].find_one({"_id": task_id})
+    if document is None or document["user_id"] != user.id:
+        raise TaskGone(f"there is no task {task_id!r} of yours")
+    return Task.from_document(document)
+
+
+async def skip(database: Database, config: CollectionConfig, user: User, task_id: str, reason: str | None) -> Task:
+    """Give the task back; the user is not asked the same again. Skipping twice changes nothing.
+
+    Raises:
+        TaskGone: it is not the user's, or was submitted or has expired.
+    """
+    task = await mine(database, user, task_id)
+    if task.state == "open":
+        kept = reason[:REASON_LIMIT] if reason else None
+        await move(database, task, "skipped", skip_reason=kept)
+        task = await mine(database, user, task_id)
+    if task.state != "skipped":
+        raise TaskGone(f"task {task_id} is {task.state} and can no longer be skipped")
+    await finish_skip(database, config, task)
+    return task
+
+
+async def finish_skip(database: Database, config: CollectionConfig, task: Task) -> None:
+    """What follows from a skip: the system emoji that keeps the work from this user, and the place given back."""
+    if task.tree_id is None or task.target_id is None:
+        await settle_prompts(database, config, task.lang)
+        return
+    emoji = SKIP_EMOJI.get(task.kind.split("_", maxsplit=1)[0], "_skip_reply")
+    identity = reaction_id(task.target_id, task.user_id, emoji)
+    reaction = Reaction(id=identity, tree_id=task.tree_id, message_id=task.target_id, user_id=task.user_id, emoji=emoji)
+    document = reaction.to_document()
+    del document["_id"]
+    await database["reactions"].update_one({"_id": identity}, {"$setOnInsert": document}, upsert=True)
+    await mark(database, task.tree_id)
+    await settle(database, config, task.tree_id)
+
+
+async def move(database: Database, task: Task, state: str, **changes: object) -> bool:
+    """Change the task's state by one write, if it is still as given; False otherwise."""
+    following = replace(task, state=state, **changes)  # type: ignore[arg-type]
+    document = following.to_document()
+    del document["_id"], document["draft"]
+    result = await database["tasks"].update_one({"_id": task.id, "state": task.state}, {"$set": document})
+    return result.matched_count == 1
+
+
+async def save_draft(database: Database, user: User, task_id: str, text: str, limit: int) -> Task:
+    """Keep a text for a task still open, to go on with on another device; raises `TaskGone` when it is not."""
+    guard = {"_id": task_id, "user_id": user.id, "state": "open"}
+    result = await database["tasks"].update_one(guard, {"$set": {"draft": text[: 4 * limit]}})
+    if result.matched_count == 0:
+        raise TaskGone(f"task {task_id!r} is not open in your hands")
+    return await mine(database, user, task_id)
+
+
+async def expire(database: Database, config: CollectionConfig, work: Work) -> None:
+    """End the open tasks on `work` whose time is up, and give their places to others."""
+    moment = milliseconds(now())
+    overdue = [task_id for task_id, hold in work.holds.items() if hold["until"] <= moment]
+    async for document in database["tasks"].find({"_id": {"$in": overdue}}):
+        task = Task.from_document(document)
+        if task.state == "open":
+            await move(database, task, "expired")
+        elif task.state == "skipped":
+            await finish_skip(database, config, task)
+    if work.tree_id is None:
+        await settle_prompts(database, config, work.lang)
+    else:
+        await mark(database, work.tree_id)
+        await settle(database, config, work.tree_id)

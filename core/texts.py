@@ -1,0 +1,48 @@
+"""What a contributor may write: length, visibility, language tags. Pure."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+
+from core.errors import BadInput
+
+LANG = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
+"""A language tag as the collection uses them: a BCP 47 language, with subtags such as a region (`pt-BR`)."""
+_INVISIBLE = ("Cc", "Cf", "Cs", "Zs", "Zl", "Zp", "Mn", "Me")
+
+
+def check_lang(lang: str) -> str:
+    """`lang`, if it has the form of a language tag; raises `BadInput` otherwise."""
+    if not LANG.fullmatch(lang) or len(lang) > 32:
+        raise BadInput(f"{lang!r} is no language tag; right are for example en, de, pt-BR", path=("lang",))
+    return lang
+
+
+def check_langs(langs: Iterable[str]) -> tuple[str, ...]:
+    """The tags, each once; raises `BadInput` when there is none or one is malformed."""
+    checked = tuple(dict.fromkeys(check_lang(lang) for lang in langs))
+    if not checked:
+        raise BadInput("no language is given; name at least one, for example en", path=("langs",))
+    return checked
+
+
+def check_text(text: str, limit: int) -> str:
+    """`text` without white space around it.
+
+    Raises:
+        BadInput: code `TEXT_EMPTY` when nothing in it can be seen, `TEXT_TOO_LONG` above `limit` characters;
+            `BAD_INPUT` when it is no valid Unicode text.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise BadInput(f"the text has half a character (a lone surrogate) at {error.start}", path=("text",)) from error
+    text = text.strip()
+    if all(unicodedata.category(character) in _INVISIBLE for character in text):
+        raise BadInput("the text has no visible character; write something", code="TEXT_EMPTY", path=("text",))
+    if len(text) > limit:
+        message = f"the text has {len(text)} characters; at most {limit} are allowed"
+        raise BadInput(message, code="TEXT_TOO_LONG", path=("text",))
+    return text
