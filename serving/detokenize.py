@@ -69,9 +69,10 @@ class StopStrings:
         if not self._stops:
             return text, False
         self._held += text
-        places = [place for stop in self._stops if (place := self._held.find(stop)) >= 0]
-        if places:
-            return self._held[: min(places)], True
+        # The one that is complete first ends the reply, so that it does not matter how the text is cut into pieces.
+        met = [(place + len(stop), place) for stop in self._stops if (place := self._held.find(stop)) >= 0]
+        if met:
+            return self._held[: min(met)[1]], True
         keep = max(overlap(self._held, stop) for stop in self._stops)
         shown, self._held = self._held[: len(self._held) - keep], self._held[len(self._held) - keep :]
         return shown, False

@@ -17,7 +17,7 @@ TEXTS = [
     "Assistants answer questions; users ask them. What is the capital of France?",
     "Grüße aus Köln, señor! Ça va? Здравствуйте, 你好, こんにちは.",
 ]
-CONTEXT = 512
+CONTEXT = 8192
 
 
 def build(folder: Path) -> None:
