@@ -18,7 +18,7 @@ COLLECTION_INDEXES: dict[str, tuple[str, ...]] = {
     "trees": ("by_time", "by_lang", "by_state", "by_state_lang", "dirty"),
     "messages": ("tree_id", "parent_id", "by_time", "by_lang", "by_author", "content_hash"),
     "tasks": ("holder", "deadline"),
-    "work": ("key", "tree_id"),
+    "work": ("key", "tree_id", "check_at"),
     "reviews": ("tree_id", "user_id"),
     "rankings": ("tree_id", "user_id"),
     "reactions": ("tree_id", "message_id"),
