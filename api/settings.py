@@ -5,12 +5,14 @@ Secrets are named by file or by environment, never by default: production refuse
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeVar, cast
 
+from core.config import CollectionConfig
 from core.errors import BadInput
 
 N = TypeVar("N", int, float)
@@ -50,6 +52,8 @@ class Settings:
     """`OA_BODY_BYTES`. Longest request body or WebSocket message, in bytes."""
     sweep_seconds: float = 5.0
     """`OA_SWEEP_SECONDS`. Pause between two rounds of the background sweeper, in seconds; 0 turns it off here."""
+    collection: CollectionConfig = field(default_factory=CollectionConfig)
+    """`OA_COLLECTION_FILE`. JSON file: the fields of `core.config.CollectionConfig` that differ from the defaults."""
     serving_urls: tuple[str, ...] = ("http://127.0.0.1:8100",)
     """`OA_SERVING_URLS`. Comma-separated base URLs of the serving nodes."""
     serving_key: str | None = None
@@ -103,10 +107,24 @@ def from_env(environ: Mapping[str, str] = os.environ) -> Settings:
         ),
         body_bytes=_number(environ, "OA_BODY_BYTES", int, 64 * 1024),
         sweep_seconds=_number(environ, "OA_SWEEP_SECONDS", float, 5.0),
+        collection=_collection(environ),
         serving_urls=_list(environ, "OA_SERVING_URLS") or ("http://127.0.0.1:8100",),
         serving_key=environ.get("OA_SERVING_KEY") or None,
         log_level=_one_of(environ, "OA_LOG_LEVEL", ("DEBUG", "INFO", "WARNING", "ERROR"), "INFO"),
     )
+
+
+def _collection(environ: Mapping[str, str]) -> CollectionConfig:
+    name = environ.get("OA_COLLECTION_FILE")
+    if not name:
+        return CollectionConfig()
+    try:
+        return CollectionConfig(**json.loads(Path(name).read_text("utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise BadInput(
+            f"OA_COLLECTION_FILE is {name!r}, which cannot be used: {error}; it must be a JSON object with fields of "
+            "core.config.CollectionConfig"
+        ) from error
 
 
 def _one_of(environ: Mapping[str, str], name: str, values: tuple[str, ...], default: str) -> str:
