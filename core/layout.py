@@ -7,8 +7,10 @@
     jobs/<job-id>/claims/<n>.json                                claim n: conditional put (If-None-Match), who and when
     jobs/<job-id>/claims/<n>.heartbeat.json                      overwritten by the holder of claim n alone
     jobs/<job-id>/events/<stage>/<attempt>-<seq>.jsonl           progress, metrics, log lines; append by new object
-    jobs/<job-id>/checkpoints/<stage>/<step>/..., MANIFEST.json  complete only when its MANIFEST.json is there
-    jobs/<job-id>/stages/<stage>/output/..., success.json        what a stage made; complete only with success.json
+    jobs/<job-id>/checkpoints/<stage>/<step>-<n>/...             of claim n; complete only with its MANIFEST.json
+    jobs/<job-id>/stages/<stage>/output/<n>/...                  what a stage made under claim n
+    jobs/<job-id>/stages/<stage>/success.json                    the stage is complete: names its output; written once
+    jobs/<job-id>/outcomes/<n>.json                              how the training under claim n ended
     jobs/<job-id>/result.json                                    outcome, per stage; written once
     models/<name>/<version>/manifest.json, card.md, hf/, onnx/   hashed; manifest last; loaded only if hashes match
     models/<name>/promoted.json                                  which version serves
@@ -49,6 +51,11 @@ def cancel(job_id: str) -> str:
     return f"jobs/{job_id}/cancel.json"
 
 
+def claims(job_id: str) -> str:
+    """Prefix of a job's claims and heartbeats."""
+    return f"jobs/{job_id}/claims/"
+
+
 def claim(job_id: str, attempt: int) -> str:
     """Key of claim number `attempt` (from 1)."""
     return f"jobs/{job_id}/claims/{attempt:06d}.json"
@@ -74,14 +81,19 @@ def checkpoints(job_id: str, stage: str) -> str:
     return f"jobs/{job_id}/checkpoints/{stage}/"
 
 
-def checkpoint(job_id: str, stage: str, step: int) -> str:
-    """Prefix of one checkpoint."""
-    return f"{checkpoints(job_id, stage)}{step:08d}/"
+def checkpoint(job_id: str, stage: str, step: int, attempt: int) -> str:
+    """Prefix of one checkpoint; two holders never write under the same one."""
+    return f"{checkpoints(job_id, stage)}{step:08d}-{attempt:06d}/"
 
 
-def stage_output(job_id: str, stage: str) -> str:
-    """Prefix of the files that a finished stage made."""
-    return f"jobs/{job_id}/stages/{stage}/output/"
+def stage_output(job_id: str, stage: str, attempt: int) -> str:
+    """Prefix of the files that a stage made under claim `attempt`; two holders never write under the same one."""
+    return f"jobs/{job_id}/stages/{stage}/output/{attempt:06d}/"
+
+
+def outcome(job_id: str, attempt: int) -> str:
+    """Key of how the training under claim `attempt` ended."""
+    return f"jobs/{job_id}/outcomes/{attempt:06d}.json"
 
 
 def stage_success(job_id: str, stage: str) -> str:
