@@ -1,0 +1,102 @@
+"""Records become documents and come back, whatever the store does to times."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from datetime import UTC, datetime
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.records import (
+    EMOJIS,
+    Message,
+    Ranking,
+    Reaction,
+    Report,
+    Review,
+    Task,
+    Tree,
+    User,
+    Work,
+    as_imported,
+    moment,
+    now,
+    text_hash,
+    time_key,
+)
+
+SAMPLES = [
+    User(id="u", auth_method="test", subject="s", display_name="Ann", roles=("contributor", "admin")),
+    Tree(id="t", state="growing", lang="pt-BR", won_lottery_at=now(), source={"kept": "x"}),
+    Message(
+        id="m", tree_id="t", parent_id="p", role="assistant", lang="en", text="hi", ancestors=("t", "p"), depth=2,
+        emojis=dict.fromkeys(EMOJIS, 1), labels={"spam": {"value": 0.25, "count": 4}}, rank=0,
+    ),
+    Task(id="k", kind="assistant_reply", user_id="u", lang="en", work_id="w", thread=("t",), answer={"text": "x"}),
+    Review(id="r", tree_id="t", message_id="m", labels={"spam": 0.0}),
+    Ranking(id="g", tree_id="t", parent_id="p", ranking=("a", "b"), served=("b", "a")),
+    Reaction(id="m|u|+1", tree_id="t", message_id="m", user_id="u", emoji="+1"),
+    Report(id="m|u", tree_id="t", message_id="m", user_id="u", reason="rude"),
+    Work(id="w", kind="assistant_reply", lang="en", free=1, holds={"k": {"user": "u", "until": 5}}, excluded=("u",)),
+]  # fmt: skip
+
+
+async def test_every_record_survives_the_store(database) -> None:
+    for record in SAMPLES:
+        await database["samples"].insert_one(record.to_document())
+        document = await database["samples"].find_one({"_id": record.id})
+        assert type(record).from_document(document) == record
+
+
+async def test_every_record_survives_an_update(database) -> None:
+    for record in SAMPLES:
+        document = record.to_document()
+        identity = document.pop("_id")
+        await database["samples"].insert_one({"_id": identity})
+        await database["samples"].update_one({"_id": identity}, {"$set": document})
+        assert type(record).from_document(await database["samples"].find_one({"_id": identity})) == record
+
+
+def test_times_are_read_in_every_form_that_stores_give() -> None:
+    expected = datetime(2026, 11, 22, 13, 38, 49, 983000, tzinfo=UTC)
+    for form in (
+        "2026-11-22 13:38:49.983000",
+        "2026-11-22T13:38:49.983+00:00",
+        expected,
+        expected.replace(tzinfo=None),
+    ):
+        assert moment(form) == expected
+
+
+def test_unknown_fields_are_left_out_and_missing_ones_take_defaults() -> None:
+    tree = Tree.from_document({"_id": "t", "state": "growing", "lang": "en", "colour": "red"})
+    assert (tree.id, tree.goal_size, tree.dirty) == ("t", 15, False)
+
+
+@given(st.lists(st.datetimes(datetime(1970, 1, 1), datetime(2200, 1, 1)), min_size=2, max_size=6))
+def test_time_keys_sort_by_time(times) -> None:
+    aware = [time.replace(tzinfo=UTC, microsecond=time.microsecond // 1000 * 1000) for time in times]
+    assert sorted(aware) == sorted(aware, key=lambda time: time_key(time, "x"))
+    assert time_key(aware[0], "a") < time_key(aware[0], "b")
+
+
+def test_an_import_keeps_its_counts_as_a_base() -> None:
+    message = as_imported(SAMPLES[2])
+    assert message.base == {"review_count": 0, "ranking_count": 0, "emojis": message.emojis, "labels": message.labels}
+
+
+def test_only_work_with_a_free_place_has_a_key() -> None:
+    assert SAMPLES[-1].to_document()["key"] == "assistant_reply|en|5|"
+    full = Work(id="w", kind="assistant_reply", lang="en", free=0)
+    assert full.to_document()["key"] is None
+
+
+def test_the_hash_of_a_text_is_that_of_its_bytes() -> None:
+    assert text_hash("é") == "4a99557e4033c3539de2eb65472017cad5f9557f7a0625a09f1c3f6e2ba69c4c"
+
+
+def test_importing_records_loads_no_driver() -> None:
+    code = "import sys, core.records; assert not {'pymongo', 'bson', 'boto3'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
