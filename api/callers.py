@@ -36,9 +36,9 @@ class Callers:
 
     async def _sign_in(self, context: Context, token: str) -> None:
         claims = self._tokens.verify(token)
-        user = await context.services.accounts.get(claims.subject)
+        user = (await context.services.accounts.get_many([claims.subject])).get(claims.subject)
         if user is None or user.deleted or not user.enabled:
-            raise Unauthenticated("the access token's user is unknown or closed")
+            raise Unauthenticated("the access token's user is unknown or disabled")
         context.viewer = user
         context.roles = frozenset(user.roles) & claims.roles
         context.scopes = claims.scopes

@@ -9,15 +9,19 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+
+from pymongo.errors import PyMongoError
 
 from core.accounts import Accounts
 from core.collection import Collection
-from core.sweeper import run_sweeper
-
 from core.config import CollectionConfig
-from core.database import connect, migrate
+from core.database import connect, migrate, unavailable
+from core.errors import OaError
+from core.leaderboard import leaderboard, standing
 from core.objects import ObjectStore
 from core.records import User
+from core.sweeper import run_sweeper
 from graphql_schema.context import AccessToken, Services
 
 from .settings import Settings
@@ -25,7 +29,7 @@ from .tokens import Tokens
 
 
 @asynccontextmanager
-async def open_services(settings: Settings, tokens: Tokens) -> AsyncIterator[Services]:
+async def open_services(settings: Settings, tokens: Tokens, rules: CollectionConfig) -> AsyncIterator[Services]:
     """The services, until the app stops.
 
     Raises:
@@ -39,19 +43,32 @@ async def open_services(settings: Settings, tokens: Tokens) -> AsyncIterator[Ser
         store = ObjectStore(settings.s3_bucket, settings.s3_endpoint, region=settings.s3_region)
         if settings.embedded:
             await asyncio.to_thread(store.ensure_bucket)
-        config = CollectionConfig()
         services = Services(
-            collection=Collection(database, config), accounts=Accounts(database), database=database, store=store
+            collection=Collection(database, rules),
+            accounts=Accounts(database),
+            leaderboard=partial(leaderboard, database),
+            standing=partial(standing, database),
+            database=database,
+            store=store,
+            translate=_translated,
         )
         if settings.embedded:
             services.sign_in = lambda user: _development_token(tokens, user)
         if settings.sweep_seconds:
-            stack.push_async_callback(_stop, asyncio.create_task(run_sweeper(database, config, settings.sweep_seconds)))
+            stack.push_async_callback(_stop, asyncio.create_task(run_sweeper(database, rules, settings.sweep_seconds)))
         yield services
 
 
 def _development_token(tokens: Tokens, user: User) -> AccessToken:
     return tokens.mint(user.id, user.roles)
+
+
+def _translated(error: Exception) -> OaError | None:
+    """The driver's error as the caller's, where it says that the store does not answer."""
+    try:
+        return unavailable(error) if isinstance(error, PyMongoError) else None
+    except PyMongoError:
+        return None
 
 
 async def _stop(task: asyncio.Task[None]) -> None:

@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
+from typing import Annotated
 
 import strawberry
 
-from .context import Info
-from .enums import LeaderboardFrame, TreeState
+from .context import Info, needed
+from .enums import TreeState, stored
 from .message_types import MessageNode
 from .moderation import ModerationMutation
 from .nodes import read_node
-from .permissions import Anyone, Contributor, SignedIn
+from .permissions import MODERATOR, Anyone, Contributor, SignedIn
 from .relay import After, Connection, First, Node, connection, decode_cursor, page_size, raw_id
 from .sign_in import SignInMutation
 from .standing_types import StandingNode
 from .task_types import TYPE_OF_KIND
 from .tasks import TaskMutation
 from .tree_types import TreeNode, message_slice
-from .viewer_types import Langs, TaskAvailability, Viewer, availability, check_langs
+from .viewer_types import Frame, Langs, TaskAvailability, Viewer, availability, check_langs
 
 TYPES: list[type] = list(TYPE_OF_KIND.values())
 """Types that only an interface leads to."""
+NodeId = Annotated[strawberry.ID, strawberry.argument(description="A global id that this API gave.")]
+LastId = Annotated[strawberry.ID, strawberry.argument(description="The message that the thread ends in.")]
+InState = Annotated[TreeState | None, strawberry.argument(description="Only trees in this state.")]
+InLang = Annotated[str | None, strawberry.argument(description="Only this language, a BCP 47 tag.")]
 POLL_SECONDS = 1.0
 """Pause between two looks at open work, in seconds."""
 
@@ -32,7 +37,7 @@ class CollectionQuery:
     """Queries about collection."""
 
     @strawberry.field(description="The object with that global id, if you may see it.", permission_classes=[Anyone])
-    async def node(self, info: Info, id: strawberry.ID) -> Node | None:
+    async def node(self, info: Info, id: NodeId) -> Node | None:
         """Relay's object identification."""
         return await read_node(info.context, id)
 
@@ -43,21 +48,25 @@ class CollectionQuery:
 
     @strawberry.field(description="Conversation trees, oldest first.", permission_classes=[SignedIn])
     async def trees(
-        self, info: Info, first: First, after: After = None, state: TreeState | None = None, lang: str | None = None
+        self, info: Info, first: First, after: After = None, state: InState = None, lang: InLang = None
     ) -> Connection[TreeNode]:
         """A page of trees."""
+        wanted = None if state is None else stored(state)
         page = await info.context.services.collection.trees_page(
-            state=None if state is None else state.value, lang=lang, after=decode_cursor(after), first=page_size(first)
+            state=wanted, lang=lang, after=decode_cursor(after), first=page_size(first)
         )
         return connection(page.items, key=page.key, has_next=page.has_next, node=TreeNode.of)
 
     @strawberry.field(description="Messages of all trees, oldest first.", permission_classes=[SignedIn])
     async def messages(
-        self, info: Info, first: First, after: After = None, lang: str | None = None
+        self, info: Info, first: First, after: After = None, lang: InLang = None
     ) -> Connection[MessageNode]:
         """A page of messages."""
         page = await info.context.services.collection.messages_page(
-            lang=lang, after=decode_cursor(after), first=page_size(first)
+            lang=lang,
+            after=decode_cursor(after),
+            first=page_size(first),
+            include_deleted=bool(MODERATOR & info.context.roles),
         )
         return connection(
             page.items, key=page.key, has_next=page.has_next, node=lambda record: MessageNode.of(record, info.context)
@@ -65,17 +74,17 @@ class CollectionQuery:
 
     @strawberry.field(description="The thread that ends in a message, root first.", permission_classes=[SignedIn])
     async def thread(
-        self, info: Info, message_id: strawberry.ID, first: First, after: After = None
+        self, info: Info, message_id: LastId, first: First, after: After = None
     ) -> Connection[MessageNode]:
         """A page of the thread."""
         records = await info.context.services.collection.thread(raw_id(message_id, "Message", path=("message_id",)))
         return message_slice(records, info.context, first, after)
 
     @strawberry.field(description="The best contributors, best first.", permission_classes=[Anyone])
-    async def leaderboard(self, info: Info, frame: LeaderboardFrame, first: First) -> list[StandingNode]:
+    async def leaderboard(self, info: Info, frame: Frame, first: First) -> list[StandingNode]:
         """The first places of one time frame."""
-        best = await info.context.services.leaderboard(frame.value, page_size(first))
-        return [StandingNode.of(standing) for standing in best]
+        leaderboard = needed(info.context.services.leaderboard, "leaderboards")
+        return [StandingNode.of(standing) for standing in await leaderboard(stored(frame), page_size(first))]
 
 
 @strawberry.type

@@ -7,19 +7,22 @@ is copied for each operation, see `Context.for_operation`).
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import strawberry
 
-from core.errors import Unauthenticated
+from core.errors import OaError, Unauthenticated, Unavailable
+
+from .loaders import Loaders
 
 if TYPE_CHECKING:
+    from core.accounts import Accounts
+    from core.collection import Collection
+    from core.leaderboard import Standing
     from core.objects import ObjectStore
     from core.records import User
-
-    from .loaders import Loaders
 
 
 @dataclass(kw_only=True)
@@ -27,16 +30,21 @@ class Services:
     """What the resolvers call. Made once by the app; a test makes its own.
 
     Attributes:
-        collection: `core.collection.Collection`.
-        accounts: `core.accounts`' service: users, roles, leaderboards.
+        collection: trees, tasks, reviews, rankings.
+        accounts: users and roles.
+        leaderboard: the first places of a time frame; standing: one person's place in it.
         database: the document store; handed on to `core`, never queried here.
         store: the object store.
         chats, runs, models, relay: chat and training services; None where this app runs without them.
         sign_in: makes an access token for a user; None where development sign-in is off.
+        translate: an error of a driver as one that a caller may see, or None where it is a defect.
     """
 
-    collection: Any = None
-    accounts: Any = None
+    # Absent only in tests whose resolvers ask for neither.
+    collection: Collection = None  # type: ignore[assignment]
+    accounts: Accounts = None  # type: ignore[assignment]
+    leaderboard: Callable[[str, int], Awaitable[list[Standing]]] | None = None
+    standing: Callable[[User, str], Awaitable[Standing]] | None = None
     database: Any = None
     store: ObjectStore | None = None
     chats: Any = None
@@ -44,6 +52,7 @@ class Services:
     models: Any = None
     relay: Any = None
     sign_in: Callable[[User], AccessToken] | None = None
+    translate: Callable[[Exception], OaError | None] = lambda error: None
 
 
 @dataclass(frozen=True)
@@ -77,8 +86,11 @@ class Context:
     expires_at: float | None = None
     request_id: str = ""
     introspection: bool = True
-    loaders: Loaders | None = None
     connection_params: dict[str, object] | None = field(default=None, repr=False)
+    loaders: Loaders = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self.loaders = Loaders(self.services)
 
     def user(self) -> User:
         """The signed-in user.
@@ -98,9 +110,21 @@ class Context:
 
     def for_operation(self) -> Context:
         """A copy with loaders of its own, so that a long connection never reads what it cached long ago."""
-        from .loaders import Loaders
+        return replace(self)
 
-        return replace(self, loaders=Loaders(self.services))
+
+T = TypeVar("T")
+
+
+def needed(service: T | None, what: str) -> T:
+    """`service`, where this app has it.
+
+    Raises:
+        Unavailable: it runs without.
+    """
+    if service is None:
+        raise Unavailable(f"{what} are not available in this deployment")
+    return service
 
 
 Info: TypeAlias = strawberry.Info[Context, None]

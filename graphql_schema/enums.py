@@ -7,6 +7,11 @@ from enum import Enum
 import strawberry
 
 
+def stored(member: Enum) -> str:
+    """The stored name of an enum's member."""
+    return str(member.value)
+
+
 @strawberry.enum(description="Who speaks in a message.")
 class Role(Enum):
     """Roles of a conversation."""

@@ -26,7 +26,7 @@ from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOpe
 from core.errors import OaError
 from core.ids import new_id
 
-from .context import Info
+from .context import Context, Info
 
 log = logging.getLogger("oa.graphql")
 BAD_QUERY = (GraphQLError, CannotGetOperationTypeError, InvalidOperationTypeError)
@@ -91,19 +91,26 @@ def mutation(payload: type[Payload], permission: type[BasePermission], descripti
     )
 
 
-def presentable(errors: Sequence[GraphQLError], request_id: str, operation: str | None) -> list[GraphQLError]:
+def presentable(errors: Sequence[GraphQLError], context: Context, operation: str | None) -> list[GraphQLError]:
     """`errors` of one result as the client may see them; what is masked is logged, the first of them only.
 
     Args:
         errors: what the execution gave.
-        request_id: the request's id, which becomes the correlation id.
+        context: the operation's; its request id becomes the correlation id.
         operation: the operation's name, if it has one.
     """
-    defects = [error for error in errors if not _is_ours(error.original_error)]
-    correlation = request_id or new_id()
-    if defects:
+    errors = [_translated(error, context) for error in errors]
+    correlation = context.request_id or new_id()
+    if defects := [error for error in errors if not _is_ours(error.original_error)]:
         _log_defect(correlation, operation, defects)
     return [_presentable(error, correlation) for error in errors]
+
+
+def _translated(error: GraphQLError, context: Context) -> GraphQLError:
+    """`error` with a driver's error replaced by ours, where it has a meaning for the caller."""
+    original = error.original_error
+    ours = None if original is None or _is_ours(original) else context.services.translate(original)
+    return error if ours is None else GraphQLError(ours.message, error.nodes, path=error.path, original_error=ours)
 
 
 def _is_ours(original: Exception | None) -> bool:

@@ -2,14 +2,38 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, TypeVar
+
+from strawberry.dataloader import DataLoader
 
 if TYPE_CHECKING:
+    from core.records import Message, Tree, User
+
     from .context import Services
+
+T = TypeVar("T")
 
 
 class Loaders:
-    """The loaders of one operation; each remembers what it read until the operation ends."""
+    """The loaders of one operation; each remembers what it read until the operation ends.
+
+    An id that leads to nothing loads as None.
+    """
 
     def __init__(self, services: Services) -> None:
-        self._services = services
+        self.messages: DataLoader[str, Message | None] = DataLoader(by_id(lambda: services.collection.messages))
+        self.trees: DataLoader[str, Tree | None] = DataLoader(by_id(lambda: services.collection.trees))
+        self.users: DataLoader[str, User | None] = DataLoader(by_id(lambda: services.accounts.get_many))
+
+
+def by_id(
+    reader: Callable[[], Callable[[Sequence[str]], Awaitable[Mapping[str, T]]]],
+) -> Callable[[list[str]], Awaitable[list[T | None]]]:
+    """A loader's function from a read that answers what exists by id; the read is looked up when it is needed."""
+
+    async def load(ids: list[str]) -> list[T | None]:
+        found = await reader()(ids)
+        return [found.get(each) for each in ids]
+
+    return load

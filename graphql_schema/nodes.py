@@ -7,7 +7,7 @@ what this caller may not see, so that an id tells nobody whether the thing exist
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from core.errors import BadInput
 
@@ -15,13 +15,14 @@ from .context import Context
 from .relay import Node, parse_id
 
 Reader: TypeAlias = Callable[[Context, str], Awaitable[Node | None]]
+ReaderT = TypeVar("ReaderT", bound=Reader)
 _readers: dict[str, Reader] = {}
 
 
-def reads(type_name: str) -> Callable[[Reader], Reader]:
+def reads(type_name: str) -> Callable[[ReaderT], ReaderT]:
     """Registers the decorated `async (context, raw id) -> Node | None` as the reader of ids of `type_name`."""
 
-    def register(reader: Reader) -> Reader:
+    def register(reader: ReaderT) -> ReaderT:
         if type_name in _readers:
             raise ValueError(f"two readers for ids of {type_name}")
         _readers[type_name] = reader

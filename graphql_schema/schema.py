@@ -98,7 +98,7 @@ def _for_operation(context: Any) -> Context:
 def _edge(result: Any, context: Context, operation: str | None) -> None:
     """Make the errors of one result presentable, in place; frames of incremental delivery are off and never come."""
     if result.errors:
-        result.errors = presentable(result.errors, context.request_id, operation)
+        result.errors = presentable(result.errors, context, operation)
 
 
 async def _edged(source: StreamResult, context: Context, operation: str | None) -> StreamResult:
@@ -111,7 +111,7 @@ async def _edged(source: StreamResult, context: Context, operation: str | None) 
                 yield result
     except Exception as error:
         wrapped = error if isinstance(error, GraphQLError) else GraphQLError(str(error), original_error=error)
-        yield PreExecutionError(data=None, errors=presentable([wrapped], context.request_id, operation))
+        yield PreExecutionError(data=None, errors=presentable([wrapped], context, operation))
 
 
 def build_schema(*, suggestions: bool = True) -> ApiSchema:

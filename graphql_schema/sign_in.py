@@ -8,7 +8,8 @@ import strawberry
 
 from core.errors import BadInput
 
-from .context import Info
+from .context import Info, needed
+from .enums import stored
 from .errors import Payload, mutation
 from .permissions import DevelopmentOnly
 from .user_types import UserNode
@@ -46,11 +47,11 @@ class SignInMutation:
         name, services = input.name.strip(), info.context.services
         if not 1 <= len(name) <= MAX_NAME or not name.isprintable():
             raise BadInput(f"name is {name[:80]!r}; it must have 1 to {MAX_NAME} visible characters", path=("name",))
-        roles = sorted({role.value for role in input.roles} or {"contributor"})
+        roles = sorted({stored(role) for role in input.roles}) or ["contributor"]
         user = await services.accounts.ensure_user("development", name, name, roles)
         if sorted(user.roles) != roles:
             user = await services.accounts.set_roles(user.id, roles)
-        access = services.sign_in(user)
+        access = needed(services.sign_in, "development sign-ins")(user)
         return DevelopmentSignInPayload(
             token=access.token, expires_at=datetime.fromtimestamp(access.expires_at, UTC), user=UserNode.of(user)
         )

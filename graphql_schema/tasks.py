@@ -8,6 +8,7 @@ from core.errors import BadInput
 from core.records import Task
 
 from .context import Info
+from .enums import stored
 from .errors import mutation
 from .message_types import MessageNode, load_message
 from .permissions import Contributor
@@ -41,15 +42,15 @@ class TaskMutation:
     async def request_task(self, info: Info, input: RequestTaskInput) -> RequestTaskPayload:
         """Hand out a place of open work."""
         langs = check_langs(input.langs)
-        task = await info.context.services.collection.request_task(info.context.user(), input.kind.value, langs)
+        task = await info.context.services.collection.request_task(info.context.user(), stored(input.kind), langs)
         return RequestTaskPayload(task=TaskNode.of(task))
 
     @mutation(SubmitPromptPayload, Contributor, "Answer an InitialPromptTask.")
     async def submit_prompt(self, info: Info, input: SubmitPromptInput) -> SubmitPromptPayload:
         """Store the prompt and open its tree."""
-        task = await info.context.services.collection.submit_prompt(
-            info.context.user(), _task_id(input.task_id), input.text, input.lang
-        )
+        collection, user, task_id = info.context.services.collection, info.context.user(), _task_id(input.task_id)
+        lang = input.lang or (await collection.get_task(user, task_id)).lang
+        task = await collection.submit_prompt(user, task_id, input.text, lang)
         return SubmitPromptPayload(task=TaskNode.of(task), message=await _message_of(info, task))
 
     @mutation(SubmitReplyPayload, Contributor, "Answer a PrompterReplyTask or an AssistantReplyTask.")
@@ -105,7 +106,7 @@ async def _message_of(info: Info, task: Task) -> MessageNode | None:
 
 
 def _labels(answers: list[LabelAnswer]) -> dict[str, float]:
-    labels = {answer.name.value: answer.value for answer in answers}
+    labels = {stored(answer.name): answer.value for answer in answers}
     if len(labels) != len(answers):
         raise BadInput("labels answers one label twice; each may be answered once", code="BAD_LABELS", path=("labels",))
     return labels

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 
 import strawberry
@@ -38,7 +38,7 @@ class TreeNode(Node):
     @strawberry.field(description="Its messages: parents before their replies, siblings by rank, then by time.")
     async def messages(self, info: Info, first: First, after: After = None) -> Connection[MessageNode]:
         """A page of the tree's messages, read whole and cut here: a tree has at most a few dozen."""
-        records = in_reading_order(await info.context.services.collection.messages_of(self.record.id))
+        records = await info.context.services.collection.messages_of(self.record.id)
         return message_slice(records, info.context, first, after)
 
     @classmethod
@@ -73,21 +73,3 @@ def message_slice(
     return slice_connection(
         records, first, after, key=lambda record: record.id, node=lambda record: MessageNode.of(record, context)
     )
-
-
-def in_reading_order(messages: Sequence[Message]) -> list[Message]:
-    """A tree's messages, depth first: each before its replies, siblings by rank (unranked last), then by time."""
-    children: dict[str | None, list[Message]] = {}
-    for message in messages:
-        children.setdefault(message.parent_id, []).append(message)
-
-    def walk(parent_id: str | None) -> Iterator[Message]:
-        for message in sorted(children.get(parent_id, ()), key=_place):
-            yield message
-            yield from walk(message.id)
-
-    return list(walk(None))
-
-
-def _place(message: Message) -> tuple[bool, int, datetime, str]:
-    return message.rank is None, message.rank or 0, message.created_at, message.id

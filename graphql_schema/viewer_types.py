@@ -7,11 +7,12 @@ from typing import Annotated
 
 import strawberry
 
+from core import texts
 from core.errors import BadInput
 from core.records import TASK_KINDS, User
 
-from .context import Info
-from .enums import LeaderboardFrame, TaskKind
+from .context import Info, needed
+from .enums import LeaderboardFrame, TaskKind, stored
 from .standing_types import StandingNode
 from .task_types import TaskNode
 from .user_types import UserNode
@@ -20,6 +21,8 @@ MAX_LANGS = 50
 Langs = Annotated[
     list[str], strawberry.argument(description=f"Languages you work in, as BCP 47 tags; 1 to {MAX_LANGS}.")
 ]
+
+Frame = Annotated[LeaderboardFrame, strawberry.argument(description="The time to count.")]
 
 
 @strawberry.enum(description="What somebody may be.")
@@ -65,9 +68,10 @@ class Viewer:
         return await availability(info, check_langs(langs))
 
     @strawberry.field(description="Your place on a leaderboard.")
-    async def standing(self, info: Info, frame: LeaderboardFrame) -> StandingNode:
+    async def standing(self, info: Info, frame: Frame) -> StandingNode:
         """The viewer's own standing."""
-        return StandingNode.of(await info.context.services.standing(self.record, frame.value))
+        standing = needed(info.context.services.standing, "standings")
+        return StandingNode.of(await standing(self.record, stored(frame)))
 
     @classmethod
     def of(cls, user: User) -> Viewer:
@@ -81,13 +85,9 @@ def check_langs(langs: list[str]) -> list[str]:
     Raises:
         BadInput: none, too many, or one that is no language tag.
     """
-    unique = list(dict.fromkeys(langs))
-    if not 1 <= len(unique) <= MAX_LANGS:
-        raise BadInput(f"langs has {len(unique)} languages; it must have 1 to {MAX_LANGS}", path=("langs",))
-    for lang in unique:
-        if not (lang.replace("-", "").isalnum() and lang.isascii() and 2 <= len(lang) <= 35):
-            raise BadInput(f"langs has {lang[:40]!r}; each must be a BCP 47 tag such as en or pt-BR", path=("langs",))
-    return unique
+    if len(langs) > MAX_LANGS:
+        raise BadInput(f"langs has {len(langs)} languages; it must have 1 to {MAX_LANGS}", path=("langs",))
+    return list(texts.check_langs(langs))
 
 
 async def availability(info: Info, langs: list[str]) -> list[TaskAvailability]:

@@ -1,0 +1,88 @@
+"""Prints the contract and the tables about it: `python -m graphql_schema.export` rewrites them, a test checks them.
+
+graphql_schema/schema.graphql   the schema
+docs/api/README.md              the tables between `<!-- NAME -->` and `<!-- end NAME -->`
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import cast
+
+from strawberry.types.field import StrawberryField
+
+from core.errors import CODES, Unauthenticated
+from core.records import User
+
+from .context import AccessToken, Context, Services
+from .permissions import Permission
+from .schema import ApiSchema, build_schema
+
+SCHEMA_FILE = Path(__file__).with_name("schema.graphql")
+DOCS_FILE = Path(__file__).resolve().parents[1] / "docs" / "api" / "README.md"
+CALLERS: tuple[str, ...] = ("anonymous", "contributor", "trusted", "moderator", "admin", "service")
+
+
+def sdl() -> str:
+    """The schema in the schema definition language, sorted by name."""
+    return build_schema().as_str() + "\n"
+
+
+def root_fields(schema: ApiSchema) -> Iterator[tuple[str, str, StrawberryField]]:
+    """Root type, GraphQL name and definition of each query, mutation and subscription."""
+    for root in (schema.query, schema.mutation, schema.subscription):
+        definition = root.__strawberry_definition__  # type: ignore[union-attr]
+        for field in definition.fields:
+            yield definition.name, schema.config.name_converter.get_graphql_name(field), field
+
+
+def may(permission: type[Permission], caller: str) -> bool:
+    """Whether `caller`, one of `CALLERS`, passes `permission` in embedded mode."""
+    services = Services(sign_in=lambda user: AccessToken("", 0))
+    context = Context(services=services)
+    if caller != "anonymous":
+        context.viewer = User(id="u", auth_method="development", subject="u", display_name="u", roles=(caller,))
+        context.roles = frozenset({caller})
+    try:
+        return permission().allows(context)
+    except Unauthenticated:
+        return False
+
+
+def permission_table(schema: ApiSchema) -> str:
+    """Field by caller: who may use what, asked of the permissions themselves."""
+    lines = [f"| field | permission | {' | '.join(CALLERS)} |", f"| --- | --- |{' --- |' * len(CALLERS)}"]
+    for root, name, field in root_fields(schema):
+        (permission,) = cast(list[type[Permission]], field.permission_classes)
+        cells = ["yes" if may(permission, caller) else "" for caller in CALLERS]
+        lines.append(f"| {root.lower()} `{name}` | {permission.__name__} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def code_table() -> str:
+    """The closed list of error codes."""
+    return "\n".join(
+        ["| code | meaning |", "| --- | --- |", *(f"| `{code}` | {CODES[code]} |" for code in sorted(CODES))]
+    )
+
+
+def with_tables(text: str) -> str:
+    """`text` with the generated tables put between their marks."""
+    for name, table in (("codes", code_table()), ("permissions", permission_table(build_schema()))):
+        marks = re.compile(rf"(<!-- {name} -->\n).*?(\n<!-- end {name} -->)", re.DOTALL)
+        text, count = marks.subn(lambda found, table=table: f"{found[1]}\n{table}\n{found[2]}", text)  # type: ignore[misc]
+        if count != 1:
+            raise ValueError(f"{DOCS_FILE.name} must have the marks of {name!r} once; found {count}")
+    return text
+
+
+def main() -> None:
+    """Rewrite the files."""
+    SCHEMA_FILE.write_text(sdl())
+    DOCS_FILE.write_text(with_tables(DOCS_FILE.read_text()))
+
+
+if __name__ == "__main__":
+    main()
