@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from core.errors import BadInput, Conflict, NotFound
+from core.records import moment
 
 State = Literal["streaming", "complete", "stopped", "failed"]
 Role = Literal["prompter", "assistant"]
@@ -108,8 +109,9 @@ class Chat:
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> Chat:
         """From a document of `chats`."""
-        values = {key: value for key, value in document.items() if key not in ("_id", "owner_key")}
-        return cls(id=document["_id"], **{**values, "sampling": Sampling(**document["sampling"])})
+        values = {name: document[name] for name in cls.__dataclass_fields__ if name in document}
+        times = {name: moment(document[name]) for name in ("created_at", "updated_at")}
+        return cls(**{**values, **times, "id": document["_id"], "sampling": Sampling(**document["sampling"])})
 
 
 @dataclass(frozen=True)
@@ -175,7 +177,8 @@ class ChatMessage:
     def from_document(cls, document: Mapping[str, Any]) -> ChatMessage:
         """From a document of `chat_messages`."""
         values = {name: document[name] for name in cls.__dataclass_fields__ if name in document}
-        return cls(**{**values, "id": document["_id"]})
+        times = {name: moment(values[name]) for name in ("created_at", "finished_at") if values.get(name) is not None}
+        return cls(**{**values, **times, "id": document["_id"]})
 
 
 @dataclass(frozen=True)

@@ -19,12 +19,12 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from core.chat_records import STREAMING, ChatMessage, State
 from core.errors import Conflict, NotFound
-from core.records import now
+from core.records import milliseconds, now
 
 if TYPE_CHECKING:
     from core.database import Database
@@ -218,7 +218,7 @@ class ReplyWriter:
     async def beat(self) -> None:
         """Fold the log into the message and renew the lease; learns whether a stop was asked for."""
         self._folded_at = time.monotonic()
-        await self._update({"lease_until": now() + timedelta(seconds=LEASE)})
+        await self._update({"lease_until": lease_end()})
 
     async def finish(self, state: State, error: Mapping[str, str] | None = None) -> ChatMessage:
         """Flush, fold and end the reply as `state`; returns it. Nothing can be added afterwards."""
@@ -232,7 +232,7 @@ class ReplyWriter:
     async def release(self) -> None:
         """Give the reply back, for another writer to go on with at once."""
         await self.flush()
-        await self._update({"lease_until": now()}, unset=("writer",))
+        await self._update({"lease_until": milliseconds(now())}, unset=("writer",))
 
     async def _insert(self, tokens: list[str]) -> None:
         from pymongo.errors import DuplicateKeyError
@@ -261,6 +261,11 @@ class ReplyWriter:
         self.message = ChatMessage.from_document(found)
 
 
+def lease_end() -> int:
+    """When a lease that is renewed now runs out, in milliseconds since 1970: a number, so that queries may compare."""
+    return milliseconds(now() + timedelta(seconds=LEASE))
+
+
 async def take(database: Database, notices: Notices, message_id: str, writer: str) -> ReplyWriter | None:
     """Take a streaming reply that nobody writes, or whose writer fell silent; None when it is not to be had.
 
@@ -275,9 +280,9 @@ async def take(database: Database, notices: Notices, message_id: str, writer: st
     guard = {
         "_id": message_id,
         "state": STREAMING,
-        "$or": [{"writer": {"$exists": False}}, {"lease_until": {"$lt": now()}}],
+        "$or": [{"writer": {"$exists": False}}, {"lease_until": {"$lt": milliseconds(now())}}],
     }
-    taken = {"$set": {"writer": writer, "lease_until": now() + timedelta(seconds=LEASE)}, "$inc": {"takes": 1}}
+    taken = {"$set": {"writer": writer, "lease_until": lease_end()}, "$inc": {"takes": 1}}
     document = await database.chat_messages.find_one_and_update(guard, taken, return_document=True)
     if document is None:
         return None
@@ -290,14 +295,13 @@ async def take(database: Database, notices: Notices, message_id: str, writer: st
 
 @dataclass(frozen=True)
 class Orphan:
-    """A streaming reply whose lease ran out: its id, how often it was taken, when it was asked for."""
+    """A streaming reply whose lease ran out: its id, and how often it was taken."""
 
     message_id: str
     takes: int
-    created_at: datetime
 
 
 async def orphans(database: Database, limit: int = 20) -> list[Orphan]:
     """Streaming replies that nobody has taken or whose writer fell silent, the longest waiting first."""
-    due = database.chat_messages.find({"lease_until": {"$lte": now()}}).sort("lease_until", 1).limit(limit)
-    return [Orphan(each["_id"], each.get("takes", 0), each["created_at"]) async for each in due]
+    due = database.chat_messages.find({"lease_until": {"$lte": milliseconds(now())}})
+    return [Orphan(each["_id"], each.get("takes", 0)) async for each in due.sort("lease_until", 1).limit(limit)]

@@ -22,7 +22,7 @@ from core.chat_records import (
     ordered,
     thread_to,
 )
-from core.records import now
+from core.records import milliseconds, now
 
 if TYPE_CHECKING:
     from core.database import Database
@@ -36,7 +36,9 @@ LOOK_AGAIN = timedelta(seconds=5)
 class SyntheticTrees(Protocol):
     """Where ranking work is made; `core.collection.Collection` is one."""
 
-    async def add_synthetic_tree(self, thread: Sequence[Any], replies: Sequence[Any], *, key: str, lang: str) -> Any:
+    async def add_synthetic_tree(
+        self, thread: Sequence[Any], replies: Sequence[Any], *, key: str, lang: str, author_id: str | None
+    ) -> Any:
         """A tree in `backlog_ranking`: `thread`, then `replies` to its last turn; the same `key`, the same tree."""
 
 
@@ -74,14 +76,14 @@ async def _ask_for_draft(
         await _done(database, [rated])
         return False
     draft = new_reply(chat, rated.prompt_id, derived_id("draft", rated.id, str(asked)), draft=True)
-    await insert_once(database, {**draft.to_document(), "lease_until": now()})
+    await insert_once(database, {**draft.to_document(), "lease_until": milliseconds(now())})
     await _look_again(database, rated, asked + 1)
     return True
 
 
 async def due(database: Database, limit: int = 20) -> list[str]:
     """Ids of rated replies to look at now, the longest waiting first."""
-    found = database.chat_messages.find({"wheel_due": {"$lte": now()}}).sort("wheel_due", 1).limit(limit)
+    found = database.chat_messages.find({"wheel_due": {"$lte": milliseconds(now())}}).sort("wheel_due", 1).limit(limit)
     return [document["_id"] async for document in found]
 
 
@@ -124,10 +126,11 @@ async def _done(database: Database, messages: Sequence[ChatMessage], **changes: 
 
 
 async def _look_again(database: Database, rated: ChatMessage, asked: int) -> None:
-    change = {"wheel_due": now() + LOOK_AGAIN, "wheel_drafts": asked}
+    change = {"wheel_due": milliseconds(now() + LOOK_AGAIN), "wheel_drafts": asked}
     await database.chat_messages.update_one({"_id": rated.id}, {"$set": change})
 
 
 def _tree_of(chat: Chat, messages: Sequence[ChatMessage], drafts: Sequence[ChatMessage]) -> dict[str, Any]:
     prompt_id = drafts[0].parent_id or ""
-    return {"thread": thread_to(messages, prompt_id), "replies": drafts, "key": f"chat:{prompt_id}", "lang": chat.lang}
+    about = {"key": f"chat:{prompt_id}", "lang": chat.lang, "author_id": chat.owner_id}
+    return {"thread": thread_to(messages, prompt_id), "replies": drafts, **about}

@@ -37,7 +37,7 @@ from core.chat_records import (
 from core.chat_stream import Notices, Token, follow, load_message, stop_notice, take, wait
 from core.errors import BadInput, Conflict, NotFound, TooMany
 from core.ids import new_id
-from core.records import now
+from core.records import milliseconds, now
 
 if TYPE_CHECKING:
     from core.chat_wheel import SyntheticTrees
@@ -101,7 +101,7 @@ class Chats:
         """Give a chat other settings; replies that stream already keep theirs."""
         changed = replace(settings.apply(await self.chat(owner_id, chat_id)), updated_at=now())
         document = changed.to_document()
-        await self.database.chats.update_one({"_id": chat_id, "owner_id": owner_id}, {"$set": document})
+        await self.database.chats.update_one({"_id": document.pop("_id"), "owner_id": owner_id}, {"$set": document})
         return changed
 
     async def message(self, owner_id: str, message_id: str) -> ChatMessage:
@@ -209,7 +209,7 @@ class Chats:
         rating = {"score": score, "score_reason": check_length("reason", reason, MAX_REASON), "rated_at": now()}
         chat = await self.chat(owner_id, message.chat_id)
         turns = score == -1 and message.state == COMPLETE and chat.allow_training and self.trees is not None
-        change: dict[str, Any] = {"$set": {**rating, "wheel_due": now()}} if turns else {"$set": rating}
+        change: dict[str, Any] = {"$set": {**rating, "wheel_due": milliseconds(now())}} if turns else {"$set": rating}
         if not turns:
             change["$unset"] = {"wheel_due": ""}
         await self.database.chat_messages.update_one({"_id": message_id}, change)
@@ -252,7 +252,7 @@ class Chats:
 
     async def _begin_reply(self, chat: Chat, prompt_id: str, reply_id: str) -> ChatMessage:
         reply = chat_wheel.new_reply(chat, prompt_id, reply_id)
-        await chat_wheel.insert_once(self.database, {**reply.to_document(), "lease_until": now()})
+        await chat_wheel.insert_once(self.database, {**reply.to_document(), "lease_until": milliseconds(now())})
         self.notices.notify(WANTED)
         return reply
 

@@ -6,7 +6,6 @@ import asyncio
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from core.chat_records import COMPLETE, FAILED, STOPPED, STREAMING, ChatMessage,
 from core.chat_stream import Token, take
 from core.chats import Chats
 from core.ids import new_id
-from core.records import now
+from core.records import milliseconds, now
 from oa import embedded
 
 NODE = Path(__file__).with_name("counting_node.py")
@@ -183,7 +182,7 @@ async def test_a_relay_that_died_is_succeeded_when_its_lease_is_over(chats: Chat
     for number in range(1, 8):
         dead.say(f"{number} ")
     await dead.flush()
-    past = {"$set": {"lease_until": now() - timedelta(seconds=1)}}
+    past = {"$set": {"lease_until": milliseconds(now()) - 1000}}
     await chats.database.chat_messages.update_one({"_id": reply.id}, past)
     async with Relay(chats, [node.url], limits=QUICK):
         assert (await ended(chats, reply.id)).text == counted(20)

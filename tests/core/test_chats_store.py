@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -14,7 +13,7 @@ from core.chat_stream import MAX_CHUNK, ReplyWriter, Token, WriterLost, orphans,
 from core.chats import MAX_STREAMS, Chats
 from core.errors import BadInput, Conflict, NotFound, TooMany
 from core.ids import new_id
-from core.records import now
+from core.records import milliseconds, now
 
 
 @pytest.fixture
@@ -50,7 +49,7 @@ async def gather(stream: AsyncIterator[Token | ChatMessage]) -> tuple[list[Token
 
 async def expire(chats: Chats, message_id: str) -> None:
     """What time does to a writer that is silent for longer than its lease."""
-    past = {"$set": {"lease_until": now() - timedelta(seconds=1)}}
+    past = {"$set": {"lease_until": milliseconds(now()) - 1000}}
     await chats.database.chat_messages.update_one({"_id": message_id}, past)
 
 
