@@ -46,12 +46,20 @@ class ChatMessage(_Form):
     """One message."""
 
     role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[TextPart]
+    content: list[TextPart]
+    """A string means one text part."""
     name: str | None = None
+
+    @field_validator("content", mode="before")
+    @classmethod
+    def _one_part(cls, value: Any) -> Any:
+        if not isinstance(value, str | list):
+            raise ValueError("must be a string or a list of text parts")
+        return [{"type": "text", "text": value}] if isinstance(value, str) else value
 
     def plain(self) -> dict[str, str]:
         """As templates read it."""
-        text = self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
+        text = "".join(part.text for part in self.content)
         return {"role": "system" if self.role == "developer" else self.role, "content": text}
 
 
