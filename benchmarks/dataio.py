@@ -1,0 +1,146 @@
+"""Import and export: messages a second, CPU seconds and memory at two sizes, against a plain peer.
+
+    python benchmarks/dataio.py [--sizes 20000 60000] [--json FILE]
+
+The input is the samples over and over, with fresh ids. Ours is `import_trees` and `export_trees`; the peer parses the
+whole file, inserts each tree as one nested document, and reads all documents back before it writes them. The peer does
+less: it checks nothing, keeps no index of messages, cannot be run twice, and no thread can be found in what it stored.
+Every measurement is a process of its own (peak memory is a process's), ours and the peer's in turn, on one server that
+this program starts; the server's time is in the wall clock and not in the CPU seconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import re
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+from pymongo import AsyncMongoClient
+from rich.console import Console
+from rich.table import Table
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from core.database import connect, migrate  # noqa: E402
+from core.interchange import export_trees, import_trees  # noqa: E402
+from oa import embedded  # noqa: E402
+
+SAMPLES = ROOT / "samples" / "trees.jsonl"
+IDENTITY = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-5[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
+
+
+def write_input(path: Path, messages: int) -> int:
+    """Write at least `messages` messages; returns how many."""
+    lines = SAMPLES.read_text("utf-8").splitlines(keepends=True)
+    written = copy = 0
+    with path.open("w", encoding="utf-8") as out:
+        while written < messages:
+            space = uuid.UUID(int=copy)
+            for line in lines:
+                out.write(IDENTITY.sub(lambda found: str(uuid.uuid5(space, found[0])), line))  # noqa: B023
+                written += line.count('"text"')
+            copy += 1
+    return written
+
+
+async def ours_import(client: AsyncMongoClient[dict[str, Any]], name: str, path: Path) -> None:
+    """Ours in."""
+    await migrate(client[name])
+    await import_trees(client[name], path)
+
+
+async def ours_export(client: AsyncMongoClient[dict[str, Any]], name: str, path: Path) -> None:
+    """Ours out."""
+    await export_trees(client[name], path.with_suffix(".out"))
+
+
+async def peer_import(client: AsyncMongoClient[dict[str, Any]], name: str, path: Path) -> None:
+    """The peer in: everything at once."""
+    trees = [json.loads(line) for line in path.read_text("utf-8").splitlines()]  # noqa: ASYNC240 - nothing else runs
+    await client[name]["peer"].insert_many([{"_id": tree["message_tree_id"], **tree} for tree in trees])
+
+
+async def peer_export(client: AsyncMongoClient[dict[str, Any]], name: str, path: Path) -> None:
+    """The peer out: everything at once."""
+    trees = await client[name]["peer"].find().to_list()
+    path.with_suffix(".out").write_text("".join(json.dumps(tree, ensure_ascii=False) + "\n" for tree in trees), "utf-8")
+
+
+ACTIONS = {"ours": (ours_import, ours_export), "peer": (peer_import, peer_export)}
+
+
+async def child(who: str, step: int, uri: str, name: str, path: Path) -> dict[str, float]:
+    """One measurement, in this process: seconds of wall clock, CPU seconds, MiB before and at the peak."""
+    async with connect(uri) as client:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        wall, used = time.perf_counter(), time.process_time()
+        await ACTIONS[who][step](client, name, path)
+        wall, used = time.perf_counter() - wall, time.process_time() - used
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return {"wall_s": wall, "cpu_s": used, "start_mib": before / 1024, "peak_mib": peak / 1024}
+
+
+def measure(uri: str, folder: Path, sizes: list[int]) -> list[dict[str, Any]]:
+    """All measurements, ours and the peer's in turn."""
+    results = []
+    for size in sizes:
+        path = folder / f"{size}.jsonl"
+        messages = write_input(path, size)
+        for step, action in enumerate(("import", "export")):
+            for who in ACTIONS:
+                arguments = ["--child", who, str(step), uri, f"bench_{who}_{size}", str(path)]
+                output = subprocess.run(
+                    [sys.executable, __file__, *arguments], capture_output=True, text=True, check=True
+                ).stdout
+                found = json.loads(output)
+                found["messages_per_s"] = messages / found["wall_s"]
+                results.append({"who": who, "action": action, "messages": messages, **found})
+    return results
+
+
+def show(results: list[dict[str, Any]]) -> None:
+    """Print the results as a table."""
+    table = Table("action", "who", "messages", "messages/s", "wall s", "CPU s", "start MiB", "peak MiB")
+    for each in results:
+        numbers = [f"{each[key]:,.1f}" for key in ("wall_s", "cpu_s", "start_mib", "peak_mib")]
+        table.add_row(each["action"], each["who"], f"{each['messages']:,}", f"{each['messages_per_s']:,.0f}", *numbers)
+    Console().print(table)
+
+
+def main() -> None:
+    """Read the arguments, start the server, measure, show."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--sizes", type=int, nargs="+", default=[20_000, 60_000], help="messages")
+    parser.add_argument("--json", type=Path, help="write the results to this file")
+    parser.add_argument("--child", nargs=5, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.child:
+        who, step, uri, name, path = options.child
+        print(json.dumps(asyncio.run(child(who, int(step), uri, name, Path(path)))))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        port = embedded.free_port()
+        server = embedded.start(embedded.document_store_command(Path(folder) / "server", port))
+        try:
+            embedded.wait_for_port(port, server)
+            results = measure(f"mongodb://127.0.0.1:{port}", Path(folder), options.sizes)
+        finally:
+            server.terminate()
+            server.wait()
+    show(results)
+    if options.json:
+        options.json.write_text(json.dumps(results, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

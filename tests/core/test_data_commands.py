@@ -1,0 +1,124 @@
+"""`oa import`, `oa export` and `oa snapshot` as a person runs them, against real stores."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from data_forms import SAMPLES, read
+
+from core.database import Database
+from core.objects import ObjectStore
+from oa.embedded import free_port
+from oa.main import app
+
+
+@dataclass(frozen=True)
+class Done:
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+class Shell:
+    """Runs `oa` in this process, as a shell would see it, with the stores of this test and no running stack."""
+
+    def __init__(
+        self, environment: dict[str, str], patch: pytest.MonkeyPatch, output: pytest.CaptureFixture[str]
+    ) -> None:
+        self.environment, self.patch, self.output = environment, patch, output
+
+    def __call__(self, *arguments: str, given: str = "", **changed: str) -> Done:
+        with self.patch.context() as patch:
+            for name, value in {**self.environment, **changed}.items():
+                patch.setenv(name, value)
+            patch.setattr(sys, "argv", ["oa", *arguments])
+            patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(given.encode())))
+            with pytest.raises(SystemExit) as ended:
+                app()
+        out, err = self.output.readouterr()
+        return Done(int(ended.value.code or 0), out, err)
+
+
+@pytest.fixture
+def environment(mongodb_uri: str, database: Database, store: ObjectStore, tmp_path: Path) -> dict[str, str]:
+    return {
+        "OA_MONGODB_URI": mongodb_uri,
+        "OA_MONGODB_DATABASE": database.name,
+        "OA_S3_ENDPOINT": str(store.endpoint),
+        "OA_S3_BUCKET": store.bucket,
+        "OA_VAR": str(tmp_path / "var"),
+    }
+
+
+@pytest.fixture
+def oa(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Shell:
+    return Shell(environment, monkeypatch, capsys)
+
+
+def test_from_a_file_into_the_store_into_a_snapshot_and_out_again(oa: Shell, tmp_path: Path) -> None:
+    done = oa("import", str(SAMPLES / "trees.jsonl"))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "imported 63 trees with 312 messages and 243 rankings; 0 trees unchanged, 0 lines bad" in done.stdout
+
+    out = tmp_path / "out.jsonl.gz"
+    done = oa("export", str(out), "--json")
+    assert json.loads(done.stdout) == {"trees": 63, "messages": 312, "total": 63}
+    assert read(out) == read(SAMPLES / "trees.jsonl")
+
+    done = oa("snapshot", "freeze", "preference", "pairs", "--lang", "en", "--lang", "de", "--json")
+    manifest = json.loads(done.stdout)
+    assert manifest["counts"]["trees"] == 30
+    assert manifest["filters"]["langs"] == ["de", "en"]
+    name = f"pairs/{manifest['version']}"
+    assert json.loads(oa("snapshot", "show", name, "--json").stdout) == manifest
+    assert name in oa("snapshot", "list", COLUMNS="200").stdout
+
+
+def test_from_standard_input_to_standard_output(oa: Shell) -> None:
+    line = '{"message_tree_id": "a", "prompt": {"message_id": "a", "text": "hello", "role": "prompter"}}'
+    done = oa("import", "-", "--on-error", "skip", "--json", given=f"{line}\nnonsense\n")
+    report = json.loads(done.stdout)
+    assert (report["trees"], report["bad"]) == (1, 1)
+    assert "skipped line 2: no JSON" in done.stderr
+    assert json.loads(oa("export", "-").stdout) == json.loads(line)
+
+
+@pytest.mark.parametrize(
+    ("changed", "arguments", "says"),
+    [
+        ({}, ["import", "missing.jsonl"], "error BAD_INPUT: cannot read 'missing.jsonl'"),
+        ({}, ["export", "-", "--state", "done"], "error BAD_INPUT: tree state 'done' is none of"),
+        ({}, ["snapshot", "freeze", "sft", "nothing"], "error BAD_INPUT: no sft rows"),
+        ({}, ["snapshot", "show", "nothing"], "error BAD_INPUT: 'nothing' names no snapshot; the form is NAME/VERSION"),
+        ({}, ["snapshot", "show", "no/such"], "error NOT_FOUND: there is no snapshot 'no' of version 'such'"),
+        ({"OA_S3_BUCKET": "elsewhere"}, ["snapshot", "list"], "error BUCKET_MISSING: bucket 'elsewhere'"),
+        ({"OA_MONGODB_URI": ""}, ["export", "-"], "error BAD_INPUT: OA_MONGODB_URI is not set"),
+        ({"OA_MONGODB_URI": f"mongodb://127.0.0.1:{free_port()}"}, ["export", "-"], "error UNAVAILABLE: the document"),
+    ],
+)
+def test_what_goes_wrong_is_one_line_and_exit_code_2(
+    oa: Shell, changed: dict[str, str], arguments: list[str], says: str
+) -> None:
+    done = oa(*arguments, **changed)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(says)
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_data_set_of_the_hub_that_cannot_be_reached_is_said_so(environment: dict[str, str], tmp_path: Path) -> None:
+    """In a process of its own: the library reads its settings when it is imported."""
+    nowhere = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "hub")}
+    command = [sys.executable, "-m", "oa.main", "import", "oasst2"]
+    done = subprocess.run(
+        command, env={**os.environ, **environment, **nowhere}, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 2
+    assert "error UNAVAILABLE: data set 'OpenAssistant/oasst2' cannot be read from the Hugging Face hub" in done.stderr
+    assert "download a .jsonl.gz file" in done.stderr
