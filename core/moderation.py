@@ -32,6 +32,7 @@ async def react(
     message = await one(database, "messages", Message, message_id)
     if emoji in _OPPOSITE and message.author_id == user.id:
         return message
+    await mark(database, message.tree_id)  # before and after, so that a crash between leaves it to the sweeper
     if on and emoji in _OPPOSITE:
         await database["reactions"].delete_one({"_id": reaction_id(message_id, user.id, _OPPOSITE[emoji])})
     if on:
@@ -80,6 +81,7 @@ async def delete_message(database: Database, config: CollectionConfig, moderator
     """Take a message and all that follows it out of the tree; nothing is erased. Twice is as once."""
     check_moderator(moderator)
     message = await one(database, "messages", Message, message_id)
+    await mark(database, message.tree_id)
     await database["messages"].update_one({"_id": message_id}, {"$set": {"deleted": True}, "$inc": {"rev": 1}})
     await record(database, "delete_message", message_id, {"tree": message.tree_id}, by=moderator.id)
     await mark(database, message.tree_id)

@@ -98,6 +98,8 @@ class Record:
 def _read(declared: str, value: Any) -> Any:
     if declared.startswith("tuple") and value is not None:
         return tuple(value)
+    if declared == "bool":  # the embedded document store turns one that an update sets into 0 or 1
+        return bool(value)
     return moment(value) if declared.startswith("datetime") and value is not None else value
 
 

@@ -99,9 +99,7 @@ async def _hand_out(
     shown = await _shown(database, work)
     if shown is None:
         await queue.release(database, work.id, task_id)
-        if work.tree_id is not None:
-            await mark(database, work.tree_id)
-            await settle(database, config, work.tree_id)
+        await _settle_for(database, config, work.tree_id, work.lang)
         return replace(task, state="expired")
     task = replace(task, thread=shown)
     await database["tasks"].insert_one(task.to_document())
@@ -139,28 +137,35 @@ async def skip(database: Database, config: CollectionConfig, user: User, task_id
     """
     task = await mine(database, user, task_id)
     if task.state == "open":
+        await _note_skip(database, task)
         kept = reason[:REASON_LIMIT] if reason else None
         await move(database, task, "skipped", skip_reason=kept)
         task = await mine(database, user, task_id)
     if task.state != "skipped":
         raise TaskGone(f"task {task_id} is {task.state} and can no longer be skipped")
-    await finish_skip(database, config, task)
+    await _settle_for(database, config, task.tree_id, task.lang)
     return task
 
 
-async def finish_skip(database: Database, config: CollectionConfig, task: Task) -> None:
-    """What follows from a skip: the system emoji that keeps the work from this user, and the place given back."""
+async def _settle_for(database: Database, config: CollectionConfig, tree_id: str | None, lang: str) -> None:
+    if tree_id is None:
+        await settle_prompts(database, config, lang)
+    else:
+        await mark(database, tree_id)
+        await settle(database, config, tree_id)
+
+
+async def _note_skip(database: Database, task: Task) -> None:
+    """Store the system emoji that keeps this work from this user; before the skip itself, lest a crash lose it."""
     if task.tree_id is None or task.target_id is None:
-        await settle_prompts(database, config, task.lang)
         return
+    await mark(database, task.tree_id)
     emoji = SKIP_EMOJI.get(task.kind.split("_", maxsplit=1)[0], "_skip_reply")
     identity = reaction_id(task.target_id, task.user_id, emoji)
     reaction = Reaction(id=identity, tree_id=task.tree_id, message_id=task.target_id, user_id=task.user_id, emoji=emoji)
     document = reaction.to_document()
     del document["_id"]
     await database["reactions"].update_one({"_id": identity}, {"$setOnInsert": document}, upsert=True)
-    await mark(database, task.tree_id)
-    await settle(database, config, task.tree_id)
 
 
 async def move(database: Database, task: Task, state: str, **changes: object) -> bool:
@@ -189,10 +194,4 @@ async def expire(database: Database, config: CollectionConfig, work: Work) -> No
         task = Task.from_document(document)
         if task.state == "open":
             await move(database, task, "expired")
-        elif task.state == "skipped":
-            await finish_skip(database, config, task)
-    if work.tree_id is None:
-        await settle_prompts(database, config, work.lang)
-    else:
-        await mark(database, work.tree_id)
-        await settle(database, config, work.tree_id)
+    await _settle_for(database, config, work.tree_id, work.lang)

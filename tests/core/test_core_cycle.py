@@ -2,55 +2,16 @@
 
 from __future__ import annotations
 
+from core_people import until_ranking
+
 from core.config import CollectionConfig
 from core.errors import NothingToDo
-from core.sweeper import sweep_once
-
-GOOD = {"spam": 0.0, "quality": 0.75}
-
-
-async def review_all(collection, people, kind: str) -> int:
-    done = 0
-    for user in people:
-        while True:
-            try:
-                task = await collection.request_task(user, kind, ["en"])
-            except NothingToDo:
-                break
-            await collection.submit_review(user, task.id, GOOD)
-            done += 1
-    return done
-
-
-async def grow_to_ranking(collection, people) -> str:
-    """A tree of one prompt and three replies, in ranking; its id."""
-    database, config = collection.database, collection.config
-    task = await collection.request_task(people[0], "initial_prompt", ["en"])
-    await collection.submit_prompt(people[0], task.id, "Why is the sky blue?", "en")
-    assert await review_all(collection, people, "label_initial_prompt") == config.num_reviews_initial_prompt
-    assert (await collection.tree(task.id)).state == "prompt_lottery_waiting"
-    await sweep_once(database, config)
-    assert (await collection.tree(task.id)).state == "growing"
-    for number in range(6):
-        for kind in ("assistant_reply", "prompter_reply"):
-            try:
-                reply = await collection.request_task(people[number % len(people)], kind, ["en"])
-            except NothingToDo:
-                continue
-            await collection.submit_reply(
-                people[number % len(people)], reply.id, f"Because of scattering, {number} {kind}."
-            )
-        await review_all(collection, people, "label_assistant_reply")
-        await review_all(collection, people, "label_prompter_reply")
-        if (await collection.tree(task.id)).state != "growing":
-            break
-    return task.id
+from core.leaderboard import leaderboard, standing
 
 
 async def test_a_tree_goes_from_prompt_to_export(collection, person, config: CollectionConfig) -> None:
     people = [await person(name) for name in ("ann", "bob", "cid", "dan", "eve", "fay")]
-    tree_id = await grow_to_ranking(collection, people)
-    assert (await collection.tree(tree_id)).state == "ranking"
+    tree_id = await until_ranking(collection, people)
     messages = await collection.messages_of(tree_id)
     assert len([message for message in messages if message.usable]) >= config.goal_tree_size
     ranked = 0
@@ -66,5 +27,15 @@ async def test_a_tree_goes_from_prompt_to_export(collection, person, config: Col
     assert (tree.state, tree.dirty) == ("ready_for_export", False)
     siblings = [each for each in await collection.messages_of(tree_id) if each.depth == 1]
     assert sorted(each.rank for each in siblings) == [0, 1]
-    assert min(siblings, key=lambda each: each.rank).id == min(each.id for each in siblings)
+    best = min(siblings, key=lambda each: each.rank)
+    assert best.id == min(each.id for each in siblings)
     assert await collection.database["work"].count_documents({"tree_id": tree_id}) == 0
+    # Whoever wrote the best reply was ranked first twice.
+    author = next(user for user in people if user.id == best.author_id)
+    own = await standing(collection.database, author, "total")
+    assert own.counts["ranked_1"] == 2
+    board = await leaderboard(collection.database, "total", 3)
+    assert board[0].points == max(each.points for each in board)
+    assert [each.rank for each in board] == [1, 2, 3]
+    states = [each["details"]["to"] async for each in collection.database["events"].find({"kind": "tree_state"})]
+    assert sorted(states) == ["prompt_lottery_waiting", "ranking", "ready_for_export"]

@@ -1,0 +1,42 @@
+"""A crash between any two writes: a database whose n-th write, and all after it, never happen."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from unittest.mock import patch
+
+from pymongo.asynchronous.collection import AsyncCollection
+
+WRITES = ("insert_one", "update_one", "delete_one", "find_one_and_update")
+
+
+class Crashed(BaseException):
+    """The process ended here."""
+
+
+class Writes:
+    """How many writes were asked for, and after how many the process ends."""
+
+    def __init__(self, limit: int | None) -> None:
+        self.limit, self.asked = limit, 0
+
+    def ask(self) -> None:
+        if self.limit is not None and self.asked >= self.limit:
+            raise Crashed
+        self.asked += 1
+
+
+@contextmanager
+def crash_after(limit: int | None):
+    """Let `limit` writes through, then crash; None counts only."""
+    writes = Writes(limit)
+
+    def counted(real):
+        async def write(self, *args, **kwargs):
+            writes.ask()
+            return await real(self, *args, **kwargs)
+
+        return write
+
+    with patch.multiple(AsyncCollection, **{name: counted(getattr(AsyncCollection, name)) for name in WRITES}):
+        yield writes
