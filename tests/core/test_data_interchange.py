@@ -14,13 +14,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from data_forms import SAMPLES, Node, exported, message, nodes, read, tree
 from pymongo import AsyncMongoClient
 
+from core.config import CollectionConfig
 from core.database import Database
 from core.errors import BadInput, BadRecord, Conflict, OaError, Unavailable
 from core.interchange import ImportReport, import_trees
+from core.settle import settle
+from oa.data import hub_rows
 from oa.embedded import free_port
 
 REAL = ("oasst1-en-validation/trees.jsonl.gz", "oasst2-multilingual-551/trees.jsonl.gz")
@@ -97,6 +102,46 @@ async def test_what_changes_after_an_import_shows_and_only_that(database: Databa
     worst["deleted"] = True
     value["prompt"]["replies"].append(worst)
     assert await exported(database, include_deleted=True) == wanted
+
+
+async def test_the_consensus_of_imported_rankings_is_found_again_and_settling_changes_nothing_else(
+    database: Database,
+) -> None:
+    await import_trees(database, SAMPLES / "trees.jsonl")
+    wanted = read(SAMPLES / "trees.jsonl")
+    await database["messages"].update_many({}, {"$set": {"rank": None}})
+    await database["trees"].update_many({}, {"$set": {"state": "ranking"}})
+    for identity in wanted:
+        await settle(database, CollectionConfig(), identity)
+    assert await exported(database) == wanted
+
+
+async def test_rows_of_a_released_table_give_the_trees(database: Database, shared_data: Path, tmp_path: Path) -> None:
+    pytest.importorskip("datasets")
+    wanted = read(shared_data / "oasst1-en-validation/trees.jsonl.gz")
+    written = 0
+    for split, part in (("train", [*wanted.values()][:20]), ("validation", [*wanted.values()][20:30])):
+        rows = [row for value in part for row in table_rows(value)]
+        assert len(rows[0]) == 18
+        pq.write_table(pa.Table.from_pylist(rows), tmp_path / f"{split}.parquet")
+        written += len(rows)
+    report = await import_trees(database, hub_rows(str(tmp_path)))
+    assert (report.lines, report.messages, report.trees) == (written, written, 30)
+    found = await exported(database, include_deleted=True)
+    assert {key: by_id(each) for key, each in found.items()} == {key: by_id(wanted[key]) for key in found}
+
+
+def table_rows(value: Node) -> Iterator[Node]:
+    """A tree as rows of 18 columns, labels and emojis as columns within them."""
+    for node in nodes(value):
+        row = {key: each for key, each in node.items() if key != "replies"}
+        labels, emojis = row["labels"], row["emojis"]
+        row["labels"] = {
+            "name": [*labels],
+            **{key: [each[key] for each in labels.values()] for key in ("value", "count")},
+        }
+        row["emojis"] = {"name": [*emojis], "count": [*emojis.values()]}
+        yield row | {"message_tree_id": value["message_tree_id"], "tree_state": value["tree_state"]}
 
 
 def many(count: int, start: int = 0) -> Iterator[str]:
