@@ -15,7 +15,6 @@ from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route, WebSocketRoute
 
-from core.config import CollectionConfig
 from graphql_schema.schema import build_schema
 
 from . import health
@@ -27,12 +26,8 @@ from .tokens import Tokens, load_key
 from .view import GraphQLView
 
 
-def create_app(settings: Settings, rules: CollectionConfig | None = None) -> Starlette:
+def create_app(settings: Settings) -> Starlette:
     """The app, not started yet.
-
-    Args:
-        settings: see `api.settings`.
-        rules: the collection's numbers; None for those of the settings.
 
     Raises:
         BadInput: the token key cannot be used.
@@ -47,7 +42,7 @@ def create_app(settings: Settings, rules: CollectionConfig | None = None) -> Sta
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         from .services import open_services
 
-        async with open_services(settings, tokens, rules or settings.collection) as services:
+        async with open_services(settings, tokens) as services:
             app.state.services = services
             yield
 

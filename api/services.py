@@ -1,4 +1,5 @@
-"""Opens what resolvers use, in order, and closes it in reverse: stores, collection, accounts, the sweeper.
+"""Opens what resolvers use, in order, and closes it in reverse: stores, collection, accounts, chats and their relay,
+the sweeper.
 
 The only module of this room that imports the stores' drivers (through `core`), and only when the app starts.
 """
@@ -14,8 +15,8 @@ from functools import partial
 from pymongo.errors import PyMongoError
 
 from core.accounts import Accounts
+from core.chats import Chats
 from core.collection import Collection
-from core.config import CollectionConfig
 from core.database import connect, migrate, unavailable
 from core.errors import OaError
 from core.leaderboard import leaderboard, standing
@@ -24,12 +25,13 @@ from core.records import User
 from core.sweeper import run_sweeper
 from graphql_schema.context import AccessToken, Services
 
+from .relay import Relay
 from .settings import Settings
 from .tokens import Tokens
 
 
 @asynccontextmanager
-async def open_services(settings: Settings, tokens: Tokens, rules: CollectionConfig) -> AsyncIterator[Services]:
+async def open_services(settings: Settings, tokens: Tokens) -> AsyncIterator[Services]:
     """The services, until the app stops.
 
     Raises:
@@ -43,19 +45,25 @@ async def open_services(settings: Settings, tokens: Tokens, rules: CollectionCon
         store = ObjectStore(settings.s3_bucket, settings.s3_endpoint, region=settings.s3_region)
         if settings.embedded:
             await asyncio.to_thread(store.ensure_bucket)
+        rules = settings.collection
+        collection = Collection(database, rules)
+        chats = Chats(database, collection)
         services = Services(
-            collection=Collection(database, rules),
+            collection=collection,
             accounts=Accounts(database),
             leaderboard=partial(leaderboard, database),
             standing=partial(standing, database),
             database=database,
             store=store,
+            chats=chats,
             translate=_translated,
         )
         if settings.embedded:
             services.sign_in = lambda user: _development_token(tokens, user)
+        services.relay = await stack.enter_async_context(Relay(chats, settings.serving_urls, settings.serving_key))
         if settings.sweep_seconds:
             stack.push_async_callback(_stop, asyncio.create_task(run_sweeper(database, rules, settings.sweep_seconds)))
+            stack.push_async_callback(_stop, asyncio.create_task(runs.run_mirror()))
         yield services
 
 

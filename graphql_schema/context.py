@@ -6,6 +6,7 @@ is copied for each operation, see `Context.for_operation`).
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
@@ -105,12 +106,21 @@ class Context:
 
     def check_token(self) -> None:
         """Raise `Unauthenticated` when the caller's token has run out."""
-        if self.expires_at is not None and time.time() >= self.expires_at:
-            raise Unauthenticated("the access token has run out; renew it and connect again")
+        if self.seconds_left() <= 0:
+            raise token_ran_out()
+
+    def seconds_left(self) -> float:
+        """Seconds for which the caller's token is still good; infinite for anonymous callers."""
+        return math.inf if self.expires_at is None else self.expires_at - time.time()
 
     def for_operation(self) -> Context:
         """A copy with loaders of its own, so that a long connection never reads what it cached long ago."""
         return replace(self)
+
+
+def token_ran_out() -> Unauthenticated:
+    """The error for a caller whose token stopped being good meanwhile."""
+    return Unauthenticated("the access token has run out; renew it and connect again")
 
 
 T = TypeVar("T")

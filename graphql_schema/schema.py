@@ -7,6 +7,7 @@ anew for each request would silently keep the validation cache from ever hitting
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import aclosing
 from typing import Any
@@ -19,18 +20,8 @@ from strawberry.schema.schema import StreamResult
 from strawberry.types.execution import ExecutionResult, PreExecutionError
 
 from .collection import TYPES, CollectionMutation, CollectionQuery, CollectionSubscription
-from .context import Context
+from .context import Context, token_ran_out
 from .errors import presentable
-
-# The rooms beside collection join as soon as their files are there.
-try:
-    from .chats import ChatMutation, ChatQuery, ChatSubscription
-except ModuleNotFoundError:
-    ChatMutation = ChatQuery = ChatSubscription = type("Absent", (), {})  # type: ignore[assignment,misc]
-try:
-    from .training import TrainingMutation, TrainingQuery, TrainingSubscription
-except ModuleNotFoundError:
-    TrainingMutation = TrainingQuery = TrainingSubscription = type("Absent2", (), {})  # type: ignore[assignment,misc]
 
 MAX_TOKENS = 1000
 """Most lexical tokens of a document."""
@@ -102,16 +93,24 @@ def _edge(result: Any, context: Context, operation: str | None) -> None:
 
 
 async def _edged(source: StreamResult, context: Context, operation: str | None) -> StreamResult:
-    """`source` until it ends or the caller's token runs out."""
+    """`source` until it ends or the caller's token runs out, be it in the middle of a long silence."""
     try:
         async with aclosing(source):
-            async for result in source:
-                context.check_token()
+            while (result := await _next(source, context)) is not None:
                 _edge(result, context, operation)
                 yield result
     except Exception as error:
         wrapped = error if isinstance(error, GraphQLError) else GraphQLError(str(error), original_error=error)
         yield PreExecutionError(data=None, errors=presentable([wrapped], context, operation))
+
+
+async def _next(source: StreamResult, context: Context) -> Any:
+    """The next result of `source`, None at its end; raises `Unauthenticated` when the caller's token runs out first."""
+    try:
+        async with asyncio.timeout(context.seconds_left()) as limit:
+            return await anext(source, None)
+    except TimeoutError as error:
+        raise token_ran_out() if limit.expired() else error from None
 
 
 def build_schema(*, suggestions: bool = True) -> ApiSchema:

@@ -14,7 +14,6 @@ import uvicorn
 
 from api.app import create_app
 from api.settings import Settings
-from core.config import CollectionConfig
 from oa.embedded import free_port
 
 DEADLINE = 20.0
@@ -31,11 +30,11 @@ def eventually(check: Callable[[], Any], seconds: float = DEADLINE) -> Any:
 
 
 @contextlib.contextmanager
-def serving(settings: Settings, rules: CollectionConfig | None = None) -> Iterator[str]:
+def serving(settings: Settings) -> Iterator[str]:
     """The app of `settings` under uvicorn; yields its base URL."""
     port = free_port()
     config = uvicorn.Config(
-        create_app(settings, rules),
+        create_app(settings),
         host="127.0.0.1",
         port=port,
         log_level="error",

@@ -27,8 +27,8 @@ KINDS = {
 @pytest.fixture(scope="module")
 def small(settings, tmp_path_factory):
     """An API whose trees are soon done."""
-    mine = replace(settings, mongodb_database=settings.mongodb_database + "_small")
-    with serving(mine, RULES) as url:
+    mine = replace(settings, mongodb_database=settings.mongodb_database + "_small", collection=RULES)
+    with serving(mine) as url:
         yield Caller(url)
 
 

@@ -1,0 +1,54 @@
+"""Frozen data sets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import strawberry
+from strawberry.scalars import JSON
+
+from .relay import Node, global_id
+
+
+@strawberry.type(name="Snapshot", description="A frozen data set: never changed, named by its content.")
+class SnapshotNode(Node):
+    """A snapshot."""
+
+    name: str = strawberry.field(description="Of the snapshot.")
+    version: str = strawberry.field(description="From the hash of its rows and settings.")
+    kind: str = strawberry.field(description="sft, preference or prompts.")
+    created_at: str = strawberry.field(description="When it was frozen, RFC 3339.")
+    licence: str | None = strawberry.field(description="Of its texts, SPDX identifier.")
+    rows: int = strawberry.field(description="Rows in all.")
+    trees: int = strawberry.field(description="Trees that gave rows.")
+    train: int = strawberry.field(description="Rows to train on.")
+    validation: int = strawberry.field(description="Rows held out.")
+    by_lang: JSON = strawberry.field(description="Rows by language.")
+    filters: JSON = strawberry.field(description="What decided which trees and messages are in.")
+    content_hash: str = strawberry.field(description="SHA-256 over its files.")
+
+    @classmethod
+    def of(cls, manifest: Mapping[str, Any]) -> SnapshotNode:
+        """The snapshot of a manifest."""
+        counts = manifest.get("counts") or {}
+        return cls(
+            id=global_id("Snapshot", snapshot_label(manifest)),
+            name=manifest["name"],
+            version=manifest["version"],
+            kind=manifest["kind"],
+            created_at=manifest["created_at"],
+            licence=manifest.get("licence"),
+            rows=counts.get("rows", 0),
+            trees=counts.get("trees", 0),
+            train=counts.get("train", 0),
+            validation=counts.get("validation", 0),
+            by_lang=JSON(counts.get("by_lang") or {}),
+            filters=JSON(manifest.get("filters") or {}),
+            content_hash=manifest["content_hash"],
+        )
+
+
+def snapshot_label(manifest: Mapping[str, Any]) -> str:
+    """`name@version`."""
+    return f"{manifest['name']}@{manifest['version']}"

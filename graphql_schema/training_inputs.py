@@ -1,0 +1,75 @@
+"""What the mutations on jobs, models and snapshots take and answer: one input and one payload each."""
+
+from __future__ import annotations
+
+import strawberry
+from strawberry.scalars import JSON
+
+from .errors import Payload
+from .job_types import JobNode
+from .model_types import ModelNode
+from .snapshot_types import SnapshotNode
+
+
+@strawberry.input(description="A job to run.")
+class LaunchJobInput:
+    """Input of `launchJob`."""
+
+    spec: JSON = strawberry.field(description="Specification; docs/job-spec.schema.json says what it may hold.")
+    idempotency_key: str | None = strawberry.field(
+        default=None, description="A request repeated with the same key answers the same job."
+    )
+
+
+@strawberry.input(description="A job to stop.")
+class CancelJobInput:
+    """Input of `cancelJob`."""
+
+    job_id: strawberry.ID = strawberry.field(description="The job.")
+
+
+@strawberry.input(description="A model version to serve.")
+class PromoteModelInput:
+    """Input of `promoteModel`."""
+
+    name: str = strawberry.field(description="Of the model.")
+    version: str = strawberry.field(description="Which version; all of its checks must have passed.")
+
+
+@strawberry.input(description="A data set to freeze.")
+class FreezeSnapshotInput:
+    """Input of `freezeSnapshot`."""
+
+    kind: str = strawberry.field(description="sft, preference or prompts.")
+    name: str = strawberry.field(description="Lower-case letters, digits, . _ -")
+    filters: JSON | None = strawberry.field(default=None, description="Which trees and messages; null for the usual.")
+    validation_percent: float = strawberry.field(default=10, description="Trees to hold out, in percent, 0 to 90.")
+    seed: int = strawberry.field(default=0, description="Of the split.")
+
+
+@strawberry.type(description="The job.")
+class LaunchJobPayload(Payload):
+    """Payload of `launchJob`."""
+
+    job: JobNode | None = strawberry.field(default=None, description="The job; follow it with `jobEvents`.")
+
+
+@strawberry.type(description="The job as it stands.")
+class CancelJobPayload(Payload):
+    """Payload of `cancelJob`."""
+
+    job: JobNode | None = strawberry.field(default=None, description="The job.")
+
+
+@strawberry.type(description="The version that serves now.")
+class PromoteModelPayload(Payload):
+    """Payload of `promoteModel`."""
+
+    model: ModelNode | None = strawberry.field(default=None, description="The version.")
+
+
+@strawberry.type(description="The data set.")
+class FreezeSnapshotPayload(Payload):
+    """Payload of `freezeSnapshot`."""
+
+    snapshot: SnapshotNode | None = strawberry.field(default=None, description="The snapshot.")

@@ -1,0 +1,77 @@
+"""Settings from the environment: defaults, and what is refused with which word."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+
+import pytest
+
+from api import settings
+from api.settings import Settings, from_env
+from core.errors import BadInput
+
+EMBEDDED = {"OA_MODE": "embedded", "OA_MONGODB_URI": "mongodb://127.0.0.1:1"}
+
+
+def test_embedded_mode_needs_only_the_document_store():
+    made = from_env(EMBEDDED)
+    assert made.embedded
+    assert made.introspection == "anyone"
+    assert made.token_key_file.parts[-3:] == ("var", "keys", "token.pem")
+    assert made.body_bytes == 65536
+
+
+def test_production_closes_what_embedded_mode_opens(tmp_path):
+    key = tmp_path / "key.pem"
+    key.touch()
+    made = from_env({"OA_MONGODB_URI": "mongodb://x", "OA_TOKEN_KEY_FILE": str(key)})
+    assert not made.embedded
+    assert made.introspection == "signed-in"
+
+
+def test_lists_and_numbers_are_read():
+    given = {
+        "OA_CORS_ORIGINS": "https://a.example, http://localhost:3000",
+        "OA_SERVING_URLS": "http://one:1,http://two:2",
+        "OA_TOKEN_SECONDS": "60",
+        "OA_SWEEP_SECONDS": "0.5",
+    }
+    made = from_env({**EMBEDDED, **given})
+    assert made.cors_origins == ("https://a.example", "http://localhost:3000")
+    assert made.serving_urls == ("http://one:1", "http://two:2")
+    assert (made.token_seconds, made.sweep_seconds) == (60, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"OA_MODE": "debug"}, "OA_MODE is 'debug'; it must be one of production, embedded"),
+        ({"OA_MONGODB_URI": ""}, "OA_MONGODB_URI is not set"),
+        ({"OA_MODE": "production"}, "OA_TOKEN_KEY_FILE is not set"),
+        ({"OA_MODE": "production", "OA_TOKEN_KEY_FILE": "/nowhere.pem"}, "which is no file"),
+        ({"OA_TOKEN_SECONDS": "901"}, "it must be 60 to 900"),
+        ({"OA_TOKEN_SECONDS": "long"}, "OA_TOKEN_SECONDS is 'long'; it must be a number"),
+        ({"OA_BODY_BYTES": "-1"}, "it must not be negative"),
+        ({"OA_CORS_ORIGINS": "*"}, "must be like https://app.example.org"),
+        ({"OA_CORS_ORIGINS": "https://a.example/path"}, "without a path"),
+        ({"OA_INTROSPECTION": "yes"}, "one of anyone, signed-in, nobody"),
+        ({"OA_LOG_LEVEL": "loud"}, "one of DEBUG"),
+        ({"OA_COLLECTION_FILE": "/nowhere.json"}, "which cannot be used"),
+    ],
+)
+def test_a_wrong_value_is_named_with_the_right_form(changes, said):
+    with pytest.raises(BadInput) as caught:
+        from_env({**EMBEDDED, **changes})
+    assert said in caught.value.message
+
+
+def test_every_field_says_its_variable_and_its_meaning():
+    (made,) = [node for node in ast.parse(inspect.getsource(settings)).body if getattr(node, "name", "") == "Settings"]
+    body = made.body
+    fields = [(node.target.id, body[at + 1]) for at, node in enumerate(body) if isinstance(node, ast.AnnAssign)]
+    assert {name for name, _ in fields} == set(Settings.__dataclass_fields__)
+    for name, about in fields:
+        text = about.value.value if isinstance(about, ast.Expr) else ""
+        variable = {"collection": "OA_COLLECTION_FILE"}.get(name, f"OA_{name.upper()}")
+        assert text.startswith(f"`{variable}`. "), name
