@@ -1,5 +1,5 @@
 """Opens what resolvers use, in order, and closes it in reverse: stores, collection, accounts, chats and their relay,
-the sweeper.
+jobs and models, the sweeper.
 
 The only module of this room that imports the stores' drivers (through `core`), and only when the app starts.
 """
@@ -20,8 +20,10 @@ from core.collection import Collection
 from core.database import connect, migrate, unavailable
 from core.errors import OaError
 from core.leaderboard import leaderboard, standing
+from core.models import Models
 from core.objects import ObjectStore
 from core.records import User
+from core.runs import Runs
 from core.sweeper import run_sweeper
 from graphql_schema.context import AccessToken, Services
 
@@ -47,7 +49,7 @@ async def open_services(settings: Settings, tokens: Tokens) -> AsyncIterator[Ser
             await asyncio.to_thread(store.ensure_bucket)
         rules = settings.collection
         collection = Collection(database, rules)
-        chats = Chats(database, collection)
+        chats, runs = Chats(database, collection), Runs(database, store)
         services = Services(
             collection=collection,
             accounts=Accounts(database),
@@ -56,6 +58,8 @@ async def open_services(settings: Settings, tokens: Tokens) -> AsyncIterator[Ser
             database=database,
             store=store,
             chats=chats,
+            runs=runs,
+            models=Models(database, store),
             translate=_translated,
         )
         if settings.embedded:

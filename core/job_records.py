@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from core.jobspec import JobSpec, parse_spec
 from core.records import moment, now, time_key
 
 if TYPE_CHECKING:
     from core.job_objects import Standing
+    from core.jobspec import JobSpec
 
 STATES = ("queued", "running", "succeeded", "failed", "cancelled")
 ENDED = ("succeeded", "failed", "cancelled")
@@ -98,6 +98,8 @@ class Job:
 
     def stage_names(self) -> list[str]:
         """Folder names of its stages, in order."""
+        from core.jobspec import parse_spec  # loads pydantic, which a reader of records need not wait for
+
         return parse_spec(dict(self.spec)).stage_names()
 
     def to_document(self) -> dict[str, Any]:

@@ -183,6 +183,11 @@ class Models:
                 return None
             raise
 
+    async def sources(self, name: str, version: str, *, first: int, after: int = 0) -> list[dict[str, str]]:
+        """See `sources`."""
+        dataset = {"name": name, "version": version}
+        return await asyncio.to_thread(sources, self.store, dataset, first=first, after=after)
+
     async def learned_from(self, source_id: str) -> list[ModelVersion]:
         """See `learned_from`."""
         return await asyncio.to_thread(learned_from, self.store, source_id)

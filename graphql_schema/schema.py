@@ -19,9 +19,11 @@ from strawberry.schema.config import StrawberryConfig
 from strawberry.schema.schema import StreamResult
 from strawberry.types.execution import ExecutionResult, PreExecutionError
 
+from .chats import ChatMutation, ChatQuery, ChatSubscription
 from .collection import TYPES, CollectionMutation, CollectionQuery, CollectionSubscription
 from .context import Context, token_ran_out
 from .errors import presentable
+from .training import TrainingMutation, TrainingQuery, TrainingSubscription
 
 MAX_TOKENS = 1000
 """Most lexical tokens of a document."""

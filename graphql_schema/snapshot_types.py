@@ -26,7 +26,7 @@ class SnapshotNode(Node):
     validation: int = strawberry.field(description="Rows held out.")
     by_lang: JSON = strawberry.field(description="Rows by language.")
     filters: JSON = strawberry.field(description="What decided which trees and messages are in.")
-    content_hash: str = strawberry.field(description="SHA-256 over its files.")
+    files_hash: str = strawberry.field(description="SHA-256 over its files.")
 
     @classmethod
     def of(cls, manifest: Mapping[str, Any]) -> SnapshotNode:
@@ -45,7 +45,7 @@ class SnapshotNode(Node):
             validation=counts.get("validation", 0),
             by_lang=JSON(counts.get("by_lang") or {}),
             filters=JSON(manifest.get("filters") or {}),
-            content_hash=manifest["content_hash"],
+            files_hash=manifest["content_hash"],
         )
 
 
