@@ -143,12 +143,22 @@ def _write_about(folder: Path, name: str, source: str, licence: str) -> None:
 
 
 def _save(model: Any, tokenizer: Any, folder: Path) -> None:
-    """Save weights and tokenizer with the special tokens agreed between tokenizer, model and generation settings."""
+    """Save weights and tokenizer with the special tokens agreed between tokenizer, model and generation settings.
+
+    Piece by piece: the model's own `save_pretrained` writes nothing on ranks other than 0 of a process group, and each
+    node needs its copy.
+    """
+    from safetensors.torch import save_model
+
+    model.config.architectures = [type(model).__name__]
+    model.config.dtype = "float32"
     model.config.pad_token_id = tokenizer.pad_token_id
     model.config.eos_token_id = tokenizer.eos_token_id
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     model.generation_config.eos_token_id = tokenizer.eos_token_id
-    model.save_pretrained(folder)
+    model.config.save_pretrained(folder)
+    model.generation_config.save_pretrained(folder)
+    save_model(model, str(folder / "model.safetensors"), metadata={"format": "pt"})
     tokenizer.save_pretrained(folder)
 
 

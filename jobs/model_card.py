@@ -44,7 +44,7 @@ def card_text(about: Mapping[str, Any], plots: Mapping[str, Path], samples: Sequ
     checks = [_check_row(name, check) for name, check in about["checks"].items()]
     parts = [
         f"# {about['name']} {about['version']}",
-        f"A chat model: {about['base']} after {about['stage']}, made by job `{about['job_id']}`, {about['created_at']}.",
+        f"A chat model: {about['base']} after {about['stage']}, job `{about['job_id']}`, {about['created_at']}.",
         f"Context of {about['context_length']} tokens. Licence of the base weights: {about['licence']}.",
         *("## Data", _table(("snapshot", "kind", "content hash"), data)),
         *("## Results", _results(about["metrics"])),

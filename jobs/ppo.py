@@ -86,7 +86,7 @@ def _train(context: StageContext, ppo: Ppo, prompts: Prompts) -> str | None:
             _save(context, ppo)
         if metrics["kl"] > config.kl.limit:
             message = (
-                f"KL {metrics['kl']:.2f} nats a reply is over the limit {config.kl.limit}: stopped at round {ppo.step}"
+                f"stopped at round {ppo.step}: KL {metrics['kl']:.2f} nats a reply, the limit is {config.kl.limit}"
             )
             context.report.log(message)
             return message

@@ -167,4 +167,5 @@ def _chain(context: StageContext, after: str | None) -> list[StageOutput]:
 def _merged(model: Any, adapter: Path) -> Any:
     from peft import PeftModel
 
-    return PeftModel.from_pretrained(model, adapter).merge_and_unload()
+    # An adapter freezes what it lies on; merged, the weights can be trained again.
+    return PeftModel.from_pretrained(model, adapter).merge_and_unload().requires_grad_(True)
