@@ -22,7 +22,7 @@ from core.errors import BadInput, BadRecord, Conflict
 from core.flatform import Gatherer
 from core.jsonl import Lines, parse_object, writer
 from core.records import TREE_STATES, Message, Ranking, Record, Tree, now
-from core.treeform import ImportedTree, export_tree, parse_tree
+from core.treeform import ImportedTree, export_tree, parse_tree, pseudonymous
 
 BATCH = 1_000
 """Messages that are written, and trees' ids that are looked up, at a time."""
@@ -266,6 +266,7 @@ async def export_trees(
     langs: Sequence[str] | None = None,
     include_deleted: bool = False,
     accepted_only: bool = False,
+    pseudonyms: str | None = None,
     progress: Callable[[ExportReport], None] | None = None,
 ) -> ExportReport:
     """Write conversation trees, one a line, in order of id, in the form of Open-Assistant's exports.
@@ -277,11 +278,15 @@ async def export_trees(
         langs: languages wanted, of the root; None for all.
         include_deleted: deleted messages too. Otherwise they are left out with their replies.
         accepted_only: leave out messages that are not accepted, with their replies.
+        pseudonyms: a secret from which contributors' ids become pseudonyms, the same for the same secret; None leaves
+            the ids as they are.
         progress: called with the report as it stands.
 
     Raises:
-        BadInput: an unknown state, or `out` cannot be written.
+        BadInput: an unknown state, an empty secret, or `out` cannot be written.
     """
+    if pseudonyms == "":
+        raise BadInput("the secret of the pseudonyms is empty; give a text that nobody can guess", path=("pseudonyms",))
     database = aware(database)
     report = ExportReport()
     try:
@@ -291,7 +296,9 @@ async def export_trees(
             async for tree, messages, rankings in read_trees(database, ids):
                 wanted = _wanted(messages, include_deleted, accepted_only)
                 if wanted:
-                    stream.write(orjson.dumps(export_tree(tree, wanted, rankings), option=orjson.OPT_APPEND_NEWLINE))
+                    node = export_tree(tree, wanted, rankings)
+                    node = node if pseudonyms is None else pseudonymous(node, pseudonyms)
+                    stream.write(orjson.dumps(node, option=orjson.OPT_APPEND_NEWLINE))
                     report.trees += 1
                     report.messages += len(wanted)
                 if progress is not None and report.trees % TREES_PER_READ == 0:

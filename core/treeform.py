@@ -12,6 +12,8 @@ shows, and all else is as it came.
 
 from __future__ import annotations
 
+import hmac
+import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -313,3 +315,21 @@ def _in_order(siblings: list[Message]) -> list[Message]:
 def by_rank(message: Message) -> tuple[bool, int, datetime, str]:
     """Sort key of siblings: best rank first, unranked last, older before newer."""
     return (message.rank is None, message.rank or 0, message.created_at, message.id)
+
+
+def pseudonymous(tree: Node, salt: str) -> Node:
+    """`tree`, with the `user_id` of every message and event replaced (in place) by a UUID made of it and `salt`.
+
+    Threat: someone who has the file and knows contributors' ids here. Without the salt the two cannot be matched; with
+    the same salt a contributor has the same pseudonym in every export. What people wrote in texts is not changed.
+    """
+    waiting = [tree["prompt"]]
+    while waiting:
+        node = waiting.pop()
+        events = [event for kind in (node.get("events") or {}).values() for event in kind]
+        for each in (node, *events):
+            if isinstance(each.get("user_id"), str):
+                digest = hmac.digest(salt.encode(), each["user_id"].encode(), "sha256")
+                each["user_id"] = str(uuid.UUID(bytes=digest[:16], version=4))
+        waiting.extend(node.get("replies") or [])
+    return tree

@@ -138,6 +138,9 @@ def export_command(
     lang: Annotated[list[str] | None, typer.Option(help="Trees of this language only; may be repeated.")] = None,
     include_deleted: Annotated[bool, typer.Option("--include-deleted", help="Deleted messages too.")] = False,
     accepted_only: Annotated[bool, typer.Option("--accepted-only", help="Accepted messages only.")] = False,
+    pseudonyms: Annotated[
+        str | None, typer.Option(envvar="OA_PSEUDONYMS", help="A secret that turns contributors' ids into pseudonyms.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Write conversation trees from the document store, in the form of Open-Assistant's exports."""
@@ -155,6 +158,7 @@ def export_command(
                 langs=lang or None,
                 include_deleted=include_deleted,
                 accepted_only=accepted_only,
+                pseudonyms=pseudonyms,
                 progress=told,
             )
         )

@@ -263,6 +263,27 @@ async def test_an_export_can_be_narrowed(database: Database) -> None:
         await exported(database, states=["done"])
 
 
+async def test_an_export_can_hide_who_wrote_and_ranked(database: Database) -> None:
+    await import_trees(database, SAMPLES / "trees.jsonl")
+    plain = [*nodes_of(await exported(database))]
+    hidden = [*nodes_of(await exported(database, pseudonyms="secret"))]
+    again = [*nodes_of(await exported(database, pseudonyms="secret"))]
+    other = [*nodes_of(await exported(database, pseudonyms="another"))]
+    assert hidden == again
+    people = {(before["user_id"], after["user_id"]) for before, after in zip(plain, hidden, strict=True)}
+    assert len(people) == len({before for before, _ in people}) == len({after for _, after in people}) == 12
+    assert "sample-" not in json.dumps(hidden)
+    assert not {node["user_id"] for node in hidden} & {node["user_id"] for node in other}
+    rankers = {event["user_id"] for node in hidden for event in node.get("events", {}).get("ranking", [])}
+    assert rankers <= {node["user_id"] for node in hidden}
+    with pytest.raises(BadInput, match="secret of the pseudonyms is empty"):
+        await exported(database, pseudonyms="")
+
+
+def nodes_of(trees: dict[str, Node]) -> Iterator[Node]:
+    return (node for value in trees.values() for node in nodes(value))
+
+
 async def test_progress_is_told_after_each_batch(database: Database, tmp_path: Path) -> None:
     path = tmp_path / "t.jsonl"
     path.write_text("\n".join(many(500)))
