@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import BadInput, OaError, TooMany, Unavailable
-from serving.graph import Graph, open_session
+from serving.graph import Graph, check_inputs, open_session
 from serving.kv import shape_of
 from serving.model_files import ModelFiles
 from serving.prefix import PrefixCache
@@ -45,6 +45,7 @@ class EngineOptions:
         context: most tokens of prompt and reply; None for what the model was made for.
         chunk: most prompt tokens read between two decoding steps.
         spin: threads wait busily; only for cores that nobody else uses.
+        device: `cpu`, or `cuda`, which has not been run yet.
     """
 
     threads: int = 1
@@ -55,6 +56,7 @@ class EngineOptions:
     context: int | None = None
     chunk: int = 256
     spin: bool = False
+    device: str = "cpu"
 
 
 class Observer(Protocol):
@@ -116,13 +118,16 @@ class Engine:
         self._files = files
         self._options = options
         self._observer = observer or Unobserved()
-        per_token = shape_of(geometry, 1).bytes_per_token
+        session = open_session(files.graph_path, options.threads, spin=options.spin, device=options.device)
+        width = np.dtype(check_inputs(session, geometry)).itemsize
+        per_token = shape_of(geometry, 1, width).bytes_per_token
         budget = options.kv_bytes // per_token
-        self.context = min(geometry.context, options.context or geometry.context, budget)
+        # Main memory is taken as it is used, so one reply may have all of it; a device's is taken whole for each slot.
+        longest = budget if options.device == "cpu" else budget // options.slots
+        self.context = min(geometry.context, options.context or geometry.context, longest)
         if self.context < 2:
-            raise BadInput(f"{options.kv_bytes} bytes of cache hold {budget} tokens of {per_token} bytes; give more")
-        session = open_session(files.graph_path, options.threads, spin=options.spin)
-        self._graph = Graph(session, geometry, options.slots, self.context, options.chunk)
+            raise BadInput(f"{options.kv_bytes} bytes of cache hold {longest} tokens of {per_token} bytes; give more")
+        self._graph = Graph(session, geometry, options.slots, self.context, options.chunk, options.device)
         self._prefixes = PrefixCache(options.prefix_bytes, per_token)
         self._scheduler = Scheduler(options.slots, budget)
         self._seconds_per_reply = 1.0

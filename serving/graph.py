@@ -17,34 +17,41 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from core.errors import BadInput
-from serving.kv import KvCache, shape_of
+from core.errors import BadInput, Unavailable
+from serving.kv import Cache, KvCache, shape_of
+from serving.kv_device import cuda_cache
 from serving.model_files import Geometry
 
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float32]
 
-DEVICE = ("cpu", 0)
+HOST = ("cpu", 0)
+PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+VALUES: dict[str, type[np.floating]] = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 
 
-def open_session(path: Path, threads: int, *, spin: bool = False) -> Any:
-    """An onnxruntime session on the CPU.
+def open_session(path: Path, threads: int, *, spin: bool = False, device: str = "cpu") -> Any:
+    """An onnxruntime session.
 
     Args:
         path: the graph.
         threads: that compute; the caller's is one of them.
         spin: let threads wait busily between operations: a little quicker on cores that nobody else wants, and a
             collapse on shared ones.
+        device: `cpu` or `cuda`.
 
     Raises:
         BadInput: onnxruntime cannot load it.
+        Unavailable: the installed onnxruntime does not know the device.
     """
+    if PROVIDERS[device] not in ort.get_available_providers():
+        raise Unavailable(f"onnxruntime here has no {PROVIDERS[device]}; for `cuda` install the extra `serving-gpu`")
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spin else "0")
     try:
-        return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        return ort.InferenceSession(str(path), options, providers=[PROVIDERS[device]])
     except Exception as error:  # onnxruntime raises a dozen classes that share only Exception
         raise BadInput(f"{path} cannot be loaded by onnxruntime {ort.__version__}: {error}") from error
 
@@ -58,17 +65,24 @@ class Graph:
         slots: rows of the largest batch.
         context: most tokens of a slot.
         chunk: most tokens of one prefill call.
+        device: where the cache is, `cpu` or `cuda`; ids, mask and logits are in main memory.
     """
 
-    def __init__(self, session: Any, geometry: Geometry, slots: int, context: int, chunk: int) -> None:
-        check_inputs(session, geometry)
-        self.cache = KvCache(shape_of(geometry, context), slots)
+    def __init__(
+        self, session: Any, geometry: Geometry, slots: int, context: int, chunk: int, device: str = "cpu"
+    ) -> None:
+        self._values = check_inputs(session, geometry)
+        shape = shape_of(geometry, context, np.dtype(self._values).itemsize)
+        make = KvCache if device == "cpu" else cuda_cache
+        self.cache: Cache = make(shape, slots, self._values)
+        self._place = (device, 0)
         self._session = session
         self._geometry = geometry
         self._bindings: dict[tuple[int, int], Any] = {}
         last_only = session.get_outputs()[0].shape[1] == 1
-        self._prefill_logits = np.zeros((1 if last_only else chunk, geometry.vocabulary), np.float32)
-        self._decode_logits = np.zeros((slots, geometry.vocabulary), np.float32)
+        numbers = VALUES[session.get_outputs()[0].type]
+        self._prefill_logits = np.zeros((1 if last_only else chunk, geometry.vocabulary), numbers)
+        self._decode_logits = np.zeros((slots, geometry.vocabulary), numbers)
         self._wants_positions = any(item.name == "position_ids" for item in session.get_inputs())
 
     def prefill(self, slot: int, ids: Integers, past: int) -> Floats:
@@ -83,7 +97,7 @@ class Graph:
         mask = np.ones((1, past + count), np.int64)
         self._run(slot, ids.reshape(1, count), mask, np.arange(past, past + count)[None], logits[None])
         self.cache.wrote(slot, past + count)
-        last: Floats = logits[-1]
+        last: Floats = logits[-1].astype(np.float32, copy=False)
         return last
 
     def decode(self, ids: Integers, lengths: Integers) -> Floats:
@@ -103,9 +117,9 @@ class Graph:
         self._run(0, ids.reshape(rows, 1), mask, lengths[:, None], logits[:, None])
         for slot, length in enumerate(lengths.tolist()):
             self.cache.wrote(slot, length + 1)
-        return logits
+        return logits.astype(np.float32, copy=False)
 
-    def _run(self, first: int, ids: Integers, mask: Integers, positions: Integers, logits: Floats) -> None:
+    def _run(self, first: int, ids: Integers, mask: Integers, positions: Integers, logits: NDArray[Any]) -> None:
         """Logits has shape [rows, positions, vocabulary]; everything is contiguous and outlives the call."""
         binding = self._binding(first, len(ids))
         ids = np.ascontiguousarray(ids)
@@ -131,23 +145,24 @@ class Graph:
             for part in range(2):
                 address = self.cache.address(layer, part, first)
                 past, present = self._geometry.past[part] % layer, self._geometry.present[part] % layer
-                binding.bind_input(past, *DEVICE, np.float32, shape, address)
-                binding.bind_output(present, *DEVICE, np.float32, shape, address)
+                binding.bind_input(past, *self._place, self._values, shape, address)
+                binding.bind_output(present, *self._place, self._values, shape, address)
         return binding
 
 
 def bind(method: Any, name: str, array: NDArray[Any]) -> None:
     """Bind a contiguous array by its address."""
-    method(name, *DEVICE, array.dtype.type, array.shape, array.ctypes.data)
+    method(name, *HOST, array.dtype.type, array.shape, array.ctypes.data)
 
 
-def check_inputs(session: Any, geometry: Geometry) -> None:
-    """Raise `BadInput` when the graph is not one that this module can run."""
+def check_inputs(session: Any, geometry: Geometry) -> type[np.floating]:
+    """The type of the cache's values; raises `BadInput` when the graph is not one that this module can run."""
     known = {"input_ids", "attention_mask", "position_ids"}
     known |= {pattern % layer for pattern in geometry.past for layer in range(geometry.layers)}
     found = {item.name: item for item in session.get_inputs()}
     if strange := sorted(found.keys() - known) or sorted(known - {"position_ids"} - found.keys()):
         raise BadInput(f"the graph's inputs are not those of a builder's decoder: {', '.join(strange[:3])}")
-    cache = found[geometry.past[0] % 0]
-    if cache.type != "tensor(float)":
-        raise BadInput(f"the graph's cache is {cache.type}; on the CPU export with precision fp32")
+    kind = found[geometry.past[0] % 0].type
+    if kind not in VALUES:
+        raise BadInput(f"the graph's cache is {kind}; export with precision fp32 or fp16")
+    return VALUES[kind]

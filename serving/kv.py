@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 import mmap
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,6 +50,30 @@ def shape_of(geometry: Geometry, context: int, bytes_per_value: int = 4) -> Shap
     # One page more than needed: heads a power of two apart would share the same lines of the processor's caches.
     positions = (-(-context // step) + 1) * step
     return Shape(geometry.layers, geometry.kv_heads, positions, geometry.head_size, bytes_per_value)
+
+
+class Cache(Protocol):
+    """What the graph and the prefix cache need, wherever the memory is."""
+
+    shape: Shape
+
+    def address(self, layer: int, part: int, slot: int) -> int:
+        """Address of a slot's keys (part 0) or values (part 1) in `layer`."""
+
+    def wrote(self, slot: int, positions: int) -> None:
+        """Note that the graph has written the first `positions` of a slot."""
+
+    def move(self, source: int, target: int, positions: int) -> None:
+        """Copy the first `positions` of one slot to another."""
+
+    def read(self, slot: int, start: int, stop: int) -> NDArray[np.floating]:
+        """A copy of positions [start, stop) of a slot: [layer, 2, head, position, value]."""
+
+    def write(self, slot: int, start: int, block: NDArray[np.floating]) -> None:
+        """Put back what `read` gave."""
+
+    def trim(self, slot: int) -> None:
+        """Give up what a free slot does not need."""
 
 
 class KvCache:

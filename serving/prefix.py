@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.kv import KvCache
+from serving.kv import Cache
 
 BLOCK = 32
 """Tokens of a block."""
@@ -34,7 +34,7 @@ class PrefixCache:
     def __len__(self) -> int:
         return len(self._blocks)
 
-    def load(self, tokens: Sequence[int], cache: KvCache, slot: int) -> int:
+    def load(self, tokens: Sequence[int], cache: Cache, slot: int) -> int:
         """Fill a slot with the longest known beginning of `tokens`, leaving at least one token to compute.
 
         Returns:
@@ -51,7 +51,7 @@ class PrefixCache:
         self._touch(found)
         return len(found) * BLOCK
 
-    def store(self, tokens: Sequence[int], cache: KvCache, slot: int) -> None:
+    def store(self, tokens: Sequence[int], cache: Cache, slot: int) -> None:
         """Keep the whole blocks of a slot that holds `tokens`."""
         if not self._most:
             return

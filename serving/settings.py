@@ -66,6 +66,7 @@ def settings_from(environ: Mapping[str, str] = os.environ, *, threads: int | Non
         kv_bytes=number(environ, "OA_SERVE_KV_MB", 1024, 1, 1 << 22) << 20,
         prefix_bytes=number(environ, "OA_SERVE_PREFIX_MB", 256, 0, 1 << 22) << 20,
         context=number(environ, "OA_SERVE_CONTEXT", 0, 0, 1 << 24) or None,
+        device=device(environ.get("OA_SERVE_DEVICE") or "cpu"),
     )
     return ServingSettings(
         models=models,
@@ -77,6 +78,13 @@ def settings_from(environ: Mapping[str, str] = os.environ, *, threads: int | Non
         max_tokens=number(environ, "OA_SERVE_MAX_TOKENS", 512, 1, 1 << 24),
         drain_seconds=float(number(environ, "OA_SERVE_DRAIN", 30, 0, 3600)),
     )
+
+
+def device(name: str) -> str:
+    """The name of a device that an engine can use."""
+    if name not in ("cpu", "cuda"):
+        raise BadInput(f"OA_SERVE_DEVICE is {name!r}; it must be cpu or cuda")
+    return name
 
 
 def number(environ: Mapping[str, str], name: str, default: int, least: int, most: int) -> int:

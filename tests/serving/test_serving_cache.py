@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import mmap
 
 import numpy as np
@@ -11,12 +12,38 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serving.kv import KEEP, KvCache, Shape, shape_of
+from serving.kv_device import DeviceKvCache
 from serving.model_files import Geometry
 from serving.prefix import BLOCK, PrefixCache, keys
 
 
 def cache(slots: int = 3, positions: int = 256) -> KvCache:
     return KvCache(Shape(2, 2, positions, 16, 4), slots)
+
+
+def copy_rows(target, pitch, source, source_pitch, width, rows, kind):
+    """cudaMemcpy2D on main memory."""
+    assert kind in (1, 2, 3)
+    for row in range(rows):
+        ctypes.memmove(target + row * pitch, source + row * source_pitch, width)
+
+
+def on_main_memory(shape: Shape, slots: int, dtype: type = np.float32) -> DeviceKvCache:
+    memory = np.zeros((shape.layers, 2, slots, shape.heads, shape.positions, shape.head_size), dtype)
+    return DeviceKvCache(shape, slots, dtype, memory.ctypes.data, copy_rows, memory)
+
+
+def test_the_device_cache_does_what_the_one_in_main_memory_does():
+    one = cache()
+    other = on_main_memory(one.shape, 3)
+    assert other.address(1, 1, 2) - other.address(0, 0, 0) == one.address(1, 1, 2) - one.address(0, 0, 0)
+    block = np.random.default_rng(0).normal(size=(2, 2, 2, 40, 16)).astype(np.float32)
+    for store in (one, other):
+        store.write(2, 8, block)
+        store.move(2, 0, 30)
+    assert np.array_equal(other.read(0, 8, 30), block[:, :, :, :22])
+    for slot in range(3):
+        assert np.array_equal(one.read(slot, 0, 256), other.read(slot, 0, 256))
 
 
 def fill(store: KvCache, slot: int, positions: int, seed: int) -> np.ndarray:

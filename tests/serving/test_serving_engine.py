@@ -309,3 +309,27 @@ def test_penalties_act_on_the_reply(make_engine, ask, prompts):
     varied = ask(engine, Request(prompts[4], 60, settings, logprobs=0, ignore_eos=True))
     plain.wait(), varied.wait()
     assert len(set(tokens_of(varied))) > len(set(tokens_of(plain)))
+
+
+def test_a_device_that_is_not_there_is_named(files):
+    import onnxruntime
+
+    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        pytest.skip("this machine has the device")
+    with pytest.raises(Unavailable, match="serving-gpu"):
+        Engine(files, EngineOptions(device="cuda"))
+
+
+def test_the_device_cache_gives_the_same_replies(make_engine, ask, prompts, expected, monkeypatch):
+    """The addresses and copies of the device's cache, on main memory."""
+    from test_serving_cache import on_main_memory
+
+    monkeypatch.setattr("serving.graph.KvCache", on_main_memory)
+    engine = make_engine(slots=3, chunk=16, context=512)
+    readers = [ask(engine, greedy(prompt, len(tokens))) for prompt, tokens in zip(prompts, expected, strict=True)]
+    for reader in readers:
+        reader.wait()
+    assert [tokens_of(reader) for reader in readers] == expected
+    again = ask(engine, greedy(prompts[2], len(expected[2])))
+    assert again.wait().usage.cached > 0
+    assert tokens_of(again) == expected[2]

@@ -112,6 +112,7 @@ def test_defaults(files):
         ("OA_SERVE_KV_MB", "-1"),
         ("OA_SERVE_POLL_MS", "1.5"),
         ("OA_SERVE_MODELS", " , "),
+        ("OA_SERVE_DEVICE", "tpu"),
     ],
 )
 def test_a_wrong_setting_is_named(name, value):
