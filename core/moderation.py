@@ -95,10 +95,11 @@ async def halt_tree(database: Database, config: CollectionConfig, moderator: Use
     tree = await one(database, "trees", Tree, tree_id)
     if (tree.state == "halted_by_moderator") == halt:
         return tree
-    if not halt and tree.state != "halted_by_moderator":
-        raise Conflict(f"tree {tree_id} is {tree.state}; only a halted one can go on")
+    if tree.state in ("aborted_low_grade", "ready_for_export"):
+        raise Conflict(f"tree {tree_id} has ended ({tree.state}); only a tree under way can be halted")
     state = "halted_by_moderator" if halt else ("growing" if tree.won_lottery_at else "initial_prompt_review")
-    await move_tree(database, tree, state)
+    if await move_tree(database, tree, state) is None:
+        raise Conflict(f"tree {tree_id} changed at this moment; try again")
     await record(database, "halt_tree", tree_id, {"halt": halt}, by=moderator.id)
     await settle(database, config, tree_id)
     return await one(database, "trees", Tree, tree_id)
