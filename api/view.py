@@ -76,11 +76,18 @@ class GraphQLView(GraphQL[Context, None]):
             response = refusal(error.message, error.code, STATUS.get(error.code, 400))
         await response(scope, receive, send)
 
+    async def _identify(self, context: Context, authorization: str | None) -> None:
+        """Set the viewer; a store that does not answer raises `Unavailable`, as anywhere else."""
+        try:
+            await self._callers.identify(context, authorization)
+        except Exception as error:
+            raise context.services.translate(error) or error from error
+
     async def get_context(self, request: Request | WebSocket, response: Response | WebSocket) -> Context:
         """The context of one request, or of one WebSocket before its `connection_init`."""
         context = Context(services=services_of(request), request_id=getattr(request.state, "request_id", ""))
         over_websocket = request.scope["type"] == "websocket"
-        await self._callers.identify(context, None if over_websocket else request.headers.get("authorization"))
+        await self._identify(context, None if over_websocket else request.headers.get("authorization"))
         return context
 
     async def on_ws_connect(self, context: Context) -> dict[str, object] | None:
@@ -89,7 +96,7 @@ class GraphQLView(GraphQL[Context, None]):
         if given is None:
             return None
         try:
-            await self._callers.identify(context, str(given))
+            await self._identify(context, str(given))
         except OaError as error:
             raise ConnectionRejectionError({"code": error.code, "message": error.message}) from error
         return {"expiresAt": context.expires_at}

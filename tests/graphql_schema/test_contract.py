@@ -125,7 +125,7 @@ def test_each_task_kind_has_a_type_that_implements_task():
         assert {"Task", "Node"} <= set(names)
 
 
-PRIVATE = ("email", "subject", "authMethod", "identity", "contentHash", "isHuman", "votes")
+PRIVATE = ("email", "subject", "authMethod", "identity", "isHuman", "votes")
 
 
 def test_no_type_has_a_private_field():
