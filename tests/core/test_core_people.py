@@ -1,0 +1,201 @@
+"""Accounts, leaderboards, pages."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from core_people import until_growing, write_prompt
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from core.accounts import touch
+from core.credits import apply
+from core.errors import BadInput, Forbidden, NotFound
+from core.leaderboard import first_places, leaderboard, standing
+from core.records import Message, Tree
+from core.scoring import POINTS, Credit, score
+
+NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
+
+
+async def test_an_account_is_made_once(accounts) -> None:
+    made = await asyncio.gather(*(accounts.ensure_user("test", "ann", " Ann ") for _ in range(8)))
+    assert len({user.id for user in made}) == 1
+    assert (made[0].display_name, made[0].roles) == ("Ann", ("contributor",))
+    assert (await accounts.ensure_user("other", "ann", "Ann")).id != made[0].id
+    again = await accounts.ensure_user("test", "ann", "Anna", ["admin"])
+    assert (again.display_name, again.roles) == ("Ann", ("contributor",))
+    assert await accounts.get(again.id) == again
+    assert list(await accounts.get_many([again.id, "nobody"])) == [again.id]
+
+
+@pytest.mark.parametrize(
+    "wrong", [("", "s", "n"), ("t", " ", "n"), ("t", "s", ""), ("t", "s", "x" * 257), ("a:b", "s", "n")]
+)
+async def test_wrong_names_are_refused(accounts, wrong) -> None:
+    with pytest.raises(BadInput):
+        await accounts.ensure_user(*wrong)
+
+
+async def test_roles_are_set_by_name(accounts) -> None:
+    ann = await accounts.ensure_user("test", "ann", "Ann")
+    changed = await accounts.set_roles(ann.id, ["admin", "contributor", "admin"], by="root")
+    assert changed.roles == ("contributor", "admin")
+    for roles in (["king"], []):
+        with pytest.raises(BadInput):
+            await accounts.set_roles(ann.id, roles)
+    with pytest.raises(NotFound):
+        await accounts.set_roles("nobody", ["admin"])
+    (act,) = [each async for each in accounts.database["events"].find({"subject": ann.id})]
+    assert (act["kind"], act["by"], act["details"]) == ("set_roles", "root", {"roles": ["contributor", "admin"]})
+
+
+async def test_a_disabled_account_stays_out(accounts) -> None:
+    ann = await accounts.ensure_user("test", "ann", "Ann")
+    assert (await accounts.set_enabled(ann.id, False)).enabled is False
+    with pytest.raises(Forbidden):
+        await accounts.ensure_user("test", "ann", "Ann")
+    await accounts.set_enabled(ann.id, True)
+    assert (await accounts.ensure_user("test", "ann", "Ann")).enabled is True
+
+
+async def test_accounts_are_paged_in_order(accounts) -> None:
+    made = [await accounts.ensure_user("test", f"p{number}", "P") for number in range(5)]
+    seen, after = [], None
+    while page := await accounts.page(after, 2):
+        seen += [user.id for _, user in page]
+        after = page[-1][0]
+    assert sorted(seen) == sorted(user.id for user in made)
+
+
+async def test_activity_makes_a_streak(accounts) -> None:
+    ann = await accounts.ensure_user("test", "ann", "Ann")
+    for days in (0, 1, 2):
+        await touch(accounts.database, ann.id, NOON + timedelta(days=days))
+    user = await accounts.get(ann.id)
+    assert (user.streak_days, user.streak_started_at, user.last_activity_at) == (2, NOON, NOON + timedelta(days=2))
+    await touch(accounts.database, ann.id, NOON)
+    assert (await accounts.get(ann.id)).last_activity_at == NOON + timedelta(days=2)
+
+
+# Leaderboards.
+
+
+async def give(database, user, what: str, times: int, at: datetime = NOON) -> None:
+    for number in range(times):
+        identity = f"{what}|{user.id}|{number}|{at:%d}"
+        await apply(database, Credit(id=identity, user_id=user.id, tree_id="t", what=what, at=at))
+
+
+async def test_the_board_is_in_order_and_by_frame(database, person) -> None:
+    ann, bob, cid, dan = [await person(name) for name in ("ann", "bob", "cid", "dan")]
+    await give(database, ann, "labels", 3)
+    await give(database, bob, "ranked_1", 1)
+    await give(database, cid, "labels", 1)
+    await give(database, ann, "ranked_1", 2, NOON - timedelta(days=3))
+    today = await leaderboard(database, "day", 10, moment=NOON)
+    assert [(each.user.display_name, each.rank, each.points) for each in today] == [
+        ("bob", 1, 9), ("ann", 2, 6), ("cid", 3, 2),
+    ]  # fmt: skip
+    total = await leaderboard(database, "total", 2, moment=NOON)
+    assert [(each.user.display_name, each.points, each.level) for each in total] == [("ann", 24, 5), ("bob", 9, 3)]
+    assert await leaderboard(database, "day", 10, moment=NOON + timedelta(days=1)) == []
+    own = await standing(database, cid, "day", moment=NOON)
+    assert (own.rank, own.points, own.counts) == (3, 2, {"labels": 1})
+    none = await standing(database, dan, "day", moment=NOON)
+    assert (none.rank, none.points, none.level) == (None, 0, 1)
+    assert await first_places(database, [ann.id, bob.id, dan.id], NOON) == {ann.id: 2, bob.id: 1}
+    with pytest.raises(BadInput):
+        await leaderboard(database, "year", 10)
+
+
+async def test_hidden_and_disabled_people_take_no_place(database, accounts, person) -> None:
+    ann, bob = await person("ann"), await person("bob")
+    await give(database, ann, "labels", 2)
+    await give(database, bob, "labels", 1)
+    await accounts.set_enabled(ann.id, False)
+    assert [each.user.id for each in await leaderboard(database, "total")] == [bob.id]
+
+
+async def test_a_credit_counts_once_however_often_and_at_once(database, person) -> None:
+    ann = await person("ann")
+    credits = [Credit(id=f"labels|{n}", user_id=ann.id, tree_id="t", what="labels", at=NOON) for n in range(6)]
+    await asyncio.gather(*(apply(database, credit) for credit in credits * 3))
+    document = await database["scores"].find_one({"_id": f"total|all|{ann.id}"})
+    assert document["counts"] == {"labels": 6}
+    assert (await standing(database, ann, "total")).points == 12
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.sampled_from(sorted(POINTS)), min_size=1, max_size=8))
+def test_points_are_those_of_the_counts(acts) -> None:
+    counts = {what: acts.count(what) for what in acts}
+    assert score(counts) <= sum(POINTS[what] for what in acts) + 1e-9
+    assert score(counts) >= sum(int(POINTS[what]) for what in acts)
+
+
+async def test_deleting_a_message_takes_its_points_back(collection, person) -> None:
+    people = [await person(name) for name in ("ann", "bob", "cid")]
+    tree_id = await until_growing(collection, people)
+    score_of_ann = {"_id": f"total|all|{people[0].id}"}
+    assert (await collection.database["scores"].find_one(score_of_ann))["counts"] == {"prompts": 1}
+    await collection.delete_message(await person("mod", "moderator"), tree_id)
+    assert (await collection.database["scores"].find_one(score_of_ann))["counts"] == {"prompts": 0}
+
+
+# Pages.
+
+
+async def test_pages_hold_everything_once_in_order_whatever_comes_meanwhile(database, collection) -> None:
+    for number in range(25):
+        lang = "en" if number % 5 else "de"
+        made_at = NOON + timedelta(seconds=number // 3)
+        tree = Tree(id=f"t{number:02d}", state="growing" if number % 2 else "ranking", lang=lang, created_at=made_at)
+        await database["trees"].insert_one(tree.to_document())
+        message = Message(
+            id=f"t{number:02d}", tree_id=tree.id, parent_id=None, role="prompter", lang=lang, text="x",
+            created_at=made_at, author_id=f"a{number % 2}", deleted=number == 7,
+        )  # fmt: skip
+        await database["messages"].insert_one(message.to_document())
+
+    async def read(read_page, **filters) -> list[str]:
+        seen, after = [], None
+        while True:
+            page = await read_page(after=after, first=4, **filters)
+            seen += [each.id for each in page.items]
+            if not page.has_next:
+                return seen
+            after = page.key(page.items[-1])
+
+    names = [f"t{number:02d}" for number in range(25)]
+    assert await read(collection.trees_page) == names
+    assert await read(collection.trees_page, lang="de") == names[::5]
+    assert await read(collection.trees_page, state="growing") == names[1::2]
+    assert await read(collection.trees_page, state="ranking", lang="de") == names[::10]
+    assert await read(collection.messages_page) == [name for name in names if name != "t07"]
+    assert await read(collection.messages_page, include_deleted=True) == names
+    assert await read(collection.messages_page, lang="de") == names[::5]
+    assert await read(collection.messages_page, author_id="a0", lang="de") == names[::10]
+    assert await read(collection.trees_page, lang="fr") == []
+
+
+async def test_wrong_pages_are_refused(collection) -> None:
+    for first in (0, -1, 1001):
+        with pytest.raises(BadInput):
+            await collection.trees_page(first=first)
+    with pytest.raises(BadInput, match="withering"):
+        await collection.trees_page(state="withering")
+
+
+async def test_what_is_not_there_is_not_found(collection, person) -> None:
+    for attempt in (
+        collection.tree("x"), collection.message("x"), collection.messages_of("x"), collection.thread("x"),
+    ):  # fmt: skip
+        with pytest.raises(NotFound, match="'x'"):
+            await attempt
+    tree_id = await write_prompt(collection, await person("ann"))
+    assert list(await collection.trees([tree_id, "x"])) == [tree_id]
+    assert list(await collection.messages(["x"])) == []
+    assert [each.id for each in await collection.thread(tree_id)] == [tree_id]
