@@ -117,6 +117,8 @@ def main() -> None:
     try:
         cluster = connect(setup.ray_address, Path(setup.var), setup.dashboard_port)
         # Imported before the first order: it takes seconds, and the worker has nothing to do yet.
+        import ray.train.torch  # noqa: F401
+
         from jobs import runner
     except OaError as error:
         _answer(answers, event="ready", error={"code": error.code, "message": error.message})
@@ -140,7 +142,7 @@ def _serve(setup: Setup, cluster: Cluster, order: dict[str, Any], runner: Any) -
             runner.check_fits(spec, cluster.cores, cluster.gpus)
         threads = runner.threads_for(spec.resources, int(cluster.cores), own_cluster=cluster.own)
         run = Run(store, job_id, order["attempt"], spec, var / "cache", setup.stages, threads, setup.lease())
-        runner.fit(run, var / "ray-train")
+        runner.fit(run, var / "ray-train", own_cluster=cluster.own)
     except OaError as error:
         return {"code": error.code, "message": error.message}
     except TrainingFailedError as error:

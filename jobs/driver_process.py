@@ -32,12 +32,12 @@ class DriverProcess:
         self._setup = setup
         self._process: subprocess.Popen[str] | None = None
         self._answers: queue.Queue[dict[str, Any]] = queue.Queue()
-        self._ready = False
+        self._ready, self._dashboard = False, ""
 
     @property
-    def pid(self) -> int | None:
-        """The driver's process id; None while there is none."""
-        return self._process.pid if self._process else None
+    def dashboard(self) -> str:
+        """URL of the dashboard of the cluster that a ready driver holds; empty when there is none."""
+        return self._dashboard
 
     def start(self) -> None:
         """Start the driver unless it runs; returns before it is ready.
@@ -107,7 +107,7 @@ class DriverProcess:
         if answer["error"]:
             self.kill()
             raise OaError(answer["error"]["message"], code=answer["error"]["code"])
-        self._ready = True
+        self._ready, self._dashboard = True, answer["dashboard"]
         log.info("Ray is ready: %g cores%s", answer["cores"], f", {answer['dashboard']}" if answer["dashboard"] else "")
 
     def _write(self, line: str) -> None:

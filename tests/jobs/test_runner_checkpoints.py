@@ -43,7 +43,7 @@ class Shelf:
         (folder / "deep" / "rng").write_text(f"rng {step}")
         return folder
 
-    def keys(self) -> list[str]:
+    def names(self) -> list[str]:
         return [item.key for item in self.store.list(layout.checkpoints(self.job_id, STAGE))]
 
 
@@ -60,7 +60,7 @@ def test_the_newest_comes_back_whole_and_two_are_kept(shelf: Shelf) -> None:
     assert step == 6
     assert (folder / "weights").read_text() == "weights 6"
     assert (folder / "deep" / "rng").read_text() == "rng 6"
-    assert {key.split("/")[4] for key in shelf.keys()} == {"00000004-000001", "00000006-000001"}
+    assert {key.split("/")[4] for key in shelf.names()} == {"00000004-000001", "00000006-000001"}
 
 
 def test_a_step_saved_again_under_a_later_attempt_wins(shelf: Shelf) -> None:
@@ -105,10 +105,10 @@ def test_who_lost_the_claim_or_is_not_first_writes_nothing(shelf: Shelf) -> None
         shelf.checkpoints(check=check).save(2, shelf.content(2))
     shelf.checkpoints(writes=False).save(2, shelf.content(2))
     shelf.checkpoints(writes=False).clear()
-    assert shelf.keys() == []
+    assert shelf.names() == []
 
 
 def test_cleared_nothing_is_left(shelf: Shelf) -> None:
     shelf.checkpoints().save(2, shelf.content(2))
     shelf.checkpoints().clear()
-    assert shelf.keys() == []
+    assert shelf.names() == []

@@ -1,4 +1,4 @@
-"""A walk through a job's stages in this process: what is skipped, resumed, refused, kept; Ray is not needed for that."""
+"""A walk through a job's stages in this process, without Ray: what is skipped, resumed, refused, kept."""
 
 from __future__ import annotations
 
