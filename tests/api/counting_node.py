@@ -11,15 +11,21 @@ import argparse
 import asyncio
 import json
 import re
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
+import httpx
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from oa import embedded
+
+MODEL = "assistant@v1"
 STATUS = {"QUEUE_FULL": 429, "NO_MODEL": 404, "CONTEXT_TOO_LONG": 400}
 
 
@@ -65,6 +71,29 @@ def application(options: argparse.Namespace) -> Starlette:
         return JSONResponse(seen)
 
     return Starlette(routes=[Route("/v1/chat/completions", complete, methods=["POST"]), Route("/seen", requests)])
+
+
+def counted(number: int) -> str:
+    """What a node says that counts to `number`."""
+    return "".join(f"{each} " for each in range(1, number + 1))
+
+
+class Node:
+    """A counting node as a process."""
+
+    def __init__(self, *options: str, model: str = MODEL) -> None:
+        port = embedded.free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        self.process = subprocess.Popen([sys.executable, __file__, str(port), model, *options])
+        embedded.wait_for_port(port, self.process)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait(10)
+
+    def seen(self) -> list[dict[str, Any]]:
+        """The bodies that it was sent."""
+        return httpx.get(f"{self.url}/seen", trust_env=False).json()
 
 
 if __name__ == "__main__":

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
+from counting_node import MODEL, Node, counted
 
 from api.relay import Relay, RelayLimits
 from core.chat_records import COMPLETE, FAILED, STOPPED, STREAMING, ChatMessage, ChatSettings, Sampling
@@ -20,29 +17,9 @@ from core.ids import new_id
 from core.records import milliseconds, now
 from oa import embedded
 
-NODE = Path(__file__).with_name("counting_node.py")
-MODEL = "assistant@v1"
 QUICK = RelayLimits(poll=0.1, patience=2.0, grace=0.2)
 
-Start = Callable[..., "Node"]
-
-
-class Node:
-    """A counting node as a process."""
-
-    def __init__(self, *options: str, model: str = MODEL) -> None:
-        port = embedded.free_port()
-        self.url = f"http://127.0.0.1:{port}"
-        self.process = subprocess.Popen([sys.executable, str(NODE), str(port), model, *options])
-        embedded.wait_for_port(port, self.process)
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait(10)
-
-    def seen(self) -> list[dict[str, Any]]:
-        """The bodies that it was sent."""
-        return httpx.get(f"{self.url}/seen", trust_env=False).json()
+Start = Callable[..., Node]
 
 
 @pytest.fixture
@@ -99,10 +76,6 @@ async def until_said(chats: Chats, message_id: str, count: int) -> None:
             assert isinstance(event, Token), f"the reply ended early: {event}"
             if event.seq >= count:
                 return
-
-
-def counted(number: int) -> str:
-    return "".join(f"{each} " for each in range(1, number + 1))
 
 
 async def test_a_reply_is_said_and_kept(chats: Chats, node: Node) -> None:
