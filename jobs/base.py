@@ -148,7 +148,7 @@ def _save(model: Any, tokenizer: Any, folder: Path) -> None:
     Piece by piece: the model's own `save_pretrained` writes nothing on ranks other than 0 of a process group, and each
     node needs its copy.
     """
-    from safetensors.torch import save_model
+    from safetensors.torch import save_file
 
     model.config.architectures = [type(model).__name__]
     model.config.dtype = "float32"
@@ -158,7 +158,9 @@ def _save(model: Any, tokenizer: Any, folder: Path) -> None:
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     model.config.save_pretrained(folder)
     model.generation_config.save_pretrained(folder)
-    save_model(model, str(folder / "model.safetensors"), metadata={"format": "pt"})
+    weights = model.state_dict()
+    del weights["lm_head.weight"]  # the same tensor as the embeddings: both bases made here tie them
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     tokenizer.save_pretrained(folder)
 
 
