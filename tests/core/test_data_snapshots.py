@@ -191,7 +191,7 @@ async def test_the_samples_give_the_rows_that_their_shape_says(database: Databas
 async def test_the_same_content_gives_the_same_version_and_other_content_another(
     database: Database, store: ObjectStore
 ) -> None:
-    await import_trees(database, SAMPLES / "trees.jsonl")
+    await import_trees(database, (SAMPLES / "trees.jsonl").read_text("utf-8").splitlines()[:30])
     first = await frozen(database, store, "preference")
     assert await frozen(database, store, "preference") == first
     assert len(first["version"]) == 12

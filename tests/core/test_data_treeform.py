@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from data_forms import Node, message, nodes, tree
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.errors import BadRecord
@@ -93,6 +93,7 @@ def test_what_goes_in_comes_out(value: Node) -> None:
     assert given_back(parsed(json.loads(json.dumps(value)), origin="elsewhere")) == json.loads(json.dumps(value))
 
 
+@settings(max_examples=50)
 @given(trees())
 def test_parents_come_first_and_deletion_reaches_down(value: Node) -> None:
     records = parsed(value)
