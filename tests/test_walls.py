@@ -94,7 +94,9 @@ def test_the_walls_are_those_of_the_document(room: str) -> None:
 
 
 def test_the_reader_of_imports_sees_all_of_them() -> None:
-    source = "import a.b as x\nfrom c.d import e\nfrom . import k\ndef f():\n    import g, h\n    load.import_module('i.j')\n"
+    source = (
+        "import a.b as x\nfrom c.d import e\nfrom . import k\ndef f():\n    import g, h\n    x.import_module('i.j')"
+    )
     assert [name for name, _ in imports(source)] == ["a", "c", "g", "h", "i"]
 
 

@@ -1,0 +1,26 @@
+# The API, as a container or as a Lambda function behind a function URL.
+#
+#   docker build -f docker/api.Dockerfile -t open-assistant-api .
+#
+# On Lambda the same image runs behind the Lambda Web Adapter, an extension that turns invocations into HTTP requests to
+# port 8000 and streams the answers; it does nothing elsewhere. Function settings: AWS_LWA_INVOKE_MODE=RESPONSE_STREAM,
+# AWS_LWA_READINESS_CHECK_PATH=/healthz, OA_SWEEP_SECONDS=0 with one long-running copy of the API that sweeps. A function
+# URL carries HTTP and SSE; WebSocket clients need a container.
+FROM public.ecr.aws/awsguru/aws-lambda-adapter:0.9.1 AS adapter
+
+FROM python:3.11-slim-bookworm
+COPY --from=adapter /lambda-adapter /opt/extensions/lambda-adapter
+WORKDIR /app
+ARG EXTRAS=api
+ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PIP_NO_CACHE_DIR=1 PORT=8000 OA_VAR=/var/lib/open-assistant
+
+# Dependencies first: they change less often than the code, and layers above a change are kept.
+COPY pyproject.toml constraints.txt ./
+RUN mkdir core && touch core/__init__.py README.md \
+    && python -m pip install --constraint constraints.txt ".[${EXTRAS}]" && rm -r core
+COPY . .
+RUN python -m pip install --constraint constraints.txt --no-deps --editable . \
+    && useradd --create-home --uid 1000 oa && install -d -o oa /var/lib/open-assistant
+USER oa
+EXPOSE 8000
+CMD ["uvicorn", "api.app:app_from_env", "--factory", "--host", "0.0.0.0", "--port", "8000", "--no-access-log"]

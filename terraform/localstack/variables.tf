@@ -1,0 +1,23 @@
+variable "endpoint" {
+  description = "Address of the emulator."
+  type        = string
+  default     = "http://127.0.0.1:4566"
+}
+
+variable "region" {
+  description = "Region that the emulator plays."
+  type        = string
+  default     = "us-east-1"
+}
+
+variable "bucket" {
+  description = "Name of the bucket: OA_S3_BUCKET."
+  type        = string
+  default     = "open-assistant"
+}
+
+variable "prefix" {
+  description = "First part of the roles' names."
+  type        = string
+  default     = "open-assistant"
+}
