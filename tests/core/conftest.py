@@ -6,16 +6,12 @@ import random
 from collections.abc import Awaitable, Callable
 
 import pytest
+from core_people import SMALL
 
 from core.accounts import Accounts
 from core.collection import Collection
 from core.config import CollectionConfig
 from core.records import User
-
-SMALL = CollectionConfig(
-    goal_tree_size=4, max_tree_depth=2, max_children_count=2, num_reviews_initial_prompt=2, num_reviews_reply=2,
-    num_required_rankings=2, p_activate_backlog_tree=0.0, max_pending_tasks=1000,
-)  # fmt: skip
 
 
 @pytest.fixture

@@ -5,10 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from core.collection import Collection
+from core.config import CollectionConfig
 from core.errors import NothingToDo
 from core.records import User
 from core.sweeper import sweep_once
 
+SMALL = CollectionConfig(
+    goal_tree_size=4, max_tree_depth=2, max_children_count=2, num_reviews_initial_prompt=2, num_reviews_reply=2,
+    num_required_rankings=2, p_activate_backlog_tree=0.0, max_pending_tasks=1000,
+)  # fmt: skip
+"""Limits small enough that a few people finish a tree."""
 GOOD = {"spam": 0.0, "quality": 0.75}
 BAD = {"spam": 1.0}
 
