@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 import mmap
+import sys
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -20,8 +21,8 @@ from numpy.typing import NDArray
 
 from serving.model_files import Geometry
 
-NO_RESERVE = 0x4000
-"""MAP_NORESERVE on Linux (Python names it from 3.13): reserve addresses, not memory."""
+NO_RESERVE = 0x4000 if sys.platform == "linux" else 0
+"""MAP_NORESERVE (Python names it from 3.13): reserve addresses, not memory."""
 
 KEEP = 512
 """Positions of a free slot that stay in memory, since the next reply will want them."""

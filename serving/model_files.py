@@ -123,11 +123,14 @@ def read_json(path: Path) -> Any:
 
 
 def read_tokenizer(path: Path) -> Tokenizer:
-    """The tokenizer in `path`."""
+    """The tokenizer in `path`, without the cutting and padding that training may have left in it."""
     try:
-        return Tokenizer.from_file(str(path))
+        tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # the package raises bare Exception
         raise BadInput(f"{path} is not a tokenizer: {error}") from error
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
 
 
 def token_text(value: Any) -> str:

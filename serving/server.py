@@ -75,6 +75,7 @@ class Node:
         except BaseException:
             model.release()
             raise
+        log.info("request %s: %s, %d prompt tokens", request.state.id, model.label, len(requests[0].prompt))
         shape = Shape(model.label, model.files)
         if chat.stream:
             return EventStream(replies, stream(replies, chat, shape, request.state.id))

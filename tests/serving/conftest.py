@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -126,7 +127,6 @@ class Node:
     """A serving node that runs in a thread of this process."""
 
     url: str
-    server: uvicorn.Server
 
     def get(self, path: str) -> httpx.Response:
         return httpx.get(self.url + path, timeout=10)
@@ -137,33 +137,44 @@ class Node:
     def wait_ready(self, label: str) -> None:
         wait_for(lambda: label in self.get("/readyz").json()["models"], what=f"{label} ready")
 
+    def count(self, line: str) -> float:
+        """The value of a line of `/metrics`, 0 where there is none."""
+        lines = (item.rsplit(" ", 1) for item in self.get("/metrics").text.splitlines())
+        return next((float(value) for name, value in lines if name == line), 0.0)
+
     def loads(self) -> list[dict[str, int]]:
         return list(self.get("/readyz").json()["models"].values())
+
+
+@contextmanager
+def running(settings: ServingSettings, store: ObjectStore) -> Iterator[Node]:
+    """A node that follows `store`."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(
+        uvicorn.Config(create_app(settings, store), log_level="warning", timeout_graceful_shutdown=5)
+    )
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+    thread.start()
+    try:
+        wait_for(lambda: server.started, what="the server")
+        yield Node(f"http://127.0.0.1:{listener.getsockname()[1]}")
+    finally:
+        server.should_exit = True
+        thread.join(20)
 
 
 @pytest.fixture
 def start_node(store: ObjectStore, tmp_path: Path) -> Iterator[Callable[..., Node]]:
     """Start nodes that follow the test's object store; stopped at the end."""
-    running: list[tuple[uvicorn.Server, threading.Thread]] = []
+    with ExitStack() as nodes:
 
-    def start(*, engine: dict[str, Any] | None = None, follow: ObjectStore | None = None, **settings: Any) -> Node:
-        chosen = ServingSettings(
-            cache=tmp_path / "models", poll_seconds=0.05, engine=replace(SMALL, **(engine or {})), **settings
-        )
-        listener = socket.create_server(("127.0.0.1", 0))
-        app = create_app(chosen, follow or store)
-        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=5))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
-        thread.start()
-        running.append((server, thread))
-        wait_for(lambda: server.started, what="the server")
-        return Node(f"http://127.0.0.1:{listener.getsockname()[1]}", server)
+        def start(*, engine: dict[str, Any] | None = None, follow: ObjectStore | None = None, **settings: Any) -> Node:
+            chosen = ServingSettings(
+                cache=tmp_path / "models", poll_seconds=0.05, engine=replace(SMALL, **(engine or {})), **settings
+            )
+            return nodes.enter_context(running(chosen, follow or store))
 
-    yield start
-    for server, _ in running:
-        server.should_exit = True
-    for _, thread in running:
-        thread.join(20)
+        yield start
 
 
 @pytest.fixture

@@ -173,6 +173,19 @@ def test_a_broken_folder_is_named(tiny, tmp_path, name, data):
         ModelFiles(folder)
 
 
+def test_cutting_left_over_from_training_is_switched_off(files, tiny, tmp_path):
+    from tokenizers import Tokenizer
+
+    folder = tmp_path / "onnx"
+    shutil.copytree(tiny / "onnx", folder)
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.enable_truncation(3)
+    tokenizer.enable_padding(length=64)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    text = "The quick brown fox jumps."
+    assert ModelFiles(folder).tokenizer.encode(text).ids == files.tokenizer.encode(text).ids
+
+
 def test_a_model_without_a_template_cannot_chat(tiny, tmp_path):
     folder = tmp_path / "onnx"
     shutil.copytree(tiny / "onnx", folder)

@@ -3,15 +3,32 @@
 from __future__ import annotations
 
 import threading
+import uuid
 
 import httpx
 import openai
 import orjson
 import pytest
-from conftest import promote, publish, wait_for
+from conftest import SMALL, promote, publish, running, wait_for
+
+from core.objects import ObjectStore
+from serving.settings import ServingSettings
 
 HELLO = [{"role": "user", "content": "Hello"}]
 LONG = [{"role": "user", "content": "x " * 9000}]
+
+
+@pytest.fixture(scope="module")
+def node(s3_endpoint, tiny, tmp_path_factory):
+    """One node that serves `assistant@v1` to every test of this module that does not start its own."""
+    store = ObjectStore(f"test-{uuid.uuid4().hex[:12]}", s3_endpoint)
+    store.ensure_bucket()
+    publish(store, tiny, "assistant", "v1")
+    promote(store, "assistant", "v1")
+    settings = ServingSettings(cache=tmp_path_factory.mktemp("node"), poll_seconds=0.05, engine=SMALL)
+    with running(settings, store) as node:
+        node.wait_ready("assistant@v1")
+        yield node
 
 
 def client_of(node, key="none"):
@@ -162,16 +179,18 @@ def test_a_full_node_says_when_to_come_back(store, tiny, start_node):
 
 
 def test_hanging_up_cancels(node, client):
+    line = 'oa_serving_replies_total{model="assistant@v1",outcome="cancelled"}'
+    before = node.count(line)
     stream = greedy(client, stream=True, max_tokens=8000)
     next(iter(stream))
     stream.close()
-    wait_for(lambda: 'outcome="cancelled"' in node.get("/metrics").text, what="cancellation")
+    wait_for(lambda: node.count(line) == before + 1, what="cancellation")
     with pytest.raises(httpx.ReadTimeout):
         httpx.post(
             node.url + "/v1/chat/completions", timeout=0.2,
             json={"model": "assistant", "messages": HELLO, "max_tokens": 8000, "ignore_eos": True},
         )  # fmt: skip
-    wait_for(lambda: 'outcome="cancelled"} 2.0' in node.get("/metrics").text, what="the second cancellation")
+    wait_for(lambda: node.count(line) == before + 2, what="the second cancellation")
     assert node.loads()[0]["reserved"] == 0
 
 
@@ -202,15 +221,19 @@ def test_eight_users_at_once_get_what_one_gets(node, client):
 
 
 def test_metrics_count_what_happened(node, client):
+    grown = {
+        'oa_serving_tokens_total{kind="generated",model="assistant@v1"}': 40,
+        'oa_serving_first_token_seconds_count{model="assistant@v1"}': 2,
+        'oa_serving_next_token_seconds_count{model="assistant@v1"}': 38,
+        'oa_serving_replies_total{model="assistant@v1",outcome="length"}': 2,
+        'oa_serving_requests_total{status="200"}': 2,
+    }
+    before = {line: node.count(line) for line in grown}
     greedy(client)
     greedy(client)
-    lines = dict(line.rsplit(" ", 1) for line in node.get("/metrics").text.splitlines() if not line.startswith("#"))
-    assert float(lines['oa_serving_tokens_total{kind="generated",model="assistant@v1"}']) == 40
-    assert float(lines['oa_serving_first_token_seconds_count{model="assistant@v1"}']) == 2
-    assert float(lines['oa_serving_next_token_seconds_count{model="assistant@v1"}']) == 38
-    assert float(lines['oa_serving_replies_total{model="assistant@v1",outcome="length"}']) == 2
-    assert float(lines['oa_serving_requests_total{status="200"}']) == 2
-    assert float(lines['oa_serving_active{model="assistant@v1"}']) == 0
+    assert {line: node.count(line) - before[line] for line in grown} == grown
+    assert node.count('oa_serving_active{model="assistant@v1"}') == 0
+    assert node.count('oa_serving_cache_tokens{model="assistant@v1"}') > 0
 
 
 def test_a_defect_is_masked(node, client, monkeypatch):
