@@ -83,13 +83,11 @@ class Contributor:
     """One person at one client.
 
     Args:
-        name: as shown to others.
         client: signed in as that person.
         langs: languages that this person works in.
         contrary: whether this person likes the worst best; people differ, and consensus must bear it.
     """
 
-    name: str
     client: GraphQLClient
     script: Script
     langs: Sequence[str]
@@ -112,6 +110,12 @@ class Contributor:
             else:
                 return self._answer(task)
         return None
+
+    def ranking_task_about(self, text: str) -> dict[str, Any]:
+        """The ranking task whose conversation begins with `text`; others that come first are given back."""
+        while (task := self._request("RANK_ASSISTANT_REPLIES", self.langs))["thread"][0]["text"] != text:
+            self._skip(task, "I look for another conversation")
+        return task
 
     def _request(self, kind: str, langs: Sequence[str]) -> dict[str, Any]:
         task: dict[str, Any] = self.client.mutate(REQUEST_TASK, input={"kind": kind, "langs": list(langs)})["task"]

@@ -1,0 +1,128 @@
+"""How the demonstration shows progress and results: bars on a terminal, plain lines elsewhere, two tables at the end.
+
+Knows the forms of job events, stage metrics and lineage; does not know where they come from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+SHOWN = {
+    "sft": ("loss", "perplexity", "token_accuracy"),
+    "reward": ("accuracy", "margin"),
+    "ppo": ("reward", "kl"),
+    "evaluate": ("win_rate",),
+    "export": ("max_logit_difference", "top1_agreement", "kl"),
+}
+"""Numbers of each stage that are looked for first; the rest are in the model card."""
+
+
+@contextmanager
+def counting(console: Console, title: str, total: int) -> Iterator[Callable[[int, str], None]]:
+    """A bar that is moved by calling it with how many are done and a few words."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, TextColumn("[dim]{task.fields[note]}"), console=console, transient=True) as bar:
+        task = bar.add_task(title, total=total, note="")
+        yield lambda done, note: bar.update(task, completed=done, note=note)
+
+
+class StageBars:
+    """One bar for each stage of a job, moved by the job's events; off a terminal, a line for each tenth of a stage."""
+
+    def __init__(self, console: Console, stages: Sequence[str]) -> None:
+        self.console = console
+        self.progress = Progress(
+            TextColumn("  {task.description:9}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("[dim]{task.fields[note]}"),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self.bars: dict[str, TaskID] = {
+            f"{index:02d}-{kind}": self.progress.add_task(kind, total=None, start=False, note="")
+            for index, kind in enumerate(stages)
+        }
+        self.told: dict[str, int] = {}
+
+    def __enter__(self) -> StageBars:
+        self.progress.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.progress.stop()
+
+    def show(self, event: Mapping[str, Any]) -> None:
+        """Move the bar that the event is about, or print what it says."""
+        match event["type"]:
+            case "progress":
+                self._move(event["stage"], event["step"], event["total"], _numbers(event["metrics"]))
+            case "log":
+                self.console.print(f"  [dim]{event['message']}[/]", highlight=False)
+            case "sample":
+                body = event["body"]
+                self.console.print(f"  [dim]{event['stage']} says:[/] {_line(body.get('reply', ''))}", highlight=False)
+
+    def _move(self, stage: str, step: int, total: int, note: str) -> None:
+        if stage in self.bars:
+            bar = self.bars[stage]
+            self.progress.start_task(bar)
+            self.progress.update(bar, total=total, completed=step, note=note)
+        tenth = 10 * step // max(total, 1)
+        if not self.console.is_terminal and self.told.get(stage) != tenth:
+            self.told[stage] = tenth
+            self.console.print(f"  {stage} {step}/{total} {note}", highlight=False)
+
+
+def result_table(stages: Sequence[Mapping[str, Any]]) -> Table:
+    """Each stage's time and its main held-out numbers, before and after where both were measured."""
+    table = Table(title="What was measured, on conversations that were never trained on", title_justify="left")
+    for column in ("stage", "seconds", "numbers"):
+        table.add_column(column, justify="right" if column == "seconds" else "left")
+    for stage in stages:
+        seconds = "" if stage["seconds"] is None else f"{stage['seconds']:.0f}"
+        table.add_row(stage["kind"], seconds, _numbers(_flat(stage["metrics"]), separator="\n"))
+    return table
+
+
+def lineage_table(reply: Mapping[str, Any]) -> Table:
+    """From a reply back to the rankings that taught its model."""
+    lineage = reply["lineage"]
+    table = Table(title="Why does the model say this?", title_justify="left", show_header=False)
+    table.add_row("reply", reply["id"])
+    table.add_row("model", f"{lineage['model']['label']} from {lineage['model']['base']}")
+    table.add_row("job", str(lineage["jobId"]))
+    for use in lineage["snapshots"]:
+        counts = ", ".join(f"{use[kind]} {kind}" for kind in ("trees", "messages", "rankings", "reviews"))
+        first = "".join(
+            f"\n  {it['kind']} {it['sourceId']} sha256 {it['hash'][:12]}…" for it in use["sources"]["nodes"]
+        )
+        table.add_row(f"{use['kind']} snapshot", f"{use['name']}/{use['version']}: {counts}{first}")
+    return table
+
+
+def _flat(metrics: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested metrics with dotted names."""
+    flat: dict[str, Any] = {}
+    for name, value in metrics.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+    return flat
+
+
+def _numbers(metrics: Mapping[str, Any], separator: str = "  ") -> str:
+    """Numbers by name, three digits each."""
+    shown = {name: value for name, value in metrics.items() if isinstance(value, int | float)}
+    return separator.join(f"{name} {value:.3g}" for name, value in shown.items())
+
+
+def _line(text: str, length: int = 140) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= length else line[: length - 1] + "…"
