@@ -1,0 +1,163 @@
+"""What collection asks of a document store, on the embedded server or `OA_MONGODB_URI`, and on a second one.
+
+Collection uses nothing on which the two disagree, so it runs on MongoDB itself too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import uuid
+from collections.abc import AsyncIterator, Iterator
+
+import oracle
+import pytest
+from core_people import SMALL, until_ranking
+from pymongo.errors import DuplicateKeyError
+
+from core.accounts import Accounts
+from core.collection import Collection
+from core.database import connect, migrate
+from core.errors import NothingToDo
+from core.records import Message, Tree, now
+from oa import embedded
+
+
+@pytest.fixture(scope="session")
+def second_uri() -> Iterator[str]:
+    """The address of the second server."""
+    port = embedded.free_port()
+    try:
+        process = embedded.start(oracle.command(port))
+    except oracle.NoOracle as error:
+        pytest.skip(str(error))
+    embedded.wait_for_port(port, process)
+    yield f"mongodb://127.0.0.1:{port}"
+    process.terminate()
+    process.wait(10)
+
+
+@pytest.fixture(params=["first", "second"])
+async def store(request) -> AsyncIterator:
+    """An empty, migrated database on each of the two."""
+    uri = request.getfixturevalue("mongodb_uri" if request.param == "first" else "second_uri")
+    client = connect(uri)
+    database = client[f"contract_{uuid.uuid4().hex[:12]}"]
+    await migrate(database)
+    yield database
+    await client.drop_database(database.name)
+    await client.close()
+
+
+async def found(cursor) -> list:
+    return [document["_id"] async for document in cursor]
+
+
+async def test_migrations_are_applied_once(store) -> None:
+    assert await migrate(store) == []
+    assert await store["migrations"].count_documents({}) >= 1
+
+
+async def test_a_guarded_update_says_whether_it_matched(store) -> None:
+    await store["x"].insert_one({"_id": "a", "rev": 1, "flag": False, "list": ["p"], "inner": {"k": 1}, "none": None})
+    changes = {"rev": 2, "flag": True, "list": [], "inner": {"n": {"user": "u"}}, "none": "now", "fresh": 0.5}
+    assert (await store["x"].update_one({"_id": "a", "rev": 1}, {"$set": changes})).matched_count == 1
+    assert (await store["x"].update_one({"_id": "a", "rev": 1}, {"$set": changes})).matched_count == 0
+    assert await store["x"].find_one({"_id": "a"}) == {"_id": "a"} | changes
+
+
+async def test_of_racing_guarded_updates_one_wins(store) -> None:
+    await store["x"].insert_one({"_id": "a", "rev": 0})
+    for rev in range(5):
+        racing = [
+            store["x"].update_one({"_id": "a", "rev": rev}, {"$set": {"rev": rev + 1, "by": n}}) for n in range(10)
+        ]
+        assert sum(result.matched_count for result in await asyncio.gather(*racing)) == 1
+
+
+async def test_of_racing_inserts_one_wins(store) -> None:
+    racing = [store["x"].insert_one({"_id": "a", "by": n}) for n in range(10)]
+    results = await asyncio.gather(*racing, return_exceptions=True)
+    assert sum(isinstance(result, DuplicateKeyError) for result in results) == 9
+    await store["users"].insert_one({"_id": "u1", "identity": "test:ann"})
+    with pytest.raises(DuplicateKeyError):
+        await store["users"].insert_one({"_id": "u2", "identity": "test:ann"})
+
+
+async def test_a_guarded_delete_says_whether_it_matched(store) -> None:
+    await store["x"].insert_one({"_id": "a", "rev": 1})
+    assert (await store["x"].delete_one({"_id": "a", "rev": 0})).deleted_count == 0
+    assert (await store["x"].delete_one({"_id": "a", "rev": 1})).deleted_count == 1
+
+
+async def test_a_range_of_keys_is_read_in_order_and_leaves_nulls_out(store) -> None:
+    keys = ["a|en|5|3", "a|en|5|1", None, "a|de|5|2", "a|en|5|2", "b|en|5|0"]
+    for number, key in enumerate(keys):
+        await store["work"].insert_one({"_id": str(number), "key": key, "excluded": ["ann"] if number == 4 else []})
+    span = {"key": {"$gte": "a|en|", "$lt": "a|en}"}}
+    assert await found(store["work"].find(span).sort("key")) == ["1", "4", "0"]
+    assert await found(store["work"].find(span | {"excluded": {"$nin": ["ann"]}}).sort("key").limit(1)) == ["1"]
+    assert await found(store["work"].find(span | {"excluded": {"$nin": ["ann"]}}).sort("key")) == ["1", "0"]
+    assert await store["work"].count_documents(span, limit=2) == 2
+    assert await found(store["work"].find({"key": {"$gte": "a|en|5|2", "$lt": "a|en}"}}).sort("key")) == ["4", "0"]
+
+
+async def test_null_and_false_are_found(store) -> None:
+    await store["trees"].insert_one({"_id": "a", "dirty": False})
+    await store["trees"].insert_one({"_id": "b", "dirty": True})
+    await store["trees"].update_one({"_id": "a"}, {"$set": {"dirty": True}, "$inc": {"version": 1}})
+    await store["trees"].update_one({"_id": "b"}, {"$set": {"dirty": False}})
+    assert await found(store["trees"].find({"dirty": True})) == ["a"]
+    await store["work"].insert_one({"_id": "w", "tree_id": None})
+    assert await found(store["work"].find({"tree_id": None})) == ["w"]
+
+
+async def test_counts_and_bounded_lists_grow_in_place(store) -> None:
+    await store["scores"].insert_one({"_id": "s", "counts": {"labels": 1}, "applied": ["c0"]})
+    for number in range(1, 5):
+        update = {
+            "$inc": {"counts.labels": 1, "counts.prompts": 2, "changes": 1},
+            "$push": {"applied": {"$each": [f"c{number}"], "$slice": -3}},
+        }
+        guard = {"_id": "s", "applied": {"$nin": [f"c{number}"]}}
+        assert (await store["scores"].update_one(guard, update)).matched_count == 1
+        assert (await store["scores"].update_one(guard, update)).matched_count == 0
+    document = await store["scores"].find_one({"_id": "s"})
+    assert document["counts"] == {"labels": 5, "prompts": 8}
+    assert (document["applied"], document["changes"]) == (["c2", "c3", "c4"], 4)
+    assert await store["scores"].find_one({"_id": "s", "applied": {"$in": ["c4"]}}, {"_id": 1}) == {"_id": "s"}
+
+
+async def test_set_on_insert_sets_once(store) -> None:
+    for by in ("ann", "bob"):
+        await store["events"].update_one({"_id": "e"}, {"$setOnInsert": {"by": by, "at": now()}}, upsert=True)
+    assert (await store["events"].find_one({"_id": "e"}))["by"] == "ann"
+
+
+async def test_records_come_back_from_inserts_and_updates(store) -> None:
+    tree = Tree(id="t", state="growing", lang="en", won_lottery_at=now(), dirty=True, source={"kept": {"a": [1, None]}})
+    message = Message(
+        id="t", tree_id="t", parent_id=None, role="prompter", lang="en", text="Ünï🙂\x00",
+        labels={"spam": {"value": 0.1, "count": 3}}, emojis={"+1": 2, "_skip_reply": 1},
+    )  # fmt: skip
+    for record, name in ((tree, "trees"), (message, "messages")):
+        document = record.to_document()
+        await store[name].insert_one(document)
+        assert type(record).from_document(await store[name].find_one({"_id": "t"})) == record
+        del document["_id"]
+        await store[name].update_one({"_id": "t"}, {"$set": document})
+        assert type(record).from_document(await store[name].find_one({"_id": "t"})) == record
+
+
+async def test_a_whole_tree_is_collected(store) -> None:
+    collection, accounts = Collection(store, SMALL, random.Random(7)), Accounts(store)
+    people = [await accounts.ensure_user("test", name, name) for name in ("ann", "bob", "cid", "dan", "eve", "fay")]
+    tree_id = await until_ranking(collection, people)
+    for user in people:
+        try:
+            task = await collection.request_task(user, "rank_assistant_replies", ["en"])
+        except NothingToDo:
+            continue
+        await collection.submit_ranking(user, task.id, sorted(task.served))
+    assert (await collection.tree(tree_id)).state == "ready_for_export"
+    assert sorted(each.rank for each in await collection.messages_of(tree_id) if each.depth == 1) == [0, 1]
