@@ -341,10 +341,10 @@ async def read_trees(
         part = list(ids[start : start + TREES_PER_READ])
         trees = {each["_id"]: Tree.from_document(each) async for each in database["trees"].find({"_id": {"$in": part}})}
         messages: dict[str, list[Message]] = {}
-        async for document in database["messages"].find({"tree_id": {"$in": part}}):
+        async for document in database["messages"].find({"tree_id": among(part)}):
             messages.setdefault(document["tree_id"], []).append(Message.from_document(document))
         rankings: dict[str, list[Ranking]] = {}
-        async for document in database["rankings"].find({"tree_id": {"$in": part}}):
+        async for document in database["rankings"].find({"tree_id": among(part)}):
             rankings.setdefault(document["tree_id"], []).append(Ranking.from_document(document))
         for tree_id in part:
             found = sorted(
@@ -352,3 +352,8 @@ async def read_trees(
             )
             if tree_id in trees and found:
                 yield trees[tree_id], found, rankings.get(tree_id, [])
+
+
+def among(values: Sequence[str]) -> dict[str, Any]:
+    """The condition that an indexed field is one of `values`; with their range, which not every server derives."""
+    return {"$gte": min(values), "$lte": max(values), "$in": list(values)}

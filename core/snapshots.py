@@ -27,7 +27,7 @@ from core import layout, manifest
 from core.database import Database, aware, unavailable
 from core.errors import BadInput, NotFound
 from core.ids import canonical_json, content_hash
-from core.interchange import TREES_PER_READ, read_trees, tree_ids
+from core.interchange import TREES_PER_READ, among, read_trees, tree_ids
 from core.objects import ObjectStore
 from core.records import Message, Ranking, Review, Tree, now
 from core.snapshot_rows import BUILDERS, Filters, Row, message_ids, parse_filters, rows_of, split_place
@@ -216,7 +216,7 @@ async def _read(
     for start in range(0, len(ids), TREES_PER_READ):
         part = ids[start : start + TREES_PER_READ]
         reviews: dict[str, list[Review]] = {}
-        async for document in database["reviews"].find({"tree_id": {"$in": part}}):
+        async for document in database["reviews"].find({"tree_id": among(part)}):
             reviews.setdefault(document["tree_id"], []).append(Review.from_document(document))
         async for tree, messages, rankings in read_trees(database, part):
             if filters.origins is None or tree.origin in filters.origins:
