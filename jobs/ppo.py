@@ -346,9 +346,7 @@ class Ppo:
         # A rank without a prompt of its own repeats the first one, so that every rank makes every call.
         chosen = list(mine) or [0]
         seeds = [_reply_seed(self.seed, HELD_OUT_SEED + index) for index in chosen]
-        size, self.local_minibatch = self.local_minibatch, len(chosen)
         batch = self.rollout([prompts.messages[i] for i in chosen], [prompts.ids[i] for i in chosen], seeds)
-        self.local_minibatch = size
         return self.describe(batch)
 
 
