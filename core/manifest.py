@@ -6,10 +6,13 @@ models alike. A reader never sees a half-written folder, because without its man
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+import orjson
 
 from core.errors import Corrupt
 from core.ids import content_hash
@@ -53,14 +56,15 @@ def fetch(
 ) -> dict[str, Any]:
     """Bring the folder published under `prefix` to `folder`, each file checked by hash; returns the manifest.
 
-    Files that are there already with the right hash are not fetched again, so an interrupted fetch goes on.
+    Files that are there already with the right hash are not fetched again, so an interrupted fetch goes on. The
+    manifest is written to the folder last, so a local folder with a manifest is whole too.
 
     Args:
         store: where from.
         prefix: with its last `/`.
         folder: where to.
         name: the manifest's name.
-        only: fetch just the files whose path starts so.
+        only: fetch just the files whose path starts so, and no manifest.
 
     Raises:
         NotFound: there is no manifest, hence no such folder.
@@ -74,7 +78,17 @@ def fetch(
         if target.is_file() and target.stat().st_size == entry.bytes and file_sha256(target) == entry.sha256:
             continue
         store.download(prefix + entry.path, target, sha256=entry.sha256)
+    if not only:
+        write_whole(folder / name, orjson.dumps(manifest, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS))
     return manifest
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file by way of another beside it, so that `path` is whole or absent."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    partial.write_bytes(data)
+    partial.replace(path)
 
 
 def entries(manifest: dict[str, Any]) -> Iterable[FileEntry]:

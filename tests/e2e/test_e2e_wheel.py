@@ -1,0 +1,59 @@
+"""The whole wheel with tiny sizes: the demonstration itself, run as a user runs it, then a second time."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from core.objects import ObjectStore
+from oa.demo_people import sign_in
+
+from .conftest import ROOT, Stack
+
+RECIPE = ROOT / "jobs" / "configs" / "tiny.json"
+
+MODELS = 'query Models { models(first: 10, name: "assistant") { nodes { label promoted checks } } }'
+JOBS = "query Jobs { jobs(first: 10) { nodes { id name state attempts } } }"
+
+
+@pytest.fixture(scope="session")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny recipe, publishing under the name that serving nodes follow."""
+    path = tmp_path_factory.mktemp("recipe") / "recipe.json"
+    path.write_text(json.dumps(json.loads(RECIPE.read_text("utf-8")) | {"name": "assistant"}), "utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def first_turn(stack: Stack, recipe: Path) -> str:
+    """What the demonstration printed when it turned the wheel for the first time."""
+    return stack.oa("--recipe", str(recipe), module="oa.demo")
+
+
+def test_the_wheel_turns_and_a_thumbs_down_comes_back_as_work(first_turn: str) -> None:
+    assert "18 assistant_reply" in first_turn
+    assert "RANK_ASSISTANT_REPLIES task asks a contributor which of 2 drafts is best" in first_turn
+    assert "the wheel turned once" in first_turn
+
+
+def test_the_model_that_serves_has_passed_its_checks(stack: Stack, first_turn: str) -> None:
+    reader = sign_in(stack.anyone(), "curious", "ADMIN")
+    (model,) = reader.execute(MODELS)["models"]["nodes"]
+    assert model["promoted"]
+    assert model["checks"]["onnx_parity"]["passed"] is True
+    assert model["label"] in first_turn
+
+
+def test_a_second_run_makes_no_second_job_snapshot_or_model(stack: Stack, first_turn: str, recipe: Path) -> None:
+    store = ObjectStore.from_env(stack.record["environment"])
+    before = {item.key for item in store.list("datasets/")} | {item.key for item in store.list("models/")}
+    operator = sign_in(stack.anyone(), "operator", "ADMIN")
+    jobs = operator.execute(JOBS)
+
+    again = stack.oa("--recipe", str(recipe), module="oa.demo")
+
+    assert "the same job succeeded before" in again
+    assert {item.key for item in store.list("datasets/")} | {item.key for item in store.list("models/")} == before
+    assert operator.execute(JOBS) == jobs
