@@ -21,6 +21,8 @@ CONNECT_SECONDS = 3.0
 """Within this a node must accept a connection."""
 SILENCE_SECONDS = 60.0
 """Longest wait for a node's next byte: its queue and a long prompt fit in."""
+WHOLE = frozenset({"stop", "length"})
+"""Reasons to finish with which a reply is whole; any other (cancelled, a failure) means that it was cut off."""
 ELSEWHERE = frozenset({"NO_MODEL", "QUEUE_FULL", "UNAVAILABLE"})
 """Codes with which one node refuses what another may take."""
 
@@ -94,12 +96,12 @@ async def _pieces(response: httpx.Response) -> AsyncIterator[Piece]:
     finished = False
     async for data in _events(response):
         if data == b"[DONE]":
-            return
+            break
         event = _parsed(data)
         if "error" in event:
             raise refusal(500, {}, data)
         choice = (event.get("choices") or [{}])[0]
-        finished = finished or choice.get("finish_reason") is not None
+        finished = finished or choice.get("finish_reason") in WHOLE
         if text := (choice.get("delta") or {}).get("content"):
             yield Piece(text, event.get("model", ""))
     if not finished:

@@ -126,7 +126,10 @@ class Relay:
 
     async def _turn_wheels(self) -> None:
         for message_id in await chat_wheel.due(self.chats.database):
-            await self.chats.turn_wheel(message_id)
+            try:
+                await self.chats.turn_wheel(message_id)
+            except OaError as error:
+                log.warning("rated reply %s could not become ranking work yet: %s", message_id, error)
 
     async def _relay(self, writer: ReplyWriter, orphan: Orphan) -> None:
         """One reply from taking to its end; what goes wrong with the store leaves it to the next taker."""
@@ -135,8 +138,7 @@ class Relay:
         except WriterLost:
             log.info("reply %s went to another relay", orphan.message_id)
             return
-        for message_id in await chat_wheel.waiting_for(self.chats.database, ended):
-            await self.chats.turn_wheel(message_id)
+        await chat_wheel.hasten(self.chats.database, ended)
 
     async def _tell(self, writer: ReplyWriter, orphan: Orphan) -> ChatMessage:
         """Have the reply said and written; returns it ended."""

@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 MAX_DRAFTS = 3
 """Drafts that are asked for one rated reply before it is left alone: a model may say the same each time."""
 LOOK_AGAIN = timedelta(seconds=5)
-"""Between looks at a rated reply whose draft is being made."""
+"""Between looks at a rated reply, while its draft is made or after a step that failed."""
+MAX_TURNS = 2_000
+"""Looks at one rated reply, over some hours, before it is left alone."""
 
 
 class SyntheticTrees(Protocol):
@@ -45,14 +47,17 @@ class SyntheticTrees(Protocol):
 async def turn(database: Database, trees: SyntheticTrees, message_id: str) -> bool:
     """Take the next step for a reply that was rated down; whether a draft was asked for.
 
-    Safe to repeat and to run twice at once: the tree's key and the draft's id follow from the messages.
+    Safe to repeat and to run twice at once: the tree's key and the draft's id follow from the messages. The next look
+    is set before anything is done, so that a step that fails neither is lost nor holds up other replies.
     """
-    document = await database.chat_messages.find_one({"_id": message_id})
-    if document is None or document.get("wheel_due") is None:
+    later = {"$set": {"wheel_due": milliseconds(now() + LOOK_AGAIN)}, "$inc": {"wheel_turns": 1}}
+    waiting = {"_id": message_id, "wheel_due": {"$exists": True}}
+    document = await database.chat_messages.find_one_and_update(waiting, later)
+    if document is None:
         return False
     rated = ChatMessage.from_document(document)
     chat = Chat.from_document(await database.chats.find_one({"_id": rated.chat_id}) or {})
-    if not chat.allow_training:
+    if not chat.allow_training or document.get("wheel_turns", 0) >= MAX_TURNS:
         await _done(database, [rated])
         return False
     messages = await messages_of(database, rated.chat_id)
@@ -68,16 +73,14 @@ async def _ask_for_draft(
     database: Database, chat: Chat, messages: Sequence[ChatMessage], rated: ChatMessage, asked: int
 ) -> bool:
     """Ask for draft number `asked`, unless one is being made or enough were; whether it was asked for."""
-    beside = [message for message in messages if message.parent_id == rated.prompt_id]
-    if any(message.state == STREAMING for message in beside):
-        await _look_again(database, rated, asked)
+    if any(message.parent_id == rated.prompt_id and message.state == STREAMING for message in messages):
         return False
     if asked >= MAX_DRAFTS:
         await _done(database, [rated])
         return False
     draft = new_reply(chat, rated.prompt_id, derived_id("draft", rated.id, str(asked)), draft=True)
     await insert_once(database, {**draft.to_document(), "lease_until": milliseconds(now())})
-    await _look_again(database, rated, asked + 1)
+    await database.chat_messages.update_one({"_id": rated.id}, {"$set": {"wheel_drafts": asked + 1}})
     return True
 
 
@@ -87,10 +90,14 @@ async def due(database: Database, limit: int = 20) -> list[str]:
     return [document["_id"] async for document in found]
 
 
-async def waiting_for(database: Database, reply: ChatMessage) -> list[str]:
-    """Ids of rated replies beside `reply` that wait for a draft."""
+async def hasten(database: Database, reply: ChatMessage) -> int:
+    """Make rated replies beside `reply`, which has just ended, due at once; returns how many."""
     beside = database.chat_messages.find({"chat_id": reply.chat_id, "parent_id": reply.parent_id})
-    return [document["_id"] async for document in beside if document.get("wheel_due") is not None]
+    waiting = [document["_id"] async for document in beside if document.get("wheel_due") is not None]
+    for message_id in waiting:
+        guard = {"_id": message_id, "wheel_due": {"$exists": True}}
+        await database.chat_messages.update_one(guard, {"$set": {"wheel_due": milliseconds(now())}})
+    return len(waiting)
 
 
 async def messages_of(database: Database, chat_id: str) -> list[ChatMessage]:
@@ -118,16 +125,11 @@ async def insert_once(database: Database, document: dict[str, Any]) -> None:
 
 
 async def _done(database: Database, messages: Sequence[ChatMessage], **changes: str) -> None:
-    update: dict[str, Any] = {"$unset": {"wheel_due": ""}}
+    update: dict[str, Any] = {"$unset": {"wheel_due": "", "wheel_turns": ""}}
     if changes:
         update["$set"] = changes
     for message in messages:
         await database.chat_messages.update_one({"_id": message.id}, update)
-
-
-async def _look_again(database: Database, rated: ChatMessage, asked: int) -> None:
-    change = {"wheel_due": milliseconds(now() + LOOK_AGAIN), "wheel_drafts": asked}
-    await database.chat_messages.update_one({"_id": rated.id}, {"$set": change})
 
 
 def _tree_of(chat: Chat, messages: Sequence[ChatMessage], drafts: Sequence[ChatMessage]) -> dict[str, Any]:

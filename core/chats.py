@@ -9,6 +9,7 @@ Every change is one guarded write of one document; a request repeated with its i
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -35,13 +36,15 @@ from core.chat_records import (
     title_of,
 )
 from core.chat_stream import Notices, Token, follow, load_message, stop_notice, take, wait
-from core.errors import BadInput, Conflict, NotFound, TooMany
+from core.errors import BadInput, Conflict, NotFound, OaError, TooMany
 from core.ids import new_id
 from core.records import milliseconds, now
 
 if TYPE_CHECKING:
     from core.chat_wheel import SyntheticTrees
     from core.database import Database
+
+log = logging.getLogger("oa.chats")
 
 WANTED = "reply-wanted"
 """Notice that a reply was written down for a relay to take."""
@@ -214,8 +217,15 @@ class Chats:
             change["$unset"] = {"wheel_due": ""}
         await self.database.chat_messages.update_one({"_id": message_id}, change)
         if turns:
-            await self.turn_wheel(message_id)
+            await self._turn_or_leave(message_id)
         return await load_message(self.database, message_id)
+
+    async def _turn_or_leave(self, message_id: str) -> None:
+        """Turn the wheel now; where that fails the rating stands, and a relay turns it later."""
+        try:
+            await self.turn_wheel(message_id)
+        except OaError as error:
+            log.warning("reply %s was rated down but is no ranking work yet: %s", message_id, error)
 
     async def turn_wheel(self, message_id: str) -> None:
         """Take the next step by which a reply rated down becomes ranking work; safe to repeat."""

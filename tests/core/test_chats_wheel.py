@@ -15,6 +15,7 @@ from core.chat_wheel import MAX_DRAFTS
 from core.chats import Chats
 from core.collection import Collection
 from core.config import CollectionConfig
+from core.errors import Unavailable
 from core.ids import new_id
 from core.records import milliseconds, now
 
@@ -81,10 +82,12 @@ async def test_a_single_reply_gets_a_draft_beside_it_first(chats: Chats) -> None
     [draft] = await drafts(chats, reply)
     assert (draft.state, draft.parent_id) == (STREAMING, reply.parent_id)
     ended = await answer(chats, draft.id, "An oven for clay.")
-    assert await chat_wheel.waiting_for(chats.database, ended) == [reply.id]
+    assert await chat_wheel.due(chats.database) == []
+    assert await chat_wheel.hasten(chats.database, ended) == 1
+    assert await chat_wheel.due(chats.database) == [reply.id]
     await chats.turn_wheel(reply.id)
     assert len(await trees(chats)) == 1
-    assert await chat_wheel.waiting_for(chats.database, ended) == []
+    assert await chat_wheel.hasten(chats.database, ended) == 0
 
 
 async def test_without_consent_a_rating_stays_a_rating(chats: Chats) -> None:
@@ -134,7 +137,7 @@ async def test_equal_drafts_are_asked_for_a_few_times_only(chats: Chats) -> None
         await chats.turn_wheel(reply.id)
     assert len(await drafts(chats, reply)) == MAX_DRAFTS
     assert await trees(chats) == []
-    assert await chat_wheel.waiting_for(chats.database, reply) == []
+    assert await chat_wheel.hasten(chats.database, reply) == 0
 
 
 async def test_a_crash_between_rating_and_draft_is_healed_by_looking(chats: Chats) -> None:
@@ -146,6 +149,28 @@ async def test_a_crash_between_rating_and_draft_is_healed_by_looking(chats: Chat
     for message_id in await chat_wheel.due(chats.database):
         await chats.turn_wheel(message_id)
     assert len(await drafts(chats, reply)) == 1
+
+
+class Broken:
+    """A collection whose store is away."""
+
+    async def add_synthetic_tree(self, *_: Any, **__: Any) -> Any:
+        raise Unavailable("away")
+
+
+async def test_where_no_tree_can_be_made_the_rating_stands_and_the_step_is_repeated(
+    database: Any, collection: Collection
+) -> None:
+    chats = Chats(database, Broken())
+    first = await replied(chats)
+    await answer(chats, (await chats.regenerate("ada", first.id)).id, "An oven for clay.")
+    assert (await chats.rate("ada", first.id, -1)).score == -1
+    assert await chat_wheel.due(database) == []  # not at once again: others come first
+    await chat_wheel.hasten(database, first)
+    whole = Chats(database, collection)
+    for message_id in await chat_wheel.due(database):
+        await whole.turn_wheel(message_id)
+    assert len(await trees(whole)) == 1
 
 
 async def test_stopped_replies_are_not_ranked(chats: Chats) -> None:

@@ -58,7 +58,7 @@ async def test_a_real_node_goes_on_where_another_broke_off(chats, node):
 
 async def test_what_does_not_fit_the_model_fails_with_its_code(chats, node):
     async with Relay(chats, [node.url], limits=QUICK):
-        message = await ended(chats, (await asked(chats, "你" * 8000)).id)
+        message = await ended(chats, (await asked(chats, "鑿" * 8000)).id)
     assert message.state == FAILED
     assert message.error["code"] == "CONTEXT_TOO_LONG"
 
