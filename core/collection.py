@@ -13,7 +13,7 @@ from core.config import CollectionConfig
 from core.database import Database, aware
 from core.pages import Page
 from core.records import TASK_KINDS, Message, Report, Task, Tree, User
-from core.settle import settle
+from core.settle import open_prompts, settle
 from core.texts import check_langs
 
 
@@ -44,9 +44,11 @@ class Collection:
         return await tasks.request(self.database, self.config, user, kind, check_langs(langs), self.chance)
 
     async def available(self, user: User, langs: Sequence[str]) -> dict[str, int]:
-        """Open work for the user by kind, each counted up to 100; prompts count what a language can still take."""
+        """Open work for the user by kind, each counted up to 100; prompts count what the languages can still take."""
         langs = check_langs(langs)
-        return {kind: await work.available(self.database, kind, langs, user.id) for kind in TASK_KINDS}
+        counts = {kind: await work.available(self.database, kind, langs, user.id) for kind in TASK_KINDS}
+        prompts = sum([await open_prompts(self.database, self.config, lang) for lang in langs])
+        return counts | {"initial_prompt": min(prompts, work.AVAILABLE_CAP)}
 
     async def get_task(self, user: User, task_id: str) -> Task:
         """The user's task; raises `TaskGone` for anybody else's."""

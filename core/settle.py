@@ -147,17 +147,26 @@ async def settle_prompts(database: Database, config: CollectionConfig, lang: str
     for _ in range(ATTEMPTS):
         document = await database["work"].find_one({"_id": identity})
         work = Work.from_document(document) if document else None
-        counts = {state: await count_trees(database, state, lang, 1000) for state in _COUNTED}
+        places = missing_prompts(await _counts(database, lang), lang, config)
         trees = [] if work is None else await _trees_among(database, list(work.holds))
         holding = await _holding(database, [work] if work else [], trees)
         blank = replace(queue.opened(opening, "", random.Random()), tree_id=None, target_id=None)  # noqa: S311
-        wanted = queue.adjusted(
-            work or blank, replace(opening, places=missing_prompts(counts, lang, config)), holding, None
-        )
-        wanted = replace(wanted, excluded=())
+        wanted = queue.adjusted(work or blank, replace(opening, places=places), holding, None)
+        wanted = replace(wanted, excluded=())  # people may hold several prompts
         if await (queue.write(database, work, wanted) if work else queue.insert(database, wanted)):
             return wanted
     return None
+
+
+async def open_prompts(database: Database, config: CollectionConfig, lang: str) -> int:
+    """New prompts that a language can take now; a read, which opens nothing."""
+    if work := await database["work"].find_one({"_id": f"initial_prompt:{lang}"}):
+        return int(work["free"])
+    return missing_prompts(await _counts(database, lang), lang, config)
+
+
+async def _counts(database: Database, lang: str) -> dict[str, int]:
+    return {state: await count_trees(database, state, lang, 1000) for state in _COUNTED}
 
 
 _COUNTED = ("growing", "initial_prompt_review", "prompt_lottery_waiting")

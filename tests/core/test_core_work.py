@@ -18,7 +18,7 @@ from core.advance import Opening
 from core.collection import Collection
 from core.config import CollectionConfig
 from core.errors import BadInput, NothingToDo, TooMany
-from core.records import Work
+from core.records import TASK_KINDS, Work
 from core.sweeper import sweep_once
 
 
@@ -286,6 +286,20 @@ async def test_prompts_stop_when_a_language_has_enough(database, config, person)
     await full.request_task(people[3], "initial_prompt", ["en"])
     with pytest.raises(NothingToDo):
         await full.request_task(people[2], "initial_prompt", ["en"])
+
+
+async def test_what_is_available_is_what_can_be_had(collection, person) -> None:
+    ann, bob = await person("ann"), await person("bob")
+    before = await collection.available(ann, ["en", "de"])
+    assert before == dict.fromkeys(TASK_KINDS, 0) | {"initial_prompt": 100}
+    assert await collection.database["work"].count_documents({}) == 0
+    await write_prompt(collection, ann)
+    await write_prompt(collection, ann, "Another?")
+    assert (await collection.available(ann, ["en"]))["label_initial_prompt"] == 0
+    assert (await collection.available(bob, ["en"]))["label_initial_prompt"] == 2
+    assert (await collection.available(bob, ["de"]))["label_initial_prompt"] == 0
+    few = Collection(collection.database, replace(collection.config, max_prompt_lottery_waiting=3), random.Random(1))
+    assert (await few.available(bob, ["fr"]))["initial_prompt"] == 3
 
 
 async def test_work_that_went_bad_unseen_is_not_handed_out(collection, person) -> None:
