@@ -114,11 +114,14 @@ class Prompts:
     def choose(self, step: int, count: int, seed: int) -> list[int]:
         """Indices of round `step`: a walk through shuffled passes over all prompts."""
         size = len(self.ids)
+        orders: dict[int, list[int]] = {}
         chosen = []
         for place in range(step * count, (step + 1) * count):
-            order = list(range(size))
-            random.Random(f"{seed}:prompts:{place // size}").shuffle(order)  # noqa: S311 - reproducible, not secret
-            chosen.append(order[place % size])
+            turn, index = divmod(place, size)
+            if turn not in orders:
+                orders[turn] = list(range(size))
+                random.Random(f"{seed}:prompts:{turn}").shuffle(orders[turn])  # noqa: S311 - reproducible, not secret
+            chosen.append(orders[turn][index])
         return chosen
 
 

@@ -174,6 +174,14 @@ def test_the_reward_of_a_toy_task_rises(make_context: Any, tiny_base: Path) -> N
     assert sum(rewards[-3:]) / 3 > 0.5
 
 
+def test_every_pass_over_the_prompts_takes_each_one_once(tiny_base: Path) -> None:
+    prompts = _prompts(tiny_base)
+    drawn = [index for step in range(4) for index in prompts.choose(step, 3, seed=1)]  # three passes over four
+    assert [sorted(drawn[start : start + 4]) for start in (0, 4, 8)] == [[0, 1, 2, 3]] * 3
+    assert drawn == [index for step in range(2) for index in prompts.choose(step, 6, seed=1)]
+    assert prompts.choose(0, 12, seed=2) != prompts.choose(0, 12, seed=1)
+
+
 # ---- several processes ---------------------------------------------------------------------------------------------
 
 
