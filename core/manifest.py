@@ -42,7 +42,7 @@ def publish(
     The manifest is `about` plus `files` and `content_hash` (of the list of files). Sending the same folder again
     writes the same bytes.
     """
-    files = describe(folder)
+    files = [entry for entry in describe(folder) if entry.path != name]  # a manifest left there by `fetch` is no file
     for entry in files:
         store.upload(folder / entry.path, prefix + entry.path)
     listed = [asdict(entry) for entry in files]

@@ -206,7 +206,10 @@ def test_a_published_folder_is_fetched_whole(store: ObjectStore, tmp_path: Path)
     assert [entry.path for entry in manifest.entries(made)] == sorted(files)
     assert store.get_json("x/1/manifest.json") == made
     assert manifest.fetch(store, "x/1/", tmp_path / "back") == made
-    assert read(tmp_path / "back") == files
+    fetched = read(tmp_path / "back")
+    assert json.loads(fetched.pop("manifest.json")) == made
+    assert fetched == files
+    assert manifest.publish(store, tmp_path / "back", "x/2/", {"name": "x"}) == made
 
 
 def test_publishing_again_writes_the_same(store: ObjectStore, tmp_path: Path) -> None:
@@ -239,7 +242,8 @@ def test_an_interrupted_fetch_goes_on(store: ObjectStore, tmp_path: Path) -> Non
     (tmp_path / "back" / "a.txt").write_bytes(b"alphA")  # half-written by something else: right size, wrong bytes
     store.put("x/1/o d+d ü&=.txt", b"odd")
     manifest.fetch(store, "x/1/", tmp_path / "back")
-    assert read(tmp_path / "back") == files
+    assert set(read(tmp_path / "back")) == {*files, "manifest.json"}
+    assert {name: read(tmp_path / "back")[name] for name in files} == files
     assert (tmp_path / "back" / "deep/er/b.bin").stat().st_mtime_ns == kept  # it was not fetched again
 
 
