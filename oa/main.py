@@ -36,7 +36,6 @@ ENTRIES: dict[str, Entry] = {
     "down": Entry("oa.up", "down_command", "Stop what `oa up` started."),
     "status": Entry("oa.up", "status_command", "Show what runs, where, and how often it was restarted."),
     "doctor": Entry("oa.doctor", "doctor_command", "Say what is missing on this machine, and how to get it."),
-    "demo": Entry("oa.demo", "demo_command", "Turn the wheel once: collect, rank, train, export, serve, chat."),
     "import": Entry("oa.data", "import_command", "Read conversation trees into the document store."),
     "export": Entry("oa.data", "export_command", "Write conversation trees from the document store."),
     "snapshot": Entry("oa.data", "snapshot_app", "Freeze, list and show dataset snapshots."),

@@ -5,6 +5,7 @@ Every line also goes to `<OA_VAR>/logs/<part>.log`, where it stays when the term
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +18,8 @@ from rich.text import Text
 COLOURS = {"oa": "bold white", "documents": "green", "objects": "cyan", "api": "blue", "serving": "magenta"}
 OTHER_COLOUR = "yellow"
 STATE_COLOURS = {"running": "green", "starting": "yellow", "restarting": "red", "missing": "red"}
+CHATTER = {"objects": re.compile(r'\[INFO\]: 127\.0\.0\.1 "|Buckets: |^[ /_\\,<]*$')}
+"""Lines of a part that only its log file keeps: one for every request of every other part, and a banner."""
 WIDTH = 9
 LOG_BYTES = 20 << 20
 """Size at which a log file is moved to `<part>.log.1`, whose former content goes."""
@@ -43,6 +46,8 @@ class Lines:
                 path.replace(path.with_suffix(".log.1"))
         with path.open("a", encoding="utf-8") as file:
             file.write(text + "\n")
+        if name in CHATTER and CHATTER[name].search(text):
+            return
         with suppress(BrokenPipeError):  # the terminal is gone; the parts need not know
             line = Text.assemble((f"{name:<{WIDTH}}", COLOURS.get(name, OTHER_COLOUR)), " | ", Text.from_ansi(text))
             self.console.print(line, soft_wrap=True)

@@ -32,6 +32,8 @@ module "storage" {
   bucket        = var.bucket
   require_tls   = false
   force_destroy = true
+
+  job_expiry_min_bytes = var.job_expiry_min_bytes
 }
 
 module "roles" {

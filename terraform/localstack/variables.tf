@@ -21,3 +21,9 @@ variable "prefix" {
   type        = string
   default     = "open-assistant"
 }
+
+variable "job_expiry_min_bytes" {
+  description = "Size in bytes above which a job's objects expire. Null, for emulators that know no such filter: all of them."
+  type        = number
+  default     = 1048576
+}

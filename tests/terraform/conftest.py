@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from infrastructure import mirror
+from infrastructure import Emulator, mirror
 
 from oa import embedded
 
@@ -26,15 +26,15 @@ def plugins() -> Path:
 
 
 @pytest.fixture(scope="session")
-def emulator() -> Iterator[str]:
-    """The address of something that plays S3 and IAM: what `OA_S3_ENDPOINT` names (LocalStack), or a moto server."""
+def emulator() -> Iterator[Emulator]:
+    """Something that plays S3 and IAM: what `OA_S3_ENDPOINT` names (LocalStack), or a moto server."""
     if endpoint := os.environ.get("OA_S3_ENDPOINT"):
-        yield endpoint
+        yield Emulator(endpoint)
         return
     port = embedded.free_port()
     script = str(Path(sys.executable).with_name("moto_server"))
     process = embedded.start([script, "--host", embedded.HOST, "--port", str(port)])
     embedded.wait_for_port(port, process, seconds=60)
-    yield f"http://{embedded.HOST}:{port}"
+    yield Emulator(f"http://{embedded.HOST}:{port}", knows_object_size=False)
     process.terminate()
     process.wait(20)

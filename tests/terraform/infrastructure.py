@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import uuid
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -54,28 +55,38 @@ class Terraform:
         return {name: item["value"] for name, item in json.loads(self("output", "-json")).items()}
 
 
+@dataclass(frozen=True)
+class Emulator:
+    """Where it listens, and whether its lifecycle rules keep the filter by object size (moto loses it)."""
+
+    endpoint: str
+    knows_object_size: bool = True
+
+
 def client(service: str, endpoint: str) -> Any:
     return boto3.client(
         service, endpoint_url=endpoint, region_name="us-east-1", aws_access_key_id="test", aws_secret_access_key="test"
     )
 
 
-def apply_read_back_destroy(terraform: Any, endpoint: str) -> None:
+def apply_read_back_destroy(terraform: Any, emulator: Emulator) -> None:
     """Plan, apply, plan again (nothing left to do), look at every promise through boto3, destroy."""
-    bucket = f"oa-{uuid.uuid4().hex[:10]}"
+    endpoint, bucket = emulator.endpoint, f"oa-{uuid.uuid4().hex[:10]}"
     values = [f"-var=endpoint={endpoint}", f"-var=bucket={bucket}", f"-var=prefix={bucket}"]
+    if not emulator.knows_object_size:
+        values.append("-var=job_expiry_min_bytes=null")
     assert "0 to change, 0 to destroy" in terraform("plan", *values)
     terraform("apply", "-auto-approve", *values)
     assert "No changes" in terraform("plan", "-detailed-exitcode", *values)
     assert terraform.output()["settings"]["OA_S3_BUCKET"] == bucket
-    check_bucket(client("s3", endpoint), bucket)
+    check_bucket(client("s3", endpoint), bucket, emulator)
     check_roles(client("iam", endpoint), bucket)
     terraform("destroy", "-auto-approve", *values)
     with pytest.raises(ClientError):
         client("s3", endpoint).head_bucket(Bucket=bucket)
 
 
-def check_bucket(s3: Any, bucket: str) -> None:
+def check_bucket(s3: Any, bucket: str, emulator: Emulator) -> None:
     assert s3.get_bucket_versioning(Bucket=bucket)["Status"] == "Enabled"
     rules = s3.get_bucket_encryption(Bucket=bucket)["ServerSideEncryptionConfiguration"]["Rules"]
     assert rules[0]["ApplyServerSideEncryptionByDefault"]["SSEAlgorithm"] == "AES256"
@@ -85,8 +96,8 @@ def check_bucket(s3: Any, bucket: str) -> None:
     rules = {rule["ID"]: rule for rule in s3.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"]}
     expiring = rules["large-job-objects-expire"]
     assert expiring["Expiration"]["Days"] == 90
-    assert expiring["Filter"]["And"]["Prefix"] == "jobs/"
-    assert expiring["Filter"]["And"]["ObjectSizeGreaterThan"] == 1 << 20
+    sized = {"And": {"Prefix": "jobs/", "ObjectSizeGreaterThan": 1 << 20}}
+    assert expiring["Filter"] == (sized if emulator.knows_object_size else {"Prefix": "jobs/"})
     assert rules["old-versions-expire"]["NoncurrentVersionExpiration"]["NoncurrentDays"] == 30
 
 

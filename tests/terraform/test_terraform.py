@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from infrastructure import ROOT, Terraform, apply_read_back_destroy
+from infrastructure import ROOT, Emulator, Terraform, apply_read_back_destroy
 
 from core import layout
 
@@ -23,7 +23,9 @@ def test_a_configuration_is_valid(tmp_path: Path, plugins: Path, configuration: 
     assert "valid" in Terraform(tmp_path / "terraform", configuration, plugins)("validate")
 
 
-def test_apply_read_back_destroy(tmp_path: Path, plugins: Path, emulator: str) -> None:
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_apply_read_back_destroy(tmp_path: Path, plugins: Path, emulator: Emulator) -> None:
     apply_read_back_destroy(Terraform(tmp_path / "terraform", "localstack", plugins), emulator)
 
 

@@ -43,9 +43,13 @@ resource "aws_s3_bucket_lifecycle_configuration" "this" {
     id     = "large-job-objects-expire"
     status = "Enabled"
     filter {
-      and {
-        prefix                   = "jobs/"
-        object_size_greater_than = 1048576
+      prefix = var.job_expiry_min_bytes == null ? "jobs/" : null
+      dynamic "and" {
+        for_each = var.job_expiry_min_bytes == null ? [] : [var.job_expiry_min_bytes]
+        content {
+          prefix                   = "jobs/"
+          object_size_greater_than = and.value
+        }
       }
     }
     expiration {

@@ -1,0 +1,240 @@
+"""`oa up`, `oa down`, `oa status`, `oa doctor`, `oa users` as a person types them, with the real embedded stores."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from watched import Stack, until
+
+from core.objects import ObjectStore
+from oa import main, settings, stack, terminal
+from oa.embedded import free_port
+
+STORES = ("-m", "oa", "up", "--only", "documents,objects")
+
+
+def oa(*arguments: str, var: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run `oa` to its end."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("OA_")}
+    return subprocess.run(
+        [sys.executable, "-m", "oa", *arguments],
+        env={**inherited, "OA_VAR": str(var), "COLUMNS": "160", **environment},
+        capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def up(stack: Stack) -> Stack:
+    """Both embedded stores under `oa up`, on any free ports."""
+    ports = ("--documents-port", str(free_port()), "--objects-port", str(free_port()))
+    stack.start(*STORES, *ports)
+    stack.settle()
+    return stack
+
+
+def test_other_commands_find_the_stores_and_data_outlives_a_kill(up: Stack) -> None:
+    environment = settings.settings({"OA_VAR": str(up.var)})
+    store = ObjectStore.from_env(environment)
+    store.put("kept", b"1")
+    os.kill(up.part("objects")["pid"], signal.SIGKILL)
+    os.kill(up.part("documents")["pid"], signal.SIGKILL)
+    until(lambda: all(part["restarts"] == 1 and part["state"] == "running" for part in up.run()["parts"]))
+    assert store.get("kept") == b"1"
+    listed = oa("users", "list", var=up.var)
+    assert listed.returncode == 0, listed.stderr
+    shown = json.loads(oa("status", "--json", var=up.var).stdout)
+    assert {part["name"]: part["restarts"] for part in shown["parts"]} == {"documents": 1, "objects": 1}
+    assert "documents" in oa("status", var=up.var).stdout
+
+
+def test_a_second_up_on_the_same_folder_says_so(up: Stack) -> None:
+    second = oa("up", "--only", "objects", var=up.var)
+    assert second.returncode == 2
+    assert second.stderr.startswith("error CONFLICT: `oa up` runs already on")
+    assert str(up.process.pid) in second.stderr
+    assert oa("up", "--detach", var=up.var).returncode == 2
+    assert up.run()["settled"]
+
+
+def test_down_stops_everything_and_forgets_the_addresses(up: Stack) -> None:
+    assert oa("down", var=up.var).stdout == "stopped\n"
+    assert up.process.wait(10) == 0
+    assert up.alive() == []
+    assert not (up.var / "run.json").exists()
+    assert settings.settings({"OA_VAR": str(up.var)}) == {"OA_VAR": str(up.var)}
+    assert oa("status", var=up.var).returncode == 1
+    assert "nothing runs" in oa("down", var=up.var).stdout
+
+
+def test_what_a_killed_supervisor_wrote_is_not_believed(up: Stack) -> None:
+    up.process.kill()
+    up.process.wait(10)
+    assert (up.var / "run.json").exists()
+    assert settings.running(up.var) is None
+    up.none_left()
+    up.start(*STORES)
+    until(lambda: settings.running(up.var) is not None, what="a new start on the same folder")
+    up.settle()
+
+
+def test_detach_returns_when_all_is_well(stack: Stack) -> None:
+    process = stack.start(*STORES, "--detach", "--objects-port", str(free_port()))
+    assert process.wait(60) == 0, stack.log.read_text()
+    assert "running" in stack.log.read_text()
+    assert stack.alive() != []
+    assert oa("down", var=stack.var).returncode == 0
+    stack.none_left()
+
+
+def test_an_asked_port_that_is_taken_is_named(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        run = oa("up", "--only", "objects", "--objects-port", port, var=tmp_path)
+        assert run.returncode == 2
+        assert run.stderr.startswith(f"error PORT_IN_USE: port {port}")
+        detached = oa("up", "--detach", "--only", "objects", "--objects-port", port, var=tmp_path)
+        assert "PORT_IN_USE" in detached.stderr
+
+
+def test_an_unknown_part_is_named(tmp_path: Path) -> None:
+    run = oa("up", "--only", "documents,spleen", var=tmp_path)
+    assert (run.returncode, run.stderr.split(":")[0]) == (2, "error BAD_INPUT")
+    assert "'spleen'" in run.stderr
+
+
+def test_a_preferred_port_that_is_taken_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert stack.choose_port(None, port) != port
+    assert stack.choose_port(None, port) == port
+
+
+def test_given_addresses_replace_our_own_stores(tmp_path: Path) -> None:
+    given = {"OA_MONGODB_URI": "mongodb://u:secret@db:27017", "OA_S3_ENDPOINT": "http://store:9000", "HOME": "/x"}
+    what = stack.plan(tmp_path, given, {})
+    assert {part.name for part in what.parts} == {"api", "serving", "worker"}
+    assert all(part.needs == () for part in what.parts)
+    assert what.environment["OA_MONGODB_URI"] == given["OA_MONGODB_URI"]
+    assert what.environment["OA_MODE"] == "embedded"
+    assert "HOME" not in what.environment
+    assert terminal.without_password(what.given["documents"]) == "mongodb://...@db:27017"
+
+
+def test_a_given_ray_cluster_gets_no_dashboard_of_ours(tmp_path: Path) -> None:
+    what = stack.plan(tmp_path, {"OA_RAY_ADDRESS": "ray://head:10001"}, {}, frozenset({"objects", "worker"}))
+    worker = next(part for part in what.parts if part.name == "worker")
+    assert worker.address == "ray://head:10001"
+    assert "--dashboard-port" not in worker.command
+
+
+def test_a_part_without_its_extra_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(stack.NEEDS, "worker", ("jobs", ("no_such_package",)))
+    what = stack.plan(tmp_path, {}, {})
+    reasons = {part.name: part.missing for part in what.parts}
+    assert "no_such_package not installed" in reasons["worker"]
+    assert "'.[jobs]'" in reasons["worker"]
+    assert {name for name, reason in reasons.items() if reason} == {"worker"}
+
+
+def test_every_part_has_needs_a_port_and_an_extra(tmp_path: Path) -> None:
+    what = stack.plan(tmp_path, {}, {})
+    assert [part.name for part in what.parts] == list(stack.PREFERRED) == list(stack.NEEDS)
+    assert {need for part in what.parts for need in part.needs} <= set(stack.PREFERRED)
+
+
+def test_run_json_is_private(up: Stack) -> None:
+    assert stat.S_IMODE((up.var / "run.json").stat().st_mode) == 0o600
+
+
+def test_one_store_named_by_hand_brings_no_half_of_another_stack(up: Stack) -> None:
+    named = {"OA_VAR": str(up.var), "OA_MONGODB_URI": "mongodb://elsewhere"}
+    assert settings.settings(named) == named
+
+
+def test_log_lines_are_kept_and_chatter_is_not_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from rich.console import Console
+
+    lines = terminal.Lines(tmp_path / "logs", Console(width=80))
+    lines.say("objects", '2026-01-01 [INFO]: 127.0.0.1 "GET /b/k HTTP/1.1" 200 -')
+    lines.say("api", "[red]not markup[/]")
+    assert capsys.readouterr().out == "api       | [red]not markup[/]\n"
+    assert "GET /b/k" in (tmp_path / "logs" / "objects.log").read_text()
+
+
+def test_doctor_sees_what_is_there_and_what_is_not(up: Stack) -> None:
+    run = oa("doctor", "--json", var=up.var)
+    found = {one["subject"]: one for one in json.loads(run.stdout)}
+    assert found["OA_S3_ENDPOINT"]["level"] == found["bucket"]["level"] == "ok", run.stdout
+    assert found["model assistant"]["level"] == "note"
+    assert found["ports"]["level"] == "ok"
+
+
+def test_doctor_fails_on_an_address_that_does_not_answer(tmp_path: Path) -> None:
+    address = f"mongodb://u:secret@127.0.0.1:{free_port()}/?x=1"
+    run = oa("doctor", var=tmp_path, OA_MONGODB_URI=address, OA_S3_ENDPOINT="http://127.0.0.1:nonsense")
+    assert run.returncode == 1
+    assert "OA_MONGODB_URI" in run.stdout
+    assert "does not answer" in run.stdout
+    assert "secret" not in run.stdout
+    assert "Traceback" not in run.stderr
+
+
+def test_users_roles_and_tokens(up: Stack) -> None:
+    import asyncio
+
+    from api.tokens import Tokens, load_key
+    from core.accounts import Accounts
+    from core.database import connect
+
+    async def make() -> str:
+        async with connect(settings.settings({"OA_VAR": str(up.var)})["OA_MONGODB_URI"]) as client:
+            return (await Accounts(client["open_assistant"]).ensure_user("test", "ada", "Ada")).id
+
+    user = asyncio.run(make())
+    changed = oa("users", "set-roles", user, "moderator", "contributor", "--json", var=up.var)
+    assert changed.returncode == 0, changed.stderr
+    assert set(json.loads(changed.stdout)["roles"]) == {"moderator", "contributor"}
+    token = oa("users", "token", user, var=up.var)
+    assert token.returncode == 0, token.stderr
+    claims = Tokens(load_key(up.var / "keys" / "token.pem"), "open-assistant", 900).verify(token.stdout.strip())
+    assert claims.subject == user
+    assert claims.roles == {"moderator", "contributor"}
+    assert oa("users", "set-roles", user, "emperor", var=up.var).stderr.startswith("error BAD_INPUT")
+    assert oa("users", "token", "nobody", var=up.var).stderr.startswith("error NOT_FOUND")
+
+
+def test_users_without_a_store_says_what_to_do(tmp_path: Path) -> None:
+    run = oa("users", "list", var=tmp_path)
+    assert (run.returncode, "OA_MONGODB_URI" in run.stderr) == (2, True)
+
+
+def test_help_names_every_command_and_imports_no_driver(tmp_path: Path) -> None:
+    run = oa("--help", var=tmp_path)
+    assert run.returncode == 0
+    assert [name for name in main.ENTRIES if f" {name} " not in run.stdout] == []
+
+
+@pytest.mark.parametrize("name", main.ENTRIES)
+def test_every_command_loads_and_has_help(name: str, tmp_path: Path) -> None:
+    command = main.load(name)
+    assert command.name == name
+    assert command.help
+
+
+def test_a_missing_extra_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def absent(**_: object) -> None:
+        raise ModuleNotFoundError("No module named 'ray.train'", name="ray.train")
+
+    monkeypatch.setattr(main.cli, "main", absent)
+    with pytest.raises(SystemExit) as end:
+        main.app()
+    assert end.value.code == 2
+    assert "'.[jobs]'" in capsys.readouterr().err
