@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from contextlib import suppress
+from pathlib import Path
 
 import orjson
 import pytest
@@ -211,3 +213,12 @@ def test_prometheus_text():
         "h_sum 12.0",
         "h_count 4.0",
     ]
+
+
+def test_the_handbook_names_every_setting_metric_and_extension():
+    root = Path(__file__).parents[2]
+    handbook = (root / "docs" / "serving.md").read_text()
+    source = "".join(path.read_text() for path in (root / "serving").glob("*.py"))
+    names = set(re.findall(r"OA_[A-Z_]+|oa_serving_[a-z_]+", source)) | {"top_k", "min_p", "timeout", "ignore_eos"}
+    assert len(names) > 20
+    assert not [name for name in names if f"`{name}" not in handbook]
