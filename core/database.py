@@ -42,6 +42,18 @@ def unavailable(error: PyMongoError) -> OaError:
     raise error
 
 
+async def count_range(
+    database: Database, name: str, key: str, start: str, end: str, cap: int, also: Document | None = None
+) -> int:
+    """Documents of collection `name` with `start <= key < end`, counted up to `cap`.
+
+    A bounded read in the index's order: the embedded document store counts a whole range, whatever the limit.
+    """
+    query = {key: {"$gte": start, "$lt": end}} | (also or {})
+    found = database[name].find(query, {"_id": 1}).sort(key).limit(cap)
+    return len([document async for document in found])
+
+
 async def migrate(database: Database) -> list[str]:
     """Apply the migrations that `database` has not had, in order; each is idempotent and recorded when applied.
 

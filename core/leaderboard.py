@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from core.credits import board_key
-from core.database import Database, Document
+from core.database import Database, Document, count_range
 from core.records import User, now
 from core.scoring import bucket, level
 
@@ -71,7 +71,7 @@ async def standing(database: Database, user: User, frame: str, *, moment: dateti
     if document is None:
         return Standing(user=user, frame=frame, rank=None, points=0, level=level(totals.get(user.id, 0)), counts={})
     mine = board_key(document, document["points"])
-    before = await database["scores"].count_documents({"board": {"$gte": f"{prefix}|", "$lt": mine}}, limit=RANK_CAP)
+    before = await count_range(database, "scores", "board", f"{prefix}|", mine, RANK_CAP)
     return Standing(
         user=user, frame=frame, rank=before + 1 if before < RANK_CAP else None, points=document["points"],
         level=level(totals.get(user.id, 0)), counts=document["counts"],

@@ -17,7 +17,7 @@ from core.advance import ENDED, Opening, Transition, advance
 from core.backlog import after_end
 from core.config import CollectionConfig
 from core.credits import credit_tree
-from core.database import Database
+from core.database import Database, count_range
 from core.facts import Facts, load
 from core.journal import record
 from core.lottery import missing_prompts
@@ -181,5 +181,4 @@ async def count_trees(database: Database, state: str, lang: str, cap: int) -> in
     """Trees of one state and language, counted up to `cap`."""
     if state not in TREE_STATES:
         raise ValueError(f"unknown tree state {state!r}")
-    query = {"by_state_lang": {"$gte": f"{state}|{lang}|", "$lt": f"{state}|{lang}}}"}}
-    return await database["trees"].count_documents(query, limit=cap)
+    return await count_range(database, "trees", "by_state_lang", f"{state}|{lang}|", f"{state}|{lang}}}", cap)

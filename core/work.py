@@ -15,7 +15,7 @@ from pymongo.errors import DuplicateKeyError
 
 from core.advance import Opening
 from core.config import CollectionConfig
-from core.database import Database
+from core.database import Database, count_range
 from core.errors import Unavailable
 from core.records import Work
 
@@ -145,11 +145,10 @@ async def _candidates(database: Database, prefix: str, user_id: str, chance: ran
 
 async def available(database: Database, kind: str, langs: Sequence[str], user_id: str) -> int:
     """Pieces of work of `kind` that the user could take now, counted up to `AVAILABLE_CAP`."""
-    count = 0
-    for lang in langs:
-        query = {"key": {"$gte": f"{kind}|{lang}|", "$lt": f"{kind}|{lang}}}"}, "excluded": {"$nin": [user_id]}}
-        count += await database["work"].count_documents(query, limit=AVAILABLE_CAP)
-    return min(count, AVAILABLE_CAP)
+    also = {"excluded": {"$nin": [user_id]}}
+    spans = [(f"{kind}|{lang}|", f"{kind}|{lang}}}") for lang in langs]
+    counts = [await count_range(database, "work", "key", *span, AVAILABLE_CAP, also) for span in spans]
+    return min(sum(counts), AVAILABLE_CAP)
 
 
 async def release(database: Database, work_id: str, task_id: str) -> None:

@@ -83,7 +83,7 @@ async def test_a_review_that_moves_the_tree_on(collection, person) -> None:
     first = await collection.request_task(people[1], "label_initial_prompt", ["en"])
     await collection.submit_review(people[1], first.id, GOOD)
     last = await collection.request_task(people[2], "label_initial_prompt", ["en"])
-    await crash_everywhere(collection, lambda branch: branch.submit_review(people[2], last.id, GOOD), prompt.id)
+    await crash_everywhere(collection, lambda branch: branch.submit_review(people[2], last.id, GOOD), prompt.id, 2)
 
 
 async def test_a_new_prompt(collection, person) -> None:
