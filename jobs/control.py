@@ -6,21 +6,19 @@ Knows the layout and the order in which objects are written; needs no database, 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from core import layout
-from core.errors import BadInput, Conflict, NotFound
+from core import job_objects, layout
+from core.errors import BadInput, NotFound
 from core.ids import new_id
 from core.jobspec import JobSpec, parse_spec
 from core.objects import ObjectStore
-from jobs.claims import highest_claim, now
 from jobs.events import read_events
 from jobs.outcomes import read_success
-from jobs.stage_keys import base_identity, snapshot_hashes
-
-FINISHED = ("succeeded", "failed", "cancelled")
+from jobs.stage_keys import base_identity
 
 
 @dataclass(frozen=True)
@@ -41,7 +39,7 @@ class JobView:
     state: str
     attempts: int
     stages: tuple[tuple[str, str], ...]
-    result: dict[str, Any] | None
+    result: Mapping[str, Any] | None
 
 
 def launch(store: ObjectStore, value: Any, *, job_id: str | None = None) -> str:
@@ -53,41 +51,20 @@ def launch(store: ObjectStore, value: Any, *, job_id: str | None = None) -> str:
         job_id: an id of the caller's; launching the same specification under it again changes nothing.
 
     Raises:
-        BadInput: (code `BAD_SPEC`) the specification is wrong, or names a snapshot or model that does not exist.
-        NotFound: (code `BUCKET_MISSING`) there is no such bucket.
+        BadInput: (code `BAD_SPEC`) the specification is wrong, or its base is a model that was never published.
+        NotFound: a snapshot does not exist, or (code `BUCKET_MISSING`) the bucket.
         Conflict: `job_id` exists with another specification.
     """
     spec = parse_spec(value)
     store.check_bucket()
-    check_inputs(store, spec)
-    job_id = job_id or new_id()
-    written = spec.model_dump(mode="json")
-    try:
-        store.put_json(layout.spec(job_id), written, if_absent=True)
-    except Conflict:
-        if store.get_json(layout.spec(job_id)) != written:
-            raise Conflict(f"job {job_id!r} exists with another specification") from None
-    if not store.exists(layout.result(job_id)):
-        store.put_json(layout.queued(job_id), {"job_id": job_id, "at": now()})
-    return job_id
-
-
-def check_inputs(store: ObjectStore, spec: JobSpec) -> None:
-    """Refuse a job whose snapshots or published base are not there.
-
-    Raises:
-        BadInput: (code `BAD_SPEC`) naming the field.
-    """
-    field = "base"
     try:
         base_identity(store, spec.base)
-        field = "stages"
-        snapshot_hashes(store, spec)
     except NotFound as error:
-        if error.code == "BUCKET_MISSING":
-            raise
-        message = f"{field}: {error.message}; freeze or publish it first, or name one that exists"
-        raise BadInput(message, code="BAD_SPEC", path=(field,)) from error
+        message = f"base: {error.message}; publish it first, or name a model that exists"
+        raise BadInput(message, code="BAD_SPEC", path=("base",)) from error
+    job_id = job_id or new_id()
+    job_objects.submit(store, spec, job_id, by=None)
+    return job_id
 
 
 def cancel(store: ObjectStore, job_id: str) -> bool:
@@ -96,18 +73,14 @@ def cancel(store: ObjectStore, job_id: str) -> bool:
     Raises:
         NotFound: there is no such job.
     """
-    _check_exists(store, job_id)
-    if store.exists(layout.result(job_id)):
-        return False
-    store.put_json(layout.cancel(job_id), {"at": now()})
-    return True
+    job_objects.request_cancel(store, job_id, by=None)
+    return not store.exists(layout.result(job_id))
 
 
 def list_jobs(store: ObjectStore) -> list[JobView]:
     """Every job, newest first."""
     store.check_bucket()
-    specs = (item.key for item in store.list(layout.job("").removesuffix("/")) if item.key.endswith("/spec.json"))
-    return [show(store, key.split("/")[1]) for key in sorted(specs, reverse=True)]
+    return [show(store, job_id) for job_id in sorted(job_objects.job_ids(store), reverse=True)]
 
 
 def show(store: ObjectStore, job_id: str) -> JobView:
@@ -117,19 +90,15 @@ def show(store: ObjectStore, job_id: str) -> JobView:
         NotFound: there is no such job.
     """
     try:
-        spec: JobSpec | None = parse_spec(store.get_json(layout.spec(job_id)))
+        spec: JobSpec | None = job_objects.read_spec(store, job_id)
     except BadInput:
         spec = None
-    except NotFound as error:
-        raise _no_such_job(job_id, error) from error
-    result = _read(store, layout.result(job_id))
-    attempts = highest_claim(store, job_id)
-    if result is not None:
-        state, stages = result["state"], tuple((item["name"], item["state"]) for item in result["stages"])
+    standing = job_objects.standing(store, job_id)
+    if standing.result is not None:
+        stages = tuple((item["name"], item["state"]) for item in standing.result["stages"])
     else:
-        state = "running" if attempts else "queued"
-        stages = _stage_states(store, job_id, spec, running=bool(attempts))
-    return JobView(job_id, spec.name if spec else "", state, attempts, stages, result)
+        stages = _stage_states(store, job_id, spec, running=standing.state == "running")
+    return JobView(job_id, spec.name if spec else "", standing.state, standing.attempts, stages, standing.result)
 
 
 def follow(
@@ -146,7 +115,8 @@ def follow(
     Raises:
         NotFound: there is no such job.
     """
-    _check_exists(store, job_id)
+    with suppress(BadInput):  # a job whose spec is wrong has events too
+        job_objects.read_spec(store, job_id)
     seen: set[str] = set()
     while True:
         # In this order: whatever was written before the result is read after it was seen.
@@ -168,22 +138,3 @@ def _stage_states(
             states.append((name, "running" if running else "waiting"))
             running = False
     return tuple(states)
-
-
-def _check_exists(store: ObjectStore, job_id: str) -> None:
-    if not store.exists(layout.spec(job_id)):
-        raise _no_such_job(job_id)
-
-
-def _no_such_job(job_id: str, error: NotFound | None = None) -> NotFound:
-    if error is not None and error.code == "BUCKET_MISSING":
-        return error
-    return NotFound(f"there is no job {job_id!r}; `oa jobs list` shows those there are")
-
-
-def _read(store: ObjectStore, key: str) -> dict[str, Any] | None:
-    try:
-        found: dict[str, Any] = store.get_json(key)
-    except NotFound:
-        return None
-    return found

@@ -17,11 +17,12 @@ from typing import Any
 
 from core import layout
 from core.errors import Conflict, OaError
+from core.job_objects import read_spec
 from core.jobspec import JobSpec
 from core.objects import ObjectStore
 from jobs.claims import Claimant, Heartbeat
 from jobs.launchers import Launcher, make_launcher
-from jobs.worker import make_result, queued_jobs, read_spec
+from jobs.worker import make_result, queued_jobs
 
 log = logging.getLogger("oa.jobs")
 

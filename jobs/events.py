@@ -15,11 +15,9 @@ import orjson
 
 from core import layout
 from core.errors import OaError
+from core.job_records import STEPPED
 from core.objects import ObjectStore
 from jobs.claims import now
-
-JOB = "job"
-"""The stage name of events that concern the job as a whole."""
 
 _BUFFER_LIMIT = 20_000
 """Lines kept while the store is away; beyond it the oldest go, and a log line says how many."""
@@ -31,7 +29,7 @@ class StoreReporter:
     Args:
         store: the object store.
         job_id: the job.
-        stage: the stage's folder name, or `JOB`.
+        stage: the stage's folder name, or `core.job_records.JOB`.
         attempt: the claim under which this is said.
         every: seconds between batches.
         lines: events that make a batch go out earlier.
@@ -182,7 +180,7 @@ def merge(events: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """
     kept: dict[tuple[Any, ...], dict[str, Any]] = {}
     for order, event in enumerate(events):
-        stepped = event["type"] in ("progress", "checkpoint")
+        stepped = event["type"] in STEPPED
         key = (event["type"], event["stage"], event["step"]) if stepped else (event["type"], order)
         if key not in kept or event["attempt"] >= kept[key]["attempt"]:
             kept[key] = event

@@ -22,12 +22,14 @@ from typing import Any
 
 from core import layout
 from core.errors import Conflict, NotFound, OaError
-from core.jobspec import JobSpec, parse_spec
+from core.job_objects import read_spec
+from core.job_records import JOB
+from core.jobspec import JobSpec
 from core.objects import ObjectStore
 from jobs.claims import Claimant, Heartbeat, LeaseLost, highest_claim, lost_claims, now
 from jobs.driver import Setup
 from jobs.driver_process import DriverProcess
-from jobs.events import JOB, StoreReporter
+from jobs.events import StoreReporter
 from jobs.outcomes import read_outcome, read_success
 
 log = logging.getLogger("oa.jobs")
@@ -197,16 +199,6 @@ def queued_jobs(store: ObjectStore) -> list[str]:
     """Ids of the jobs in the queue, in key order, which is age for ids made here."""
     prefix = layout.queued("").removesuffix(".json")
     return [item.key.removeprefix(prefix).removesuffix(".json") for item in store.list(prefix)]
-
-
-def read_spec(store: ObjectStore, job_id: str) -> JobSpec:
-    """A job's specification.
-
-    Raises:
-        NotFound: there is no such job.
-        BadInput: (code `BAD_SPEC`) it is wrong.
-    """
-    return parse_spec(store.get_json(layout.spec(job_id)))
 
 
 def make_result(store: ObjectStore, job_id: str, attempt: int, outcome: dict[str, Any]) -> dict[str, Any]:

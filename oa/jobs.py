@@ -10,7 +10,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -195,7 +195,7 @@ def _advance(progress: Progress, bars: dict[str, Any], event: dict[str, Any]) ->
     progress.update(bars[stage], completed=event["step"], total=event["total"], numbers=_numbers(event["metrics"]))
 
 
-def _say_end(result: dict[str, Any] | None) -> None:
+def _say_end(result: Mapping[str, Any] | None) -> None:
     if result is None:
         return
     error, model = result["error"], result["model"]

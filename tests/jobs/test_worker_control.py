@@ -15,11 +15,12 @@ from runner_kit import make_spec, publish_inputs, stage
 
 from core import layout
 from core.errors import BadInput, Conflict, NotFound, OaError
+from core.job_records import JOB
 from core.objects import ObjectStore
 from jobs import control
 from jobs.claims import Claimant
 from jobs.driver import Setup
-from jobs.events import JOB, StoreReporter
+from jobs.events import StoreReporter
 
 Oa = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -78,10 +79,6 @@ def test_launching_twice_under_one_id_makes_one_job(inputs: ObjectStore) -> None
     [
         ({}, "name: Field required"),
         (spec_json(base="models/none/v1"), "base: object 'models/none/v1/manifest.json' does not exist"),
-        (
-            {**spec_json(), "stages": [stage(dataset={"name": "gone", "version": "v1"})]},
-            "stages: object 'datasets",
-        ),
         ({**spec_json(), "stages": [stage(steps=0)]}, "stages.0.sft.max_steps"),
     ],
 )
@@ -90,6 +87,13 @@ def test_a_wrong_spec_is_refused_with_its_field(inputs: ObjectStore, spec: Any, 
         control.launch(inputs, spec)
     assert caught.value.code == "BAD_SPEC"
     assert says in caught.value.message
+    assert not list(inputs.list("queue/"))
+
+
+def test_a_snapshot_that_is_not_there_is_named(inputs: ObjectStore) -> None:
+    with pytest.raises(NotFound, match="'gone'") as caught:
+        control.launch(inputs, {**spec_json(), "stages": [stage(dataset={"name": "gone", "version": "v1"})]})
+    assert caught.value.path == ("stages", "0", "dataset")
     assert not list(inputs.list("queue/"))
 
 
