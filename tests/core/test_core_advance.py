@@ -70,6 +70,10 @@ def _check_opening(told: History, known: dict[str, Message], opening) -> None:
     assert all(known[reply].usable for reply in opening.served)
     assert len(opening.served) != 1
     assert {known[reply].author_id for reply in opening.served} <= opening.excluded
+    if opening.kind.startswith("label_"):
+        assert {each.user_id for each in told.reviews if each.message_id == target.id} <= opening.excluded
+    if opening.kind.startswith("rank_"):
+        assert {each.user_id for each in told.rankings if each.parent_id == target.id} <= opening.excluded
 
 
 def _check_counts(told: History) -> None:
@@ -219,6 +223,12 @@ def test_a_tree_that_can_grow_no_further_goes_on() -> None:
     assert advance(tree("growing", goal_size=12, max_depth=1), only, [], [], CONFIG).state == "ranking"
     pending = [*only[:2], message("b", ROOT, state="pending")]
     assert advance(tree("growing", goal_size=12, max_depth=1), pending, [], [], CONFIG).state == "growing"
+
+
+def test_a_tree_goes_on_growing_where_it_can() -> None:
+    full_above = [ROOT, message("a", ROOT)]
+    following = advance(tree("growing", goal_size=4, max_children=1), full_above, [], [], CONFIG)
+    assert (following.state, [work.target_id for work in following.work]) == ("growing", ["a"])
 
 
 def test_a_tree_with_nothing_to_rank_completes() -> None:

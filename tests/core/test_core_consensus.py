@@ -90,6 +90,11 @@ def test_equal_votes_put_the_smaller_id_first() -> None:
     assert ranked_pairs([["a", "b"], ["b", "a"]]) == ["a", "b"]
 
 
+def test_ties_are_locked_in_order_of_ids_after_all_majorities() -> None:
+    # b beats c; a ties with both, and its ties are locked before theirs.
+    assert ranked_pairs([["a", "b", "c"], ["b", "c", "a"]]) == ["a", "b", "c"]
+
+
 def test_a_cycle_is_broken_at_its_weakest_pair() -> None:
     # a>b by 3 of 9, b>c by 5, c>a by 1: the last pair goes.
     profile = [["a", "b", "c"]] * 4 + [["b", "c", "a"]] * 3 + [["c", "a", "b"]] * 2
