@@ -7,7 +7,6 @@ The only module of this room that imports the stores' drivers (through `core`), 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -84,6 +83,7 @@ def _translated(error: Exception) -> OaError | None:
 
 
 async def _stop(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
+    """End a background task; asked again while it runs, since one that was deep in the driver may miss the first."""
+    while not task.done():
+        task.cancel()
+        await asyncio.wait({task}, timeout=0.5)
