@@ -11,8 +11,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any, Self
+
+from core.times import milliseconds as milliseconds
+from core.times import moment as moment
+from core.times import now as now
+from core.times import time_key as time_key
 
 ROLES = ("prompter", "assistant")
 MESSAGE_STATES = ("pending", "accepted", "refused")
@@ -31,36 +36,6 @@ EMOJIS = (
     "_skip_reply", "_skip_ranking", "_skip_labeling",
 )  # fmt: skip
 """Open-Assistant's codes; those with an underscore are set by skipping a task, never by hand."""
-
-
-def now() -> datetime:
-    """The present, aware, in UTC, cut to milliseconds."""
-    present = datetime.now(UTC)
-    return present.replace(microsecond=present.microsecond // 1000 * 1000)
-
-
-def milliseconds(when: datetime) -> int:
-    """Whole milliseconds since 1970."""
-    return (when - _EPOCH) // _MILLISECOND
-
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MILLISECOND = timedelta(milliseconds=1)
-
-
-def time_key(when: datetime, identity: str) -> str:
-    """A text that sorts by time, then by id: 15 digits of milliseconds since 1970, `|`, the id."""
-    return f"{milliseconds(when):015d}|{identity}"
-
-
-def moment(value: datetime | str) -> datetime:
-    """A stored time, aware.
-
-    The embedded document store turns a datetime that an update sets into text without a zone (in UTC); so no query
-    compares datetimes, the ordered keys hold milliseconds, and every read goes through here.
-    """
-    read = datetime.fromisoformat(value) if isinstance(value, str) else value
-    return read if read.tzinfo is not None else read.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, kw_only=True)
