@@ -31,7 +31,7 @@ from oa.terminal import Lines, parts_table
 DETACH_SECONDS = 240
 """How long `oa up --detach` waits for every part to be well."""
 
-Port = Annotated[int | None, typer.Option(min=1, max=65535, show_default=False)]
+Port = Annotated[int | None, typer.Option(min=1, max=65535, help="Port to use; an error if it is taken.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 

@@ -1,0 +1,66 @@
+"""The documents say what the code does: every setting, every command, every file that they name."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from oa import reference
+from oa.main import ENTRIES, load
+
+ROOT = Path(__file__).resolve().parents[1]
+ROOMS = ("core", "graphql_schema", "api", "jobs", "serving", "oa")
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+SETTING = re.compile(r"\bOA_[A-Z0-9_]*[A-Z0-9]\b")
+TESTS_ONLY = {"OA_TERRAFORM_PLUGIN_DIR"}
+
+
+def settings_of_the_code() -> set[str]:
+    sources = (path.read_text() for room in ROOMS for path in (ROOT / room).rglob("*.py"))
+    # `OA_S3_` in a call of startswith is a prefix, not a setting.
+    return {name for source in sources for name in SETTING.findall(source.replace('"OA_S3_"', ""))}
+
+
+def test_every_setting_has_a_row_and_every_row_a_setting() -> None:
+    rows = set(re.findall(r"^\| `(OA_[A-Z0-9_]+)` \|", (ROOT / "docs" / "operator.md").read_text(), re.MULTILINE))
+    assert settings_of_the_code() - rows == set()
+    assert rows - settings_of_the_code() == TESTS_ONLY
+
+
+def test_the_page_of_commands_is_what_the_commands_say() -> None:
+    assert reference.PAGE.read_text() == reference.page(), "run `make docs`"
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_commands_and_targets_that_a_page_names_exist(path: Path) -> None:
+    text = path.read_text()
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    quoted = [line for block in re.findall(r"```[a-z]*\n(.*?)```|`([^`\n]+)`", text, re.DOTALL) for line in block]
+    for line in "\n".join(quoted).splitlines():
+        if found := re.match(r"\$? ?oa ([a-z]+)(?: ([a-z-]+))?", line):
+            assert_command(found[1], found[2], path)
+        for target in re.findall(r"(?:^|&& )make ([a-z-]+)", line):
+            assert target in targets, f"{path.name}: make {target}"
+
+
+def assert_command(name: str, child: str | None, path: Path) -> None:
+    assert name in ENTRIES, f"{path.name}: oa {name}"
+    children = getattr(load(name), "commands", {})
+    if children and child:
+        assert child in children, f"{path.name}: oa {name} {child}"
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_links_between_pages_lead_somewhere(path: Path) -> None:
+    links = re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", path.read_text())
+    assert [link for link in links if not (path.parent / link).exists()] == []
+
+
+def test_every_make_target_is_declared_and_described() -> None:
+    text = (ROOT / "Makefile").read_text()
+    phony = set(re.search(r"^\.PHONY: (.*)$", text, re.MULTILINE)[1].split())
+    for target in ("demo", "test", "lint", "up", "docs", "bench", "localstack", "clean"):
+        assert target in phony
+        assert re.search(rf"^#   make {target}\b", text, re.MULTILINE)
