@@ -110,6 +110,7 @@ def _seconds(environ: Mapping[str, str], name: str, otherwise: float) -> float:
 def main() -> None:
     """Serve orders until standard input ends."""
     _die_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole terminal; the worker decides what ends
     answers = _private_stdout()
     lines: queue.Queue[str] = queue.Queue()
     setup = Setup(**json.loads(sys.stdin.readline()))

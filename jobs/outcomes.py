@@ -36,13 +36,13 @@ def is_final(error: Exception, size: int) -> bool:
     """Whether trying again cannot help.
 
     With several ranks any other error may be the echo of a lost peer (torch raises a RuntimeError then); alone, a
-    stage that raises would raise again, unless the network or the disk did it.
+    stage that raises would raise again, unless the network did it.
     """
     if isinstance(error, Cancelled):
         return True
     if isinstance(error, OaError):
         return error.code != "UNAVAILABLE"
-    return size == 1 and not isinstance(error, OSError)
+    return size == 1 and not isinstance(error, ConnectionError | TimeoutError)
 
 
 def failure(error: Exception, stage: str) -> dict[str, Any]:

@@ -12,12 +12,14 @@ import argparse
 import contextlib
 import logging
 import os
+import shutil
 import signal
 import sys
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from core import layout
@@ -181,7 +183,14 @@ class Worker:
             report.state(outcome["state"], error["message"] if error else "")
         self.store.delete(layout.queued(job_id))
         self.claimant.forget(job_id)
+        self._clean(job_id)
         log.info("job %s: %s%s", job_id, outcome["state"], f" ({error['code']}: {error['message']})" if error else "")
+
+    def _clean(self, job_id: str) -> None:
+        """Remove what the job left on this machine; bases and snapshots stay, for the next one."""
+        var = Path(self.setup.var)
+        for folder in (var / "cache" / "jobs" / job_id, *(var / "ray-train").glob(f"{job_id}-*")):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _patiently(ask: Callable[[], bool]) -> bool:
@@ -209,6 +218,9 @@ def make_result(store: ObjectStore, job_id: str, attempt: int, outcome: dict[str
         spec = None
     stages = zip(spec.stage_names(), spec.stages, strict=True) if spec else ()
     found = [(name, stage.kind, read_success(store, job_id, name)) for name, stage in stages]
+    if outcome["error"] and outcome["error"]["code"] == "STAGE_FAILED" and not outcome.get("stage"):
+        # Ranks that were lost could not say where; it was in the first stage that is not done.
+        outcome = {**outcome, "stage": next((name for name, _, success in found if success is None), None)}
     models = [success["model"] for _, _, success in found if success and success["model"]]
     return {
         "job_id": job_id,

@@ -20,6 +20,7 @@ from jobs.claims import Claimant
 from jobs.context import StageContext, StageResult, World
 from jobs.outcomes import is_final, read_outcome, read_success
 from jobs.walk import Alone, Lazy, Run, load_stages, walk
+from jobs.worker import make_result
 
 Starter = Callable[[str, JobSpec], dict[str, Any] | None]
 
@@ -102,10 +103,10 @@ def test_what_broke_off_goes_on_from_its_checkpoint(
     def break_off(context: StageContext, step: int) -> None:
         real(context, step)
         if step == 6 and context.attempt == 1:
-            raise OSError("the network went away")
+            raise ConnectionError("the network went away")
 
     monkeypatch.setattr(counting_stages, "trace", break_off)
-    with pytest.raises(OSError, match="network"):
+    with pytest.raises(ConnectionError, match="network"):
         start(job_id, spec)
     assert read_outcome(store, job_id, 1) is None
     _let_go(store, job_id, 1)
@@ -246,6 +247,7 @@ def test_which_errors_are_final() -> None:
     assert is_final(ValueError("x"), 1)
     assert not is_final(RuntimeError("connection closed by peer"), 2)
     assert not is_final(ConnectionResetError("x"), 1)
+    assert is_final(FileNotFoundError("x"), 1)
 
 
 @pytest.mark.parametrize("path", ["nowhere:STAGES", "jobs.walk:NOTHING", "jobs.walk", ""])
@@ -260,3 +262,16 @@ def test_lazy_values_are_brought_once_and_only_when_asked_for() -> None:
     assert (list(values), len(values), "a" in values) == (["a", "b"], 2, True)
     assert [values["b"], values["b"], values.get("c")] == ["B", "B", None]
     assert asked.count("b") == 1
+
+
+def test_a_result_names_the_stage_in_which_ranks_were_lost(store: ObjectStore, start: Starter) -> None:
+    job_id, spec = new_id(), make_spec(stage(steps=2), stage("reward", steps=2))
+    store.put_json(layout.spec(job_id), spec.model_dump(mode="json"))
+    start(job_id, spec)
+    store.delete(layout.stage_success(job_id, "01-reward"))
+    lost = {"state": "failed", "error": {"code": "STAGE_FAILED", "message": "rank 0: gone"}, "stage": None}
+    result = make_result(store, job_id, 1, lost)
+    assert [item["state"] for item in result["stages"]] == ["succeeded", "failed"]
+    assert result["started_at"] is not None
+    refused = {"state": "failed", "error": {"code": "BAD_SPEC", "message": "too large"}, "stage": None}
+    assert make_result(store, job_id, 1, refused)["stages"][1]["state"] == "not_run"

@@ -128,6 +128,8 @@ def test_a_cancelled_job_ends_and_the_worker_goes_on(fleet: Fleet) -> None:
     assert (result["state"], result["error"]) == ("cancelled", None)
     assert result["stages"][0]["state"] == "cancelled"
     assert not fleet.desk.at(job_id, 4)
+    # Nothing of a finished job stays on the machines, however it finished.
+    wait_for(lambda: not [*fleet.folder.glob(f"*/cache/jobs/{job_id}")], "the scratch folder to go")
 
 
 def test_a_job_that_cannot_fit_or_is_wrong_fails_at_once(fleet: Fleet) -> None:
