@@ -74,7 +74,7 @@ def apply_read_back_destroy(terraform: Any, emulator: Emulator) -> None:
     endpoint, bucket = emulator.endpoint, f"oa-{uuid.uuid4().hex[:10]}"
     values = [f"-var=endpoint={endpoint}", f"-var=bucket={bucket}", f"-var=prefix={bucket}"]
     if not emulator.knows_object_size:
-        values.append("-var=job_expiry_min_bytes=null")
+        values.append("-var=job_expiry_min_bytes=0")
     assert "0 to change, 0 to destroy" in terraform("plan", *values)
     terraform("apply", "-auto-approve", *values)
     assert "No changes" in terraform("plan", "-detailed-exitcode", *values)

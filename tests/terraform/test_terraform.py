@@ -39,6 +39,6 @@ def test_the_roles_name_prefixes_of_the_object_layout() -> None:
         layout.spec("*"),
         layout.cancel("*"),
         layout.promoted("*"),
-        layout.checkpoints("*", "*").split("*/*")[0] + "*",
+        layout.checkpoints("*", "*").removesuffix("/"),
     ]
     assert [key for key in keys if f'"{key}"' not in text] == []

@@ -43,9 +43,9 @@ resource "aws_s3_bucket_lifecycle_configuration" "this" {
     id     = "large-job-objects-expire"
     status = "Enabled"
     filter {
-      prefix = var.job_expiry_min_bytes == null ? "jobs/" : null
+      prefix = var.job_expiry_min_bytes == 0 ? "jobs/" : null
       dynamic "and" {
-        for_each = var.job_expiry_min_bytes == null ? [] : [var.job_expiry_min_bytes]
+        for_each = var.job_expiry_min_bytes == 0 ? [] : [var.job_expiry_min_bytes]
         content {
           prefix                   = "jobs/"
           object_size_greater_than = and.value

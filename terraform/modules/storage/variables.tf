@@ -44,7 +44,7 @@ variable "tags" {
 }
 
 variable "job_expiry_min_bytes" {
-  description = "Size in bytes above which a job's objects expire. Null, for emulators that know no such filter: all of them."
+  description = "Size in bytes above which a job's objects expire. 0, for emulators without such a filter: all of them."
   type        = number
   default     = 1048576
 }
