@@ -281,8 +281,8 @@ def main(
     source = prepare(threads)
     ours, peer = Ours(threads), Transformers(source, threads)
     works = workload(requests, ours.files.tokenizer, even=even)
-    alike = same_text(ours, peer, works[:4])
-    print(f"greedy texts alike: {alike} of 4")
+    compared = works[:4]
+    print(f"greedy texts alike: {same_text(ours, peer, compared)} of {len(compared)}")
     few = works[: max(2, requests // 4)]
     rows = []
     for _ in range(rounds):
