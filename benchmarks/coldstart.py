@@ -4,9 +4,9 @@
 
 `import` is `import api.app` (settings, types, tokens, middleware; no driver); `create_app` is that and the schema built
 and the app made, which is what a server does before it listens. The peer is `import starlette.applications,
-strawberry, pymongo`: the least that any such API imports. Each is a fresh process, in turn, so that they share the machine's
-moods; the median is told, with the spread. Time is wall clock inside the process, from the first statement on, beside
-CPU seconds; memory is the peak resident set.
+strawberry, pymongo`: the least that any such API imports. Each is a fresh process, in turn, so that they share the
+machine's moods; the median is told, with the spread. Time is wall clock inside the process, from its first statement
+on, beside CPU seconds; memory is the peak resident set.
 """
 
 from __future__ import annotations
