@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from api.chat_client import NodeBusy, NodeLost, refusal
@@ -57,6 +57,7 @@ class Clock:
         return self.now
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 9), min_size=3, max_size=3), st.text(max_size=8), st.none() | urls, st.sets(urls))
 def test_the_pick_is_ready_untried_and_not_much_busier_than_another(
     loads: list[int], chat_id: str, last: str | None, tried: set[str]

@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.chat_records import (
@@ -57,6 +57,7 @@ def chats(draw: st.DrawFn) -> list[ChatMessage]:
     return made
 
 
+@settings(deadline=None)
 @given(chats())
 def test_a_thread_alternates_from_a_first_prompt_to_its_end(messages: list[ChatMessage]) -> None:
     for each in messages:
@@ -67,6 +68,7 @@ def test_a_thread_alternates_from_a_first_prompt_to_its_end(messages: list[ChatM
         assert all(after.parent_id == before.id for before, after in pairwise(thread))
 
 
+@settings(deadline=None)
 @given(chats())
 def test_a_prompt_follows_the_newest_reply_that_has_a_text(messages: list[ChatMessage]) -> None:
     parent = next_parent(messages)
@@ -75,6 +77,7 @@ def test_a_prompt_follows_the_newest_reply_that_has_a_text(messages: list[ChatMe
     assert parent is None or max(usable, key=lambda each: each.created_at).id == parent
 
 
+@settings(deadline=None)
 @given(chats())
 def test_drafts_are_complete_siblings_that_differ(messages: list[ChatMessage]) -> None:
     for prompt in (each for each in messages if each.role == PROMPTER):
@@ -85,6 +88,7 @@ def test_drafts_are_complete_siblings_that_differ(messages: list[ChatMessage]) -
         assert {draft.text.strip() for draft in drafts} == texts - {""}
 
 
+@settings(deadline=None)
 @given(chats())
 def test_order_does_not_depend_on_arrival(messages: list[ChatMessage]) -> None:
     assert ordered(messages) == ordered(reversed(messages))
@@ -110,6 +114,7 @@ def test_a_thread_with_a_missing_turn_is_refused() -> None:
         thread_to([message("r", "gone", ASSISTANT, 1)], "r")
 
 
+@settings(deadline=None)
 @given(st.builds(Sampling, st.floats(0, 2), st.floats(0, 1, exclude_min=True), st.integers(1, 4096)))
 def test_records_come_back_from_their_documents(sampling: Sampling) -> None:
     chat = Chat("c", "ada", "T", "en", "assistant", "", sampling, True, START, START)
@@ -153,6 +158,7 @@ def test_bad_model_names(model: str) -> None:
         check_model(model)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=200))
 def test_texts_are_trimmed_or_refused(text: str) -> None:
     if any(character.isprintable() and not character.isspace() for character in text):
@@ -163,6 +169,7 @@ def test_texts_are_trimmed_or_refused(text: str) -> None:
         assert refusal.value.code == "TEXT_EMPTY"
 
 
+@settings(deadline=None)
 @given(st.text(max_size=200))
 def test_titles_are_one_short_line(text: str) -> None:
     title = title_of(text)
@@ -170,6 +177,7 @@ def test_titles_are_one_short_line(text: str) -> None:
     assert len(title.splitlines()) <= 1
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(max_size=5), min_size=1, max_size=4), st.lists(st.text(max_size=5), min_size=1, max_size=4))
 def test_ids_follow_from_their_parts_and_differ_with_them(one: list[str], other: list[str]) -> None:
     assert derived_id(*one) == derived_id(*one)
