@@ -121,7 +121,9 @@ def save_rounded(policy: Any, tokenizer: Any, folder: Path) -> Any:
     Raises:
         OaError: `GATE_FAILED`, a weight is not finite in float16.
     """
-    policy.to(torch.float16)
+    # The parameters alone: a rounded buffer (the rotary frequencies) would be in no file, but in the comparison.
+    for parameter in policy.parameters():
+        parameter.data = parameter.data.to(torch.float16)
     broken = [name for name, item in policy.named_parameters() if not bool(torch.isfinite(item).all())]
     if broken:
         raise OaError(

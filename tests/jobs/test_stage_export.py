@@ -20,7 +20,7 @@ from jobs.base import materialise
 from jobs.context import StageContext, StageOutput, World
 from jobs.model_card import card_text
 from jobs.stages import STAGES
-from jobs.weights import load_policy
+from jobs.weights import load_policy, load_tokenizer
 
 CONFIGS = Path(export.__file__).parent / "configs"
 
@@ -175,6 +175,19 @@ def test_weights_that_overflow_in_half_precision_are_refused(make_context: Any, 
         policy.model.norm.weight[0] = 1e6
     with pytest.raises(OaError, match="not finite in float16"):
         export.save_rounded(policy, None, tmp_path)
+
+
+def test_what_is_compared_is_what_a_reader_of_the_folder_gets(make_context: Any, tmp_path: Path) -> None:
+    """Rounding touches parameters and not the rotary frequencies, which no file holds."""
+    from transformers import AutoModelForCausalLM
+
+    context = make_context("x")
+    rounded = export.save_rounded(load_policy(context, after=None), load_tokenizer(context.base), tmp_path)
+    loaded = AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.float32)
+    for kind in ("named_parameters", "named_buffers"):
+        there = dict(getattr(loaded, kind)())
+        assert there
+        assert all(torch.equal(item, there[name]) for name, item in getattr(rounded, kind)())
 
 
 def test_an_export_without_a_name_is_refused(make_context: Any) -> None:
