@@ -62,7 +62,18 @@ def main(data: Path, recipe: Path) -> None:
         os.environ.setdefault("OA_COLLECTION_FILE", str(ROOT / "samples" / "collection.json"))
         os.environ.setdefault("OA_SWEEP_SECONDS", "1")
         oa("up", "--detach")
-    found = settings()
+    try:
+        turn(settings(), data, recipe)
+    finally:
+        if ours and os.environ.get("CI"):
+            oa("down")
+    say.print(f"the wheel turned once in {time.monotonic() - began:.0f} s")
+    if not os.environ.get("CI"):
+        say_where(settings())
+
+
+def turn(found: dict[str, str], data: Path, recipe: Path) -> None:
+    """Chapters 2 to 9, on a stack that runs; `found` has its addresses."""
     anyone = GraphQLClient(found["OA_API_URL"] + "/graphql")
 
     # 2. Conversations that people wrote and ranked before: Open-Assistant's own export form, streamed in.
@@ -113,8 +124,6 @@ def main(data: Path, recipe: Path) -> None:
     heading(9, "Results")
     say.print(result_table(job["stages"]))
     say.print(lineage_table(reader.execute(LINEAGE, id=reply["id"])["node"]))
-    say.print(f"the wheel turned once in {time.monotonic() - began:.0f} s")
-    finish(ours, found)
 
 
 # ---------------------------------------------------------------------------------------------------- collecting
@@ -210,12 +219,13 @@ def train(operator: GraphQLClient, spec: dict[str, Any]) -> dict[str, Any]:
 
 
 def serves(url: str, label: str) -> bool:
-    """Whether the node's newest version is `label`, that is `name@version`."""
+    """Whether the node answers as `label`, that is `name@version`."""
     try:
         answer = httpx.get(f"{url}/v1/models", timeout=5)
     except httpx.HTTPError:
         return False
-    return answer.status_code == httpx.codes.OK and label in answer.text
+    models = answer.json().get("data", ()) if answer.status_code == httpx.codes.OK else ()
+    return label in (f"{model['id']}@{model['version']}" for model in models)
 
 
 def chat(reader: GraphQLClient) -> dict[str, Any]:
@@ -272,15 +282,12 @@ def shortened(text: str, length: int = 160) -> str:
     return line if len(line) <= length else line[: length - 1] + "…"
 
 
-def finish(ours: bool, found: dict[str, str]) -> None:
-    """Leave everything running and say where; in CI, stop what this script started."""
-    if os.environ.get("CI") and ours:
-        oa("down")
-        return
+def say_where(found: dict[str, str]) -> None:
+    """Everything was left running: say at which addresses."""
     say.print(f"GraphiQL        {found['OA_API_URL']}/graphql")
     say.print(f"OpenAI's form   {found['OA_SERVING_URLS'].split(',')[0]}/v1")
     oa("status")
-    say.print("everything keeps running; [bold].venv/bin/oa down[/] stops it, `make demo` turns the wheel again")
+    say.print("the worker's address is Ray's dashboard; [bold].venv/bin/oa down[/] stops everything")
 
 
 if __name__ == "__main__":

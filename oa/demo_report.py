@@ -14,14 +14,22 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-SHOWN = {
-    "sft": ("loss", "perplexity", "token_accuracy"),
-    "reward": ("accuracy", "margin"),
-    "ppo": ("reward", "kl"),
-    "evaluate": ("win_rate",),
-    "export": ("max_logit_difference", "top1_agreement", "kl"),
-}
-"""Numbers of each stage that are looked for first; the rest are in the model card."""
+STEP_NUMBERS = ("loss", "accuracy", "reward", "kl", "eos_rate")
+"""Numbers of a training step that its bar shows."""
+
+MEASURES = (
+    ("sft", "loss", "loss"),
+    ("sft", "perplexity", "perplexity"),
+    ("sft", "token accuracy", "token_accuracy"),
+    ("reward", "pair accuracy", "accuracy"),
+    ("ppo", "reward", "reward"),
+    ("ppo", "KL of a reply, nats", "kl"),
+    ("ppo", "replies that end by themselves", "eos_rate"),
+    ("evaluate", "win rate of PPO against SFT", "win_rate"),
+    ("export", "largest logit difference to torch", "onnx_parity.max_logit_difference"),
+    ("export", "same likeliest token as torch", "onnx_parity.top1_agreement"),
+)
+"""What the table at the end shows: stage, words, and the number's dotted name (before and after, where both exist)."""
 
 
 @contextmanager
@@ -83,14 +91,33 @@ class StageBars:
 
 
 def result_table(stages: Sequence[Mapping[str, Any]]) -> Table:
-    """Each stage's time and its main held-out numbers, before and after where both were measured."""
-    table = Table(title="What was measured, on conversations that were never trained on", title_justify="left")
-    for column in ("stage", "seconds", "numbers"):
-        table.add_column(column, justify="right" if column == "seconds" else "left")
+    """The main numbers of each stage, before and after it where both were measured."""
+    table = Table(title="Measured on conversations that were never trained on", title_justify="left")
+    for column in ("stage", "seconds", "what", "before", "after"):
+        table.add_column(column, justify="left" if column in ("stage", "what") else "right")
     for stage in stages:
-        seconds = "" if stage["seconds"] is None else f"{stage['seconds']:.0f}"
-        table.add_row(stage["kind"], seconds, _numbers(_flat(stage["metrics"]), separator="\n"))
+        kind, seconds = stage["kind"], "" if stage["seconds"] is None else f"{stage['seconds']:.0f}"
+        for _, words, name in (measure for measure in MEASURES if measure[0] == kind):
+            table.add_row(kind, seconds, words, _measured(stage["metrics"], "before", name), _after(stage, name))
+            kind = seconds = ""
+        table.add_section()
     return table
+
+
+def _after(stage: Mapping[str, Any], name: str) -> str:
+    return _measured(stage["metrics"], "after", name) or _measured({"": stage["metrics"]}, "", name)
+
+
+def _measured(metrics: Mapping[str, Any], group: str, name: str) -> str:
+    """A number by its dotted name within a group of metrics, with its 95 % interval where there is one."""
+    found: Any = metrics.get(group)
+    interval = found.get("interval") if isinstance(found, Mapping) else None
+    for part in name.split("."):
+        found = found.get(part) if isinstance(found, Mapping) else None
+    if not isinstance(found, int | float):
+        return ""
+    has_interval = interval is not None and name in ("accuracy", "win_rate")
+    return f"{found:.3g}" + (f" [{interval[0]:.2f}, {interval[1]:.2f}]" if has_interval and interval else "")
 
 
 def lineage_table(reply: Mapping[str, Any]) -> Table:
@@ -109,18 +136,9 @@ def lineage_table(reply: Mapping[str, Any]) -> Table:
     return table
 
 
-def _flat(metrics: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested metrics with dotted names."""
-    flat: dict[str, Any] = {}
-    for name, value in metrics.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
-    return flat
-
-
-def _numbers(metrics: Mapping[str, Any], separator: str = "  ") -> str:
-    """Numbers by name, three digits each."""
-    shown = {name: value for name, value in metrics.items() if isinstance(value, int | float)}
-    return separator.join(f"{name} {value:.3g}" for name, value in shown.items())
+def _numbers(metrics: Mapping[str, Any]) -> str:
+    """The numbers worth watching, three digits each."""
+    return "  ".join(f"{name} {metrics[name]:.3g}" for name in STEP_NUMBERS if name in metrics)
 
 
 def _line(text: str, length: int = 140) -> str:
