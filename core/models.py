@@ -116,9 +116,15 @@ def learned_from(store: ObjectStore, source_id: str) -> list[ModelVersion]:
     return found
 
 
-def sources(store: ObjectStore, dataset: Mapping[str, Any], *, first: int, after: int = 0) -> list[dict[str, str]]:
-    """Up to `first` sources (`kind`, `id`, `hash`) of a snapshot behind the first `after` ones, in the order frozen."""
-    rows: list[dict[str, str]] = _read_sources(store, dataset).slice(after, first).to_pylist()
+def sources(
+    store: ObjectStore, dataset: Mapping[str, Any], *, first: int, after: int = 0, kind: str | None = None
+) -> list[dict[str, str]]:
+    """Up to `first` sources (`kind`, `id`, `hash`) of a snapshot behind the first `after` ones, in the order frozen.
+
+    With `kind` (tree, message, ranking or review), those of that kind alone.
+    """
+    filters = None if kind is None else [("kind", "=", kind)]
+    rows: list[dict[str, str]] = _read_sources(store, dataset, filters=filters).slice(after, first).to_pylist()
     return rows
 
 
@@ -183,10 +189,12 @@ class Models:
                 return None
             raise
 
-    async def sources(self, name: str, version: str, *, first: int, after: int = 0) -> list[dict[str, str]]:
+    async def sources(
+        self, name: str, version: str, *, first: int, after: int = 0, kind: str | None = None
+    ) -> list[dict[str, str]]:
         """See `sources`."""
         dataset = {"name": name, "version": version}
-        return await asyncio.to_thread(sources, self.store, dataset, first=first, after=after)
+        return await asyncio.to_thread(sources, self.store, dataset, first=first, after=after, kind=kind)
 
     async def learned_from(self, source_id: str) -> list[ModelVersion]:
         """See `learned_from`."""

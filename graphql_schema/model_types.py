@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from enum import Enum
+from typing import TYPE_CHECKING, Annotated
 
 import strawberry
 from strawberry.scalars import JSON
@@ -11,6 +12,7 @@ from core.errors import NotFound
 from core.model_records import Lineage, ModelVersion, SnapshotUse
 
 from .context import Context, Info, needed
+from .enums import stored
 from .nodes import reads
 from .relay import After, Connection, First, Node, connection, decode_cursor, global_id, page_size
 
@@ -77,6 +79,16 @@ class SnapshotSourceNode:
         return cls(kind=kind, source_id=global_id(known, own) if known else strawberry.ID(own), hash=source["hash"])
 
 
+@strawberry.enum(description="What a snapshot was made from.")
+class SourceKind(Enum):
+    """Kinds of source, by their names in `sources.parquet`."""
+
+    TREE = strawberry.enum_value("tree", description="A conversation tree.")
+    MESSAGE = strawberry.enum_value("message", description="A message of one.")
+    RANKING = strawberry.enum_value("ranking", description="What one person thought of one set of replies.")
+    REVIEW = strawberry.enum_value("review", description="What one person thought of one message.")
+
+
 @strawberry.type(name="SnapshotUse", description="A snapshot that a model learned from.")
 class SnapshotUseNode:
     """A snapshot, and how much is in it."""
@@ -91,11 +103,18 @@ class SnapshotUseNode:
     reviews: int = strawberry.field(description="Reviews in it.")
 
     @strawberry.field(description="Everything that went into it, in the order frozen.")
-    async def sources(self, info: Info, first: First, after: After = None) -> Connection[SnapshotSourceNode]:
+    async def sources(
+        self,
+        info: Info,
+        first: First,
+        after: After = None,
+        kind: Annotated[SourceKind | None, strawberry.argument(description="Those of this kind alone.")] = None,
+    ) -> Connection[SnapshotSourceNode]:
         """A page of the snapshot's sources; the file never changes, so a place in it is a good cursor."""
+        wanted = None if kind is None else stored(kind)
         size, last = page_size(first), decode_cursor(after)
         start = int(last) if last is not None and last.isdecimal() else 0
-        rows = await models(info.context).sources(self.name, self.version, first=size + 1, after=start)
+        rows = await models(info.context).sources(self.name, self.version, first=size + 1, after=start, kind=wanted)
         placed = list(enumerate(rows[:size], start + 1))
         return connection(
             placed,

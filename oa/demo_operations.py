@@ -42,5 +42,8 @@ LINEAGE = """query WhyDoesItSayThis($id: ID!) {
     lineage {
       jobId
       model { label base checks }
-      snapshots { name version kind trees messages rankings reviews sources(first: 2) { nodes { kind sourceId hash } } }
+      snapshots {
+        name version kind trees messages rankings reviews
+        sources(first: 2, kind: RANKING) { nodes { kind sourceId hash } }
+      }
     } } } }"""

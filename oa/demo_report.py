@@ -97,7 +97,7 @@ def result_table(stages: Sequence[Mapping[str, Any]]) -> Table:
         table.add_column(column, justify="left" if column in ("stage", "what") else "right")
     for stage in stages:
         kind, seconds = stage["kind"], "" if stage["seconds"] is None else f"{stage['seconds']:.0f}"
-        for _, words, name in (measure for measure in MEASURES if measure[0] == kind):
+        for _, words, name in [measure for measure in MEASURES if measure[0] == kind]:
             table.add_row(kind, seconds, words, _measured(stage["metrics"], "before", name), _after(stage, name))
             kind = seconds = ""
         table.add_section()

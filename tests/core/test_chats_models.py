@@ -102,6 +102,8 @@ async def test_lineage_runs_both_ways(models: Models, tmp_path: Path) -> None:
     held = sources(models.store, used[1], first=10_000)
     for kind, count in found.snapshots[1].sources.items():
         assert count == sum(source["kind"] == kind for source in held) > 0
+        of_kind = [source for source in held if source["kind"] == kind]
+        assert sources(models.store, used[1], first=2, after=1, kind=kind) == of_kind[1:3]
     in_both = {source["id"] for source in sources(models.store, used[0], first=10_000)} & {each["id"] for each in held}
     only_preferred = {source["id"] for source in held if source["kind"] == "message"} - in_both
     assert [each.version for each in await models.learned_from(sorted(in_both)[0])] == ["v2", "v1"]
