@@ -12,14 +12,13 @@ from typing import Any
 
 import psutil
 import pytest
+from whole_stack import ROOT, Stack, until
 
 from core.errors import OaError
 from core.ids import new_id
 from oa.client import GraphQLClient
 from oa.demo_operations import CREATE_CHAT, FREEZE, JOB, JOB_EVENTS, LAUNCH, REPLY_EVENTS, SEND
 from oa.demo_people import REQUEST_TASK, SUBMIT_PROMPT, sign_in
-
-from .conftest import ROOT, Stack, until
 
 REGENERATE = """mutation Regenerate($input: RegenerateInput!) {
   regenerate(input: $input) { userErrors { code message path } reply { id } } }"""
@@ -44,7 +43,7 @@ def spec(operator: GraphQLClient, steps: int) -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def job_after_kill(stack: Stack, operator: GraphQLClient) -> dict[str, Any]:
     """A job whose worker was killed after a checkpoint; every event seen, and the job at its end."""
-    job = operator.mutate(LAUNCH, input={"spec": spec(operator, 400), "idempotencyKey": new_id()})["job"]
+    job = operator.mutate(LAUNCH, input={"spec": spec(operator, 200), "idempotencyKey": new_id()})["job"]
     events: list[dict[str, Any]] = []
     killed = False
     for event in operator.subscribe(JOB_EVENTS, jobId=job["id"]):
@@ -65,7 +64,7 @@ def test_a_job_whose_worker_is_killed_goes_on_from_its_checkpoint(job_after_kill
     ]
     resumed = next(after for before, after in pairwise(steps) if after <= before or after > before + 1)
     assert resumed > 1, f"began again from the start: {steps}"
-    assert steps[-1] == 400
+    assert steps[-1] == 200
 
 
 def test_a_reply_survives_the_node_that_was_speaking_it(
