@@ -36,10 +36,19 @@ def ranked_pairs(rankings: Collection[Sequence[str]], among: Collection[str] | N
         return []
     margin = margins(items, rankings)
     candidates = sorted((pair for pair in margin if margin[pair] >= 0), key=lambda pair: (-margin[pair], pair))
-    return _order(items, _lock(items, candidates))
+    return ordered(items, candidates)
 
 
-def _lock(items: list[str], candidates: list[tuple[str, str]]) -> dict[str, set[str]]:
+def ordered(items: Sequence[str], candidates: Sequence[tuple[str, str]]) -> list[str]:
+    """Items, best first, by locking `candidates`, (winner, loser), the strongest first.
+
+    Every pair must be a candidate in at least one direction; the order is then total.
+    """
+    below = _lock(items, candidates)
+    return sorted(items, key=lambda item: -len(below[item]))
+
+
+def _lock(items: Sequence[str], candidates: Sequence[tuple[str, str]]) -> dict[str, set[str]]:
     """The pairs that stand, winner -> losers: each candidate in turn, unless it would close a cycle."""
     below: dict[str, set[str]] = {item: set() for item in items}
     for winner, loser in candidates:
@@ -50,8 +59,3 @@ def _lock(items: list[str], candidates: list[tuple[str, str]]) -> dict[str, set[
                 if item == winner or winner in below[item]:
                     below[item] |= reached
     return below
-
-
-def _order(items: list[str], below: dict[str, set[str]]) -> list[str]:
-    """Sources first. Every pair is a candidate in at least one direction, so the order is total."""
-    return sorted(items, key=lambda item: -len(below[item]))
