@@ -21,6 +21,7 @@ from . import health
 from .callers import Callers
 from .logs import configure
 from .middleware import RequestIds, WebSocketMessageLimit
+from .rate import HEADERS
 from .settings import Settings, from_env
 from .tokens import Tokens, load_key
 from .view import GraphQLView
@@ -65,7 +66,7 @@ def middleware(settings: Settings) -> list[Middleware]:
         allow_origins=settings.cors_origins,
         allow_methods=["GET", "POST"],
         allow_headers=["authorization", "content-type", "x-request-id"],
-        expose_headers=["x-request-id"],
+        expose_headers=["x-request-id", "retry-after", *HEADERS],
         max_age=600,
     )
     return [

@@ -17,14 +17,17 @@ from core.accounts import Accounts
 from core.chats import Chats
 from core.collection import Collection
 from core.database import connect, migrate, unavailable
-from core.errors import OaError
+from core.documents import RegisteredDocuments
+from core.errors import BadInput, OaError
 from core.leaderboard import leaderboard, standing
 from core.models import Models
 from core.objects import ObjectStore
+from core.rate_limits import Rate, RateLimits, parse_rates
 from core.records import User
 from core.runs import Runs
 from core.sweeper import run_sweeper
 from graphql_schema.context import AccessToken, Services
+from graphql_schema.persisted import read_allow_list
 
 from .relay import Relay
 from .settings import Settings
@@ -36,8 +39,11 @@ async def open_services(settings: Settings, tokens: Tokens) -> AsyncIterator[Ser
     """The services, until the app stops.
 
     Raises:
+        BadInput: the rates or the list of documents are of another form.
         Unavailable: a store does not answer.
     """
+    rates = _rates(settings)
+    allowed = None if settings.documents is None else read_allow_list(settings.documents)
     async with AsyncExitStack() as stack:
         client = connect(settings.mongodb_uri)
         stack.push_async_callback(client.close)
@@ -60,6 +66,11 @@ async def open_services(settings: Settings, tokens: Tokens) -> AsyncIterator[Ser
             runs=runs,
             models=Models(database, store),
             translate=_translated,
+            rates=RateLimits(database, rates) if rates else None,
+            documents=RegisteredDocuments(database),
+            allowed=allowed,
+            max_cost=settings.max_cost,
+            operation_seconds=settings.operation_seconds,
         )
         if settings.embedded:
             services.sign_in = lambda user: _development_token(tokens, user)
@@ -68,6 +79,16 @@ async def open_services(settings: Settings, tokens: Tokens) -> AsyncIterator[Ser
             stack.push_async_callback(_stop, asyncio.create_task(run_sweeper(database, rules, settings.sweep_seconds)))
             stack.push_async_callback(_stop, asyncio.create_task(runs.run_mirror()))
         yield services
+
+
+def _rates(settings: Settings) -> dict[str, Rate]:
+    """The rates of this deployment; an operation that may run must fit into its bucket."""
+    rates = parse_rates(settings.rate_limits)
+    if "cost" in rates and rates["cost"].count < settings.max_cost:
+        raise BadInput(
+            f"OA_MAX_COST is {settings.max_cost} and the rate of cost {rates['cost']}; the rate's count must be as much"
+        )
+    return rates
 
 
 def _development_token(tokens: Tokens, user: User) -> AccessToken:

@@ -54,6 +54,14 @@ class Settings:
     """`OA_SWEEP_SECONDS`. Pause between two rounds of the background sweeper, in seconds; 0 turns it off here."""
     collection: CollectionConfig = field(default_factory=CollectionConfig)
     """`OA_COLLECTION_FILE`. JSON file: the fields of `core.config.CollectionConfig` that differ from the defaults."""
+    max_cost: int = 10_000
+    """`OA_MAX_COST`. The most that one operation may cost; `graphql_schema.cost` says what costs what."""
+    rate_limits: str = ""
+    """`OA_RATE_LIMITS`. What differs from the usual rates, such as `sign_in=30/60,generate=10/60`, or `off`."""
+    documents: Path | None = None
+    """`OA_DOCUMENTS`. Folder of .graphql files or JSON file: the only documents that this API runs."""
+    operation_seconds: float = 30.0
+    """`OA_OPERATION_SECONDS`. How long a query or mutation may take, in seconds."""
     serving_urls: tuple[str, ...] = ("http://127.0.0.1:8100",)
     """`OA_SERVING_URLS`. Comma-separated base URLs of the serving nodes."""
     serving_key: str | None = None
@@ -69,6 +77,9 @@ class Settings:
     def __post_init__(self) -> None:
         if not 60 <= self.token_seconds <= MAX_TOKEN_SECONDS:
             raise BadInput(f"OA_TOKEN_SECONDS is {self.token_seconds}; it must be 60 to {MAX_TOKEN_SECONDS}")
+        for name, value in (("OA_MAX_COST", self.max_cost), ("OA_OPERATION_SECONDS", self.operation_seconds)):
+            if value <= 0:
+                raise BadInput(f"{name} is {value}; it must be more than 0")
         if not self.embedded and not self.token_key_file.is_file():
             raise BadInput(
                 f"OA_TOKEN_KEY_FILE is {str(self.token_key_file)!r}, which is no file; production needs a PEM private "
@@ -108,6 +119,10 @@ def from_env(environ: Mapping[str, str] = os.environ) -> Settings:
         body_bytes=_number(environ, "OA_BODY_BYTES", int, 64 * 1024),
         sweep_seconds=_number(environ, "OA_SWEEP_SECONDS", float, 5.0),
         collection=_collection(environ),
+        max_cost=_number(environ, "OA_MAX_COST", int, 10_000),
+        rate_limits=environ.get("OA_RATE_LIMITS") or "",
+        documents=Path(environ["OA_DOCUMENTS"]) if environ.get("OA_DOCUMENTS") else None,
+        operation_seconds=_number(environ, "OA_OPERATION_SECONDS", float, 30.0),
         serving_urls=_list(environ, "OA_SERVING_URLS") or ("http://127.0.0.1:8100",),
         serving_key=environ.get("OA_SERVING_KEY") or None,
         log_level=_one_of(environ, "OA_LOG_LEVEL", ("DEBUG", "INFO", "WARNING", "ERROR"), "INFO"),

@@ -5,6 +5,8 @@
     either with     Accept: text/event-stream any operation, subscriptions too (graphql-sse, distinct connections)
     WebSocket       graphql-transport-ws      any operation; `connection_init` may carry {"authorization": "Bearer ..."}
 
+A document may be named instead of sent (`graphql_schema.persisted`), in requests over HTTP; `documentId` is taken as
+one more form of `extensions.persistedQuery`. A caller who goes away before the answer cancels what was asked for.
 Answers `application/graphql-response+json`, with the status codes of the GraphQL-over-HTTP draft, to who asks for it,
 and `application/json` with 200 to others. The legacy `graphql-ws` protocol, batches and multipart bodies are off.
 Threat: a page on another site that opens a WebSocket with a visitor's browser; so origins are checked (here no cookie
@@ -13,17 +15,17 @@ would help it, as tokens travel in headers or `connection_init` only).
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import orjson
-from cross_web import HTTPException
-from starlette.requests import HTTPConnection, Request
+from cross_web import AsyncHTTPRequestAdapter, HTTPException
+from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket
 from strawberry.asgi import GraphQL
 from strawberry.exceptions import ConnectionRejectionError
-from strawberry.http import GraphQLHTTPResponse
+from strawberry.http import GraphQLHTTPResponse, GraphQLRequestData
 from strawberry.schema.exceptions import InvalidOperationTypeError
 from strawberry.subscriptions import GRAPHQL_SSE_PROTOCOL, GRAPHQL_TRANSPORT_WS_PROTOCOL
 
@@ -32,16 +34,25 @@ from graphql_schema.context import Context, Services
 from graphql_schema.schema import ApiSchema
 
 from .callers import Callers
+from .leaving import unless_gone
+from .rate import address_of, rate_headers
 from .settings import Settings
+
+if TYPE_CHECKING:
+    from core.rate_limits import Verdict
 
 SPEC_TYPE = "application/graphql-response+json"
 STATUS = {"UNAUTHENTICATED": 401, "FORBIDDEN": 403, "UNAVAILABLE": 503}
+"""Status by code, of a request that was refused before it was looked at."""
+NOT_EXECUTED = {"TOO_MANY": 429, "DEADLINE": 504}
+"""Status by code, under the draft, of an operation that was looked at and has no data; 400 for others."""
 
 
 class AskedFor(Response):
-    """The answer being made; remembers whether the caller takes the draft's media type."""
+    """The answer being made; remembers whether the caller takes the draft's media type, and what the buckets said."""
 
     spec = False
+    verdicts: list[Verdict]
 
 
 class GraphQLView(GraphQL[Context, None]):
@@ -68,7 +79,13 @@ class GraphQLView(GraphQL[Context, None]):
             await super().__call__(scope, receive, send)
             return
         try:
-            response = await self.run(Request(scope, receive))
+            request = Request(scope, receive)
+            await request.body()  # what comes after it is that the caller has gone
+            response = await unless_gone(self.run(request), receive)
+            if response is None:
+                return
+        except ClientDisconnect:
+            return
         except HTTPException as error:
             wrong_method = scope["method"] == "GET" and isinstance(error.__cause__, InvalidOperationTypeError)
             response = refusal(error.reason or "bad request", "BAD_QUERY", 405 if wrong_method else error.status_code)
@@ -86,6 +103,9 @@ class GraphQLView(GraphQL[Context, None]):
     async def get_context(self, request: Request | WebSocket, response: Response | WebSocket) -> Context:
         """The context of one request, or of one WebSocket before its `connection_init`."""
         context = Context(services=services_of(request), request_id=getattr(request.state, "request_id", ""))
+        context.address = address_of(request)
+        if isinstance(response, AskedFor):
+            context.verdicts = response.verdicts
         over_websocket = request.scope["type"] == "websocket"
         await self._identify(context, None if over_websocket else request.headers.get("authorization"))
         return context
@@ -104,6 +124,7 @@ class GraphQLView(GraphQL[Context, None]):
     async def get_sub_response(self, request: Request | WebSocket) -> Response:
         """The answer being made, before there is anything in it."""
         response = AskedFor()
+        response.verdicts = []
         response.spec = SPEC_TYPE in request.headers.get("accept", "")
         response.status_code = cast(Any, None)  # Strawberry's way of saying: not decided yet
         del response.headers["content-length"]
@@ -112,11 +133,23 @@ class GraphQLView(GraphQL[Context, None]):
     def create_response(
         self, response_data: GraphQLHTTPResponse | list[GraphQLHTTPResponse], sub_response: Response
     ) -> Response:
-        """The answer in the media type asked for, with its status."""
-        if not getattr(sub_response, "spec", False) or isinstance(response_data, list):
+        """The answer in the media type asked for, with its status and what is left of the caller's rates."""
+        asked = cast(AskedFor, sub_response)
+        answer: dict[str, Any] = dict(cast(GraphQLHTTPResponse, response_data))  # batches are off
+        asked.headers.update(rate_headers(asked.verdicts, answer.get("errors") or []))
+        if not asked.spec:
             return super().create_response(response_data, sub_response)
-        status, answer = by_draft(dict(response_data))
-        return Response(self.encode_json(answer), status, media_type=SPEC_TYPE)
+        status, answer = by_draft(answer)
+        return Response(self.encode_json(answer), status, asked.headers, media_type=SPEC_TYPE)
+
+    async def parse_http_body(self, request: AsyncHTTPRequestAdapter) -> GraphQLRequestData | list[GraphQLRequestData]:
+        """The request's parts; a `documentId` becomes part of `extensions.persistedQuery`."""
+        data = await super().parse_http_body(request)
+        if isinstance(data, GraphQLRequestData) and data.query is None:
+            whole: Any = request.query_params if request.method == "GET" else self.parse_json(await request.get_body())
+            if (name := whole.get("documentId")) is not None:
+                data.extensions = {**(data.extensions or {}), "persistedQuery": {"documentId": name}}
+        return data
 
     def encode_json(self, data: object) -> str:
         """JSON text, in one line."""
@@ -133,7 +166,8 @@ def by_draft(answer: dict[str, Any]) -> tuple[int, dict[str, Any]]:
     if answer.get("data") is not None or not errors or any(error.get("path") for error in errors):
         return 200, answer
     del answer["data"]
-    return 400, answer
+    code = errors[0].get("extensions", {}).get("code", "")
+    return NOT_EXECUTED.get(code, 400), answer
 
 
 def refusal(message: str, code: str, status: int) -> JSONResponse:

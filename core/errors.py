@@ -47,7 +47,9 @@ CODES: dict[str, str] = {
     "CONTEXT_TOO_LONG": "The conversation does not fit the model's context.",
     "DEADLINE": "The answer took longer than it was given.",
     "NO_MODEL": "No model version is promoted, or the one named does not exist.",
-    "BAD_QUERY": "The GraphQL document or its variables do not fit the schema.",
+    "BAD_QUERY": "The GraphQL document or its variables do not fit the schema, or are over a limit of documents.",
+    "TOO_COSTLY": "The operation would cost more than one may; ask for smaller pages or fewer fields.",
+    "PERSISTED_QUERY_NOT_FOUND": "No document of that hash is registered; send its text with the hash.",
     "INTERNAL": "A defect on our side; its correlation id finds it in the log.",
 }
 

@@ -51,7 +51,14 @@ async def _chat_indexes(database: AsyncDatabase[dict[str, Any]]) -> None:
     await database["chat_chunks"].create_index("expires_at", expireAfterSeconds=0)
 
 
+async def _limit_indexes(database: AsyncDatabase[dict[str, Any]]) -> None:
+    await database["rate_buckets"].create_index("full_at")
+    await database["documents"].create_index("by_time")
+    await database["documents"].create_index("expires_at", expireAfterSeconds=0)
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     ("indexes of collection", _collection_indexes),
     ("indexes of chats and jobs", _chat_indexes),
+    ("indexes of rate limits and registered documents", _limit_indexes),
 )

@@ -21,9 +21,13 @@ from .loaders import Loaders
 if TYPE_CHECKING:
     from core.accounts import Accounts
     from core.collection import Collection
+    from core.documents import RegisteredDocuments
     from core.leaderboard import Standing
     from core.objects import ObjectStore
+    from core.rate_limits import RateLimits, Verdict
     from core.records import User
+
+    from .persisted import AllowList
 
 
 @dataclass(kw_only=True)
@@ -39,6 +43,11 @@ class Services:
         chats, runs, models, relay: chat and training services; None where this app runs without them.
         sign_in: makes an access token for a user; None where development sign-in is off.
         translate: an error of a driver as one that a caller may see, or None where it is a defect.
+        rates: the buckets that operations are charged to; None where nothing is counted.
+        documents: those that clients registered; None where there are none.
+        allowed: the only documents that run; None where any may.
+        max_cost: the most that one operation may cost, in units of `cost`.
+        operation_seconds: how long a query or mutation may take.
     """
 
     # Absent only in tests whose resolvers ask for neither.
@@ -54,6 +63,11 @@ class Services:
     relay: Any = None
     sign_in: Callable[[User], AccessToken] | None = None
     translate: Callable[[Exception], OaError | None] = lambda error: None
+    rates: RateLimits | None = None
+    documents: RegisteredDocuments | None = None
+    allowed: AllowList | None = None
+    max_cost: int = 10_000
+    operation_seconds: float = 30.0
 
 
 @dataclass(frozen=True)
@@ -78,6 +92,9 @@ class Context:
         introspection: whether this caller may ask for the schema.
         loaders: batching reads of this operation.
         connection_params: the payload of `connection_init`, over WebSocket.
+        address: where the caller is, as far as the server can tell; what is counted is counted by it for who is
+            not signed in.
+        verdicts: takes what the rate limits say, where somebody wants to know.
     """
 
     services: Services
@@ -88,6 +105,8 @@ class Context:
     request_id: str = ""
     introspection: bool = True
     connection_params: dict[str, object] | None = field(default=None, repr=False)
+    address: str = ""
+    verdicts: list[Verdict] | None = field(default=None, repr=False)
     loaders: Loaders = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -103,6 +122,10 @@ class Context:
             raise Unauthenticated("sign in first: send 'Authorization: Bearer <access token>'")
         self.check_token()
         return self.viewer
+
+    def caller(self) -> str:
+        """By whom is counted: the viewer, or else the address."""
+        return self.address if self.viewer is None else f"user:{self.viewer.id}"
 
     def check_token(self) -> None:
         """Raise `Unauthenticated` when the caller's token has run out."""

@@ -1,8 +1,9 @@
 """Puts the rooms' queries, mutations and subscriptions together and sets the limits that hold for every document.
 
-The limits: `MAX_TOKENS` lexical tokens a document; parsed and validated documents are kept, so a document that comes
-again costs a lookup. Extensions are classes or factories that are made once, because a validation rule that is made
-anew for each request would silently keep the validation cache from ever hitting.
+An operation passes, in this order: the list of documents, the limits of its text, the rules of GraphQL with the limits
+of its shape, the ceiling of its cost and the caller's buckets; then it has `operation_seconds` to run. The extensions
+are classes, and the rules that they add are made once: a rule made anew for each request would silently keep the cache
+of validated documents from ever hitting.
 """
 
 from __future__ import annotations
@@ -14,21 +15,21 @@ from typing import Any
 
 import strawberry
 from graphql import GraphQLError, NoSchemaIntrospectionCustomRule
-from strawberry.extensions import MaxTokensLimiter, ParserCache, SchemaExtension, ValidationCache
+from strawberry.extensions import SchemaExtension
 from strawberry.schema.config import StrawberryConfig
 from strawberry.schema.schema import StreamResult
 from strawberry.types.execution import ExecutionResult, PreExecutionError
 
+from core.errors import OaError
+
+from .charging import Charging
 from .chats import ChatMutation, ChatQuery, ChatSubscription
 from .collection import TYPES, CollectionMutation, CollectionQuery, CollectionSubscription
 from .context import Context, token_ran_out
 from .errors import presentable
+from .limits import Parsing, Validation
+from .persisted import Persisted
 from .training import TrainingMutation, TrainingQuery, TrainingSubscription
-
-MAX_TOKENS = 1000
-"""Most lexical tokens of a document."""
-CACHED_DOCUMENTS = 256
-"""Parsed and validated documents kept, each at most 64 kB of text."""
 
 
 @strawberry.type(description="What can be read.")
@@ -75,11 +76,27 @@ class ApiSchema(strawberry.Schema):
         _edge(result, context, options.get("operation_name"))
         return result
 
+    async def _execute_operation(self, execution_context: Any, *args: Any) -> Any:
+        """Run a parsed, valid query or mutation, over whatever transport it came, within its time."""
+        seconds = execution_context.context.services.operation_seconds
+        try:
+            async with asyncio.timeout(seconds) as limit:
+                return await super()._execute_operation(execution_context, *args)
+        except TimeoutError as error:
+            raise _too_slow(seconds) if limit.expired() else error from None
+
     async def stream(self, query: str | None, *args: Any, **options: Any) -> StreamResult:
         """Run any operation and yield its results; arguments as in `execute`."""
         context = options["context_value"] = _for_operation(options.get("context_value"))
         source = await super().stream(query, *args, **options)
         return _edged(source, context, options.get("operation_name"))
+
+
+def _too_slow(seconds: float) -> OaError:
+    return OaError(
+        f"the operation took longer than {seconds:g} s and was stopped; ask for less, or look whether it was done",
+        code="DEADLINE",
+    )
 
 
 def _for_operation(context: Any) -> Context:
@@ -127,10 +144,5 @@ def build_schema(*, suggestions: bool = True) -> ApiSchema:
         subscription=Subscription,
         types=TYPES,
         config=StrawberryConfig(disable_field_suggestions=not suggestions),
-        extensions=[
-            Introspection,
-            lambda: MaxTokensLimiter(max_token_count=MAX_TOKENS),
-            lambda: ParserCache(maxsize=CACHED_DOCUMENTS),
-            lambda: ValidationCache(maxsize=CACHED_DOCUMENTS),
-        ],
+        extensions=[Introspection, Persisted, Parsing, Validation, Charging],
     )

@@ -8,12 +8,12 @@ import pytest
 from graphql import GraphQLError
 from hypothesis import given
 from hypothesis import strategies as st
-from strawberry.extensions.validation_cache import _get_validate_cache
 
 from core.errors import CODES, BadInput, OaError, TooMany, Unavailable
 from graphql_schema.context import Context, Services
 from graphql_schema.errors import presentable, user_error
-from graphql_schema.schema import CACHED_DOCUMENTS, build_schema
+from graphql_schema.limits import validated
+from graphql_schema.schema import build_schema
 
 SCHEMA = build_schema()
 
@@ -71,15 +71,14 @@ def test_many_defects_are_one_line(caplog):
 
 @pytest.mark.parametrize("document", ["{ viewer { streakDays } }", "{ nothing }"])
 async def test_a_document_that_comes_again_is_not_validated_again(document):
-    cache = _get_validate_cache(CACHED_DOCUMENTS)
     await SCHEMA.execute(document, context_value=context())
-    before = cache.cache_info().hits
+    before = validated.cache_info().hits
     for introspection in (True, True, False, False):
         asked = context()
         asked.introspection = introspection
         await SCHEMA.execute(document, context_value=asked)
     # Once for each of the two sets of rules it may miss; made anew for each request they would miss every time.
-    assert cache.cache_info().hits >= before + 3
+    assert validated.cache_info().hits >= before + 3
 
 
 async def test_a_context_of_another_kind_is_a_mistake_of_ours():

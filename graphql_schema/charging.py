@@ -1,0 +1,74 @@
+"""What stands between a valid document and its execution: size of variables, ceiling of cost, the caller's buckets.
+
+Runs for every operation over every transport. What is refused here was not executed, and what a bucket refuses is not
+taken from it. The cost comes back as `extensions.cost`; over a subscription it would come with every event, so there it
+does not. Knows buckets by the name of what they count, and no HTTP: `api.rate` makes headers of the verdicts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from graphql import GraphQLError, OperationDefinitionNode, get_operation_ast
+from strawberry.extensions import SchemaExtension
+
+from core.errors import BadInput, OaError
+
+from .context import Context
+from .cost import Price, price, units
+from .limits import check_variables
+
+BY_ADDRESS = frozenset({"sign_in"})
+"""Actions that are counted by address, because who is behind them is not known yet."""
+
+
+class Charging(SchemaExtension):
+    """Prices a valid operation, and refuses or charges it."""
+
+    async def on_validate(self) -> AsyncIterator[None]:
+        """After validation: errors found here end the operation like any error of validation."""
+        operation = self.execution_context
+        if operation.graphql_document is not None and not operation.pre_execution_errors:
+            try:
+                await self._admit()
+            except OaError as error:
+                operation.pre_execution_errors = [GraphQLError(error.message, original_error=error)]
+        yield
+
+    async def _admit(self) -> None:
+        operation, context = self.execution_context, self.execution_context.context
+        variables = operation.variables or {}
+        check_variables(variables)
+        document = operation.graphql_document
+        asked = None if document is None else get_operation_ast(document, operation.operation_name)
+        if document is None or asked is None or not isinstance(context, Context):
+            return
+        charge = price(operation.schema._schema, document, asked, variables)
+        self._tell(asked, units(charge), context.services.max_cost)
+        await take(context, charge)
+
+    def _tell(self, asked: OperationDefinitionNode, cost: int, most: int) -> None:
+        """Say what it costs; raise `BadInput` when that is too much."""
+        if asked.operation.value != "subscription":
+            self.execution_context.extensions_results["cost"] = {"requested": cost, "maximum": most}
+        if cost > most:
+            raise BadInput(
+                f"the operation costs {cost}, and one may cost {most}; ask for smaller pages or fewer fields",
+                code="TOO_COSTLY",
+            )
+
+
+async def take(context: Context, charge: Price) -> None:
+    """Charge the caller's buckets; what they say is added to `context.verdicts`.
+
+    Raises:
+        TooMany: a bucket does not hold as much now.
+    """
+    rates = context.services.rates
+    if rates is None:
+        return
+    for action, amount in [*charge.actions.items(), ("cost", units(charge))]:
+        caller = context.address if action in BY_ADDRESS else context.caller()
+        verdict = await rates.take(caller, action, int(amount))
+        if verdict is not None and context.verdicts is not None:
+            context.verdicts.append(verdict)
