@@ -56,10 +56,10 @@ ACTIONS: dict[str, tuple[str, int]] = {
     "regenerate": ("generate", 100),
 }
 """Mutations that are counted by themselves: the name they are counted by, and their cost besides."""
-INTROSPECTION = 0.02
+INTROSPECTION = 0.1
 """Cost of a field of introspection."""
 TYPE_SIZE = 4
-"""Fields, values or arguments taken for granted of a type or field, in introspection."""
+"""Fields taken for granted of a type, in introspection; few have arguments, or are enumerations or interfaces."""
 MOST = 10**12
 """Costs are not told apart above this."""
 
@@ -150,9 +150,9 @@ class _Walk:
             return self._first(node)
         if not is_list_type(get_nullable_type(definition.type)) or parent.name.endswith("Connection"):
             return 1  # a page's nodes are as many as `first`, which counts already
-        if parent.name == "__Schema":
-            return len(self.schema.type_map)
-        return TYPE_SIZE if parent.name.startswith("__") else LIST_SIZE
+        if parent.name.startswith("__"):
+            return {"types": len(self.schema.type_map), "fields": TYPE_SIZE}.get(node.name.value, 1)
+        return LIST_SIZE
 
     def _first(self, node: FieldNode) -> int:
         """The page asked for, within its bounds; the largest one where it cannot be told."""
