@@ -60,7 +60,7 @@ class ReviewPolicy:
     most: int = 5
     quorum: float = 1.0
     accept_from: float = 0.95
-    refuse_from: float = 0.9
+    refuse_from: float = 0.95
     accept_at_limit: float = 0.5
     critical: Mapping[str, Critical] = field(default_factory=lambda: dict(CRITICAL))
 

@@ -51,7 +51,7 @@ class Agreement:
 class TauPrior:
     """What is believed of a newcomer: `tau` in (-1, 1), as firmly as `pairs` pairs of known order would."""
 
-    tau: float = 0.5
+    tau: float = 0.6
     pairs: float = 6.0
 
     def __post_init__(self) -> None:

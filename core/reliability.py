@@ -60,7 +60,7 @@ class Prior:
         base_strength: answers that a question's configured base rate is worth.
     """
 
-    caught: float = 4.0
+    caught: float = 3.0
     missed: float = 1.0
     passed: float = 19.0
     blamed: float = 1.0
@@ -210,13 +210,23 @@ def _round(items: Sequence[Item], base_rates: Mapping[str, float], prior: Prior,
     for item, probability in zip(items, answers, strict=True):
         for person, tally in tallies(item.votes, probability).items():
             terms[person].append(tally)
-    rates = {question: _rate(question, rate, items, answers, prior) for question, rate in base_rates.items()}
-    return Estimate(tallies={p: _sum(each) for p, each in terms.items()}, base_rates=rates, answers=answers)
+    return Estimate(
+        tallies={person: _sum(each) for person, each in terms.items()},
+        base_rates=_base_rates(items, answers, base_rates, prior),
+        answers=answers,
+    )
 
 
-def _rate(question: str, configured: float, items: Sequence[Item], answers: Sequence[float], prior: Prior) -> float:
-    seen = [p for item, p in zip(items, answers, strict=True) if item.question == question and item.known is None]
-    return base_rate(configured, math.fsum(seen), len(seen), prior)
+def _base_rates(
+    items: Sequence[Item], answers: Sequence[float], configured: Mapping[str, float], prior: Prior
+) -> dict[str, float]:
+    seen: dict[str, list[float]] = {question: [] for question in configured}
+    for item, probability in zip(items, answers, strict=True):
+        if item.known is None:
+            seen[item.question].append(probability)
+    return {
+        question: base_rate(configured[question], math.fsum(yes), len(yes), prior) for question, yes in seen.items()
+    }
 
 
 def _sum(terms: Sequence[Tally]) -> Tally:
