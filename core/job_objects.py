@@ -17,7 +17,7 @@ import orjson
 from core import layout
 from core.errors import BadInput, Conflict, NotFound
 from core.job_records import JOB, STEPPED, JobEvent
-from core.jobspec import JobSpec, parse_spec
+from core.jobspec import JobSpec, SnapshotRef, parse_spec
 from core.records import now
 
 if TYPE_CHECKING:
@@ -36,22 +36,73 @@ class Standing:
     result: Mapping[str, Any] | None
 
 
-def submit(store: ObjectStore, spec: JobSpec, job_id: str, *, by: str | None) -> None:
+def submit(store: ObjectStore, spec: JobSpec, job_id: str, *, by: str | None) -> JobSpec:
     """Ask for a job: its specification, then its place in the queue. Safe to repeat.
+
+    Returns:
+        the specification as written: where `spec` says `latest`, it names the snapshot's newest version. Asked for
+        again, the version is the one of the first time.
 
     Raises:
         NotFound: a snapshot that it names is not there.
         Conflict: there is a job of this id with another specification.
     """
-    check_snapshots(store, spec)
-    wanted = spec.model_dump(mode="json")
-    try:
-        store.put_json(layout.spec(job_id), wanted, if_absent=True)
-    except Conflict as error:
-        if parse_spec(store.get_json(layout.spec(job_id))) != spec:
-            raise Conflict(f"job {job_id!r} was asked for with another specification; take a new key") from error
+    written = _written(store, job_id)
+    if written is None:
+        chosen = spec.with_versions(_Newest(store))
+        check_snapshots(store, chosen)
+        try:
+            store.put_json(layout.spec(job_id), chosen.model_dump(mode="json"), if_absent=True)
+        except Conflict:  # somebody was quicker under the same id
+            written = read_spec(store, job_id)
+        else:
+            written = chosen
+    if not _asks_for(spec, written):
+        raise Conflict(f"job {job_id!r} was asked for with another specification; take a new key")
     if not store.exists(layout.result(job_id)):
         store.put_json(layout.queued(job_id), {"job_id": job_id, "by": by, "at": now().isoformat()})
+    return written
+
+
+def _written(store: ObjectStore, job_id: str) -> JobSpec | None:
+    return read_spec(store, job_id) if store.exists(layout.spec(job_id)) else None
+
+
+def _asks_for(spec: JobSpec, written: JobSpec) -> bool:
+    """Whether `spec` asks for the job `written`, whatever was the latest version then."""
+    there = dict(enumerate(written.stages))
+
+    def choose(index: int, wanted: SnapshotRef) -> str:
+        dataset: SnapshotRef = getattr(there.get(index), "dataset", wanted)
+        return dataset.version
+
+    return spec.with_versions(choose) == written
+
+
+class _Newest:
+    """The newest version of each snapshot; one answer a name, so that all stages of a job read the same."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self.store = store
+        self.known: dict[str, str] = {}
+
+    def __call__(self, index: int, wanted: SnapshotRef) -> str:
+        if wanted.name not in self.known:
+            self.known[wanted.name] = self._find(index, wanted.name)
+        return self.known[wanted.name]
+
+    def _find(self, index: int, name: str) -> str:
+        from core.snapshots import list_snapshots  # here: it brings Arrow, and most callers name a version
+
+        found = list_snapshots(self.store, name)
+        if not found:
+            raise NotFound(
+                f"stage {index} names the latest snapshot {name!r}, and there is none of that name; freeze it first "
+                f"(oa snapshot freeze KIND {name}), or name one that is there",
+                path=("stages", str(index), "dataset"),
+            )
+        version: str = found[0]["version"]
+        return version
 
 
 def check_snapshots(store: ObjectStore, spec: JobSpec) -> None:

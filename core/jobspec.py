@@ -1,11 +1,13 @@
 """What a training job is asked to do: `JobSpec`, its stages, and what it may not ask.
 
 A spec is plain data: the API and the command line write it to the object store, a worker reads it there. It names
-frozen snapshots only. `JobSpec.model_json_schema()` is the published form (docs/job-spec.schema.json).
+frozen snapshots only; who asks for a job may say `latest`, and what is written names the version.
+`JobSpec.model_json_schema()` is the published form (docs/job-spec.schema.json).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -17,13 +19,16 @@ Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
 Positive = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0, le=1)]
 
+LATEST = "latest"
+"""Version of a snapshot that means: the newest there is when the job is asked for."""
+
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class SnapshotRef(_Strict):
-    """A frozen snapshot: its name and version."""
+    """A frozen snapshot: its name and version. `latest` becomes the newest version when the job is asked for."""
 
     name: Slug
     version: Slug
@@ -182,6 +187,17 @@ class JobSpec(_Strict):
     def stage_names(self) -> list[str]:
         """Folder names of the stages, in order: `00-sft`, `01-reward`, ..."""
         return [f"{index:02d}-{stage.kind}" for index, stage in enumerate(self.stages)]
+
+    def with_versions(self, choose: Callable[[int, SnapshotRef], str]) -> JobSpec:
+        """This specification with `choose(stage's index, snapshot)` in place of every version `latest`."""
+        stages = []
+        for index, stage in enumerate(self.stages):
+            wanted: SnapshotRef | None = getattr(stage, "dataset", None)
+            if wanted is not None and wanted.version == LATEST:
+                chosen = SnapshotRef(name=wanted.name, version=choose(index, wanted))
+                stage = stage.model_copy(update={"dataset": chosen})
+            stages.append(stage)
+        return self.model_copy(update={"stages": tuple(stages)})
 
     def sha256(self) -> str:
         """Hash of the canonical form, 64 hexadecimal digits."""

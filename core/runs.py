@@ -45,7 +45,7 @@ class Runs:
         """Ask for a job; with a key that asked for one already, that one.
 
         Args:
-            spec: the specification, as parsed JSON.
+            spec: the specification, as parsed JSON; a snapshot's version `latest` becomes the newest there is.
             by: id of the user.
             idempotency_key: at most `MAX_KEY` characters.
 
@@ -60,8 +60,8 @@ class Runs:
                 f"idempotency_key has {len(idempotency_key)} characters; 1 to {MAX_KEY}", path=("idempotency_key",)
             )
         job_id = derived_id("job", by or "", idempotency_key) if idempotency_key else new_id()
-        await asyncio.to_thread(job_objects.submit, self.store, parsed, job_id, by=by)
-        await self._insert(new_job(job_id, parsed, by))
+        written = await asyncio.to_thread(job_objects.submit, self.store, parsed, job_id, by=by)
+        await self._insert(new_job(job_id, written, by))
         await journal.record(self.database, "launch_job", job_id, {"name": parsed.name}, by=by, key="launch")
         return await self.get(job_id)
 

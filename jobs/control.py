@@ -47,7 +47,7 @@ def launch(store: ObjectStore, value: Any, *, job_id: str | None = None) -> str:
 
     Args:
         store: the object store.
-        value: the specification as parsed JSON.
+        value: the specification as parsed JSON; a snapshot's version `latest` becomes the newest there is.
         job_id: an id of the caller's; launching the same specification under it again changes nothing.
 
     Raises:

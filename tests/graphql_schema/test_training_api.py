@@ -171,6 +171,17 @@ async def test_a_job_on_a_snapshot_that_is_not_there_is_refused(api: Api) -> Non
     assert "'gone'" in error["message"]
 
 
+async def test_latest_is_the_newest_snapshot_and_the_job_says_which(api: Api) -> None:
+    error = await api.refused(LAUNCH, spec=spec_of({"name": "sft", "version": "latest"}))
+    assert (error["code"], error["path"]) == ("NOT_FOUND", ["stages", "0", "dataset"])
+    snapshot = await frozen(api)
+    wanted = spec_of({"name": snapshot["name"], "version": "latest"})
+    job = (await api.do(LAUNCH, spec=wanted, key="k"))["job"]
+    assert job["spec"]["stages"][0]["dataset"]["version"] == snapshot["version"]
+    assert api.services.store.get_json(layout.spec(raw(job))) == job["spec"]
+    assert (await api.do(LAUNCH, spec=wanted, key="k"))["job"] == job
+
+
 @pytest.mark.parametrize("spec", [{}, [], "spec", {"name": "x", "base": "tiny", "stages": [{"kind": "brew"}]}])
 async def test_a_wrong_spec_is_refused(api: Api, spec: Any) -> None:
     assert (await api.refused(LAUNCH, spec=spec))["code"] == "BAD_SPEC"

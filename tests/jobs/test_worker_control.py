@@ -22,6 +22,7 @@ from jobs.claims import Claimant
 from jobs.driver import Setup
 from jobs.events import StoreReporter
 
+CONFIGS = Path(__file__).resolve().parents[2] / "jobs" / "configs"
 Oa = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -95,6 +96,53 @@ def test_a_snapshot_that_is_not_there_is_named(inputs: ObjectStore) -> None:
         control.launch(inputs, {**spec_json(), "stages": [stage(dataset={"name": "gone", "version": "v1"})]})
     assert caught.value.path == ("stages", "0", "dataset")
     assert not list(inputs.list("queue/"))
+
+
+def freeze(store: ObjectStore, version: str, created_at: str) -> None:
+    about = {"name": "talk", "version": version, "created_at": created_at}
+    store.put_json(layout.dataset_manifest("talk", version), about)
+
+
+def latest(**other: Any) -> dict[str, Any]:
+    dataset = {"name": "talk", "version": "latest"}
+    stages = [stage(dataset=dataset, steps=1), stage("reward", dataset=dataset), {"kind": "export"}]
+    return {**spec_json(**other), "stages": stages}
+
+
+def versions(store: ObjectStore, job_id: str) -> list[str]:
+    return [each["dataset"]["version"] for each in store.get_json(layout.spec(job_id))["stages"] if "dataset" in each]
+
+
+def test_latest_becomes_the_newest_version_and_stays_it(store: ObjectStore) -> None:
+    store.put_json(layout.model_manifest("start", "v1"), {"content_hash": "x"})
+    freeze(store, "b", "2026-01-02T00:00:00Z")
+    freeze(store, "z", "2026-01-01T00:00:00Z")
+    job_id = control.launch(store, latest(), job_id="mine")
+    assert versions(store, job_id) == ["b", "b"]
+    freeze(store, "a", "2026-01-03T00:00:00Z")
+    assert control.launch(store, latest(), job_id="mine") == "mine", "asked for again it is the same job"
+    assert versions(store, job_id) == ["b", "b"]
+    assert versions(store, control.launch(store, latest())) == ["a", "a"]
+    with pytest.raises(Conflict, match="another specification"):
+        control.launch(store, latest(seed=2), job_id="mine")
+
+
+def test_latest_of_nothing_is_named(inputs: ObjectStore) -> None:
+    wanted = {"name": "gone", "version": "latest"}
+    with pytest.raises(NotFound, match="stage 1 names the latest snapshot 'gone', and there is none") as caught:
+        control.launch(inputs, {**spec_json(), "stages": [stage(), stage("reward", dataset=wanted)]})
+    assert caught.value.path == ("stages", "1", "dataset")
+    assert not list(inputs.list("jobs/"))
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.json")), ids=lambda path: path.stem)
+def test_the_recipes_launch_as_they_are(store: ObjectStore, path: Path) -> None:
+    with pytest.raises(NotFound, match="oa snapshot freeze"):
+        control.launch(store, json.loads(path.read_text()))
+    for name in ("threads", "pairs", "prompts"):
+        about = {"name": name, "version": "v1", "created_at": "2026-01-01T00:00:00Z"}
+        store.put_json(layout.dataset_manifest(name, "v1"), about)
+    assert set(versions(store, control.launch(store, json.loads(path.read_text())))) == {"v1"}
 
 
 def test_a_job_that_runs_shows_how_far_it_is(inputs: ObjectStore) -> None:
