@@ -1,15 +1,19 @@
-"""`python -m oa.reference`: writes docs/commands.md, every command of `oa` with its arguments and options.
+"""`python -m oa.reference`: writes docs/commands.md, every command of `oa` with its arguments and options, and
+docs/job-spec.schema.json, the JSON schema of a job's specification.
 
-Reads the commands themselves, so the page cannot say what they do not do; a test compares the two.
+Reads the commands and the specification themselves, so the pages cannot say what they do not do; a test compares them.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "commands.md"
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+PAGE = DOCS / "commands.md"
+SCHEMA = DOCS / "job-spec.schema.json"
 HEAD = """# Commands
 
 Written by `make docs` from the commands themselves. An error is one line on standard error, `error CODE: message`, and
@@ -22,6 +26,13 @@ def page() -> str:
     from oa.main import ENTRIES, load
 
     return "\n".join([HEAD, *(line for name in ENTRIES for line in _section(load(name), f"oa {name}", 2))])
+
+
+def spec_schema() -> str:
+    """The JSON schema of a job's specification."""
+    from core.jobspec import JobSpec
+
+    return json.dumps(JobSpec.model_json_schema(), indent=2, sort_keys=True) + "\n"
 
 
 def _section(command: Any, name: str, level: int) -> Iterator[str]:
@@ -45,3 +56,4 @@ def _parameter(one: Any) -> str:
 
 if __name__ == "__main__":
     PAGE.write_text(page(), encoding="utf-8")
+    SCHEMA.write_text(spec_schema(), encoding="utf-8")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
+import jsonschema
 import pytest
 
 from oa import reference
@@ -12,7 +14,7 @@ from oa.main import ENTRIES, load
 
 ROOT = Path(__file__).resolve().parents[1]
 ROOMS = ("core", "graphql_schema", "api", "jobs", "serving", "oa")
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "samples" / "README.md"])
 SETTING = re.compile(r"\bOA_[A-Z0-9_]*[A-Z0-9]\b")
 TESTS_ONLY = {"OA_TERRAFORM_PLUGIN_DIR"}
 
@@ -31,6 +33,12 @@ def test_every_setting_has_a_row_and_every_row_a_setting() -> None:
 
 def test_the_page_of_commands_is_what_the_commands_say() -> None:
     assert reference.PAGE.read_text() == reference.page(), "run `make docs`"
+
+
+def test_the_schema_of_a_job_is_the_one_that_is_checked() -> None:
+    assert reference.SCHEMA.read_text() == reference.spec_schema(), "run `make docs`"
+    for path in (ROOT / "jobs" / "configs").glob("*.json"):
+        jsonschema.validate(json.loads(path.read_text()), json.loads(reference.SCHEMA.read_text()))
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
