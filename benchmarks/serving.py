@@ -105,8 +105,9 @@ class Ours:
     """The serving engine."""
 
     def __init__(self, threads: int, prefix_bytes: int = 1 << 28) -> None:
-        from serving.engine import Engine, EngineOptions
+        from serving.engine import Engine
         from serving.model_files import ModelFiles
+        from serving.options import EngineOptions
 
         self.files = ModelFiles(ONNX)
         self.engine = Engine(self.files, EngineOptions(threads=threads, prefix_bytes=prefix_bytes))

@@ -7,9 +7,15 @@ from typing import Any
 from bson.codec_options import CodecOptions
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
-from pymongo.errors import AutoReconnect, ExecutionTimeout, PyMongoError, ServerSelectionTimeoutError
+from pymongo.errors import (
+    AutoReconnect,
+    ConfigurationError,
+    ExecutionTimeout,
+    PyMongoError,
+    ServerSelectionTimeoutError,
+)
 
-from core.errors import OaError, Unavailable
+from core.errors import BadInput, OaError, Unavailable
 from core.migrations import MIGRATIONS
 from core.records import now
 
@@ -23,11 +29,24 @@ def connect(uri: str) -> Client:
 
     Datetimes come back aware. A server that does not answer is given up after 5 s, a single call after 20 s. Writes
     ask for the majority where there is a replica set.
+
+    Raises:
+        BadInput: `uri` is no such address. It is not quoted: it may hold a password.
     """
-    return AsyncMongoClient(
-        uri, tz_aware=True, serverSelectionTimeoutMS=5_000, connectTimeoutMS=5_000, socketTimeoutMS=20_000,
-        maxPoolSize=100, retryWrites=False, appname="open-assistant", w="majority" if "replicaSet=" in uri else 1,
-    )  # fmt: skip
+    check_uri(uri)
+    try:
+        return AsyncMongoClient(
+            uri, tz_aware=True, serverSelectionTimeoutMS=5_000, connectTimeoutMS=5_000, socketTimeoutMS=20_000,
+            maxPoolSize=100, retryWrites=False, appname="open-assistant", w="majority" if "replicaSet=" in uri else 1,
+        )  # fmt: skip
+    except (ConfigurationError, ValueError) as error:
+        raise BadInput(f"OA_MONGODB_URI is no address of a document store: {error}") from error
+
+
+def check_uri(uri: str) -> None:
+    """Raise `BadInput` unless `uri` begins as an address does; the driver takes any other text for a host's name."""
+    if not uri.startswith(("mongodb://", "mongodb+srv://")):
+        raise BadInput("OA_MONGODB_URI must be mongodb://HOST:PORT or mongodb+srv://HOST, perhaps with user and options")
 
 
 def aware(database: Database) -> Database:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,9 +24,11 @@ from boto3.exceptions import Boto3Error
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from core.errors import Conflict, Corrupt, NotFound, Unavailable
+from core.errors import BadInput, Conflict, Corrupt, NotFound, Unavailable
 
 CHUNK = 1 << 20
+_BUCKET = re.compile(r"[A-Za-z0-9._-]{1,255}")
+_FORM = "OA_S3_ENDPOINT must be http://HOST:PORT or https://HOST, or empty for AWS; OA_S3_REGION such as us-east-1"
 
 
 @dataclass(frozen=True)
@@ -48,11 +51,16 @@ class ObjectStore:
     boto3 wants some, so with an endpoint on loopback and none set, placeholders are used.
 
     Raises:
+        BadInput: the bucket's name, the endpoint or the region cannot be one.
         NotFound: an object, or (code `BUCKET_MISSING`) the bucket, does not exist.
         Unavailable: the server does not answer or answers with a fault of its own.
     """
 
     def __init__(self, bucket: str, endpoint: str | None = None, region: str = "us-east-1") -> None:
+        if not _BUCKET.fullmatch(bucket):
+            raise BadInput(f"OA_S3_BUCKET is {bucket!r}; a bucket's name has letters, digits, '.', '_' and '-' alone")
+        if endpoint is not None and not endpoint.startswith(("http://", "https://")):
+            raise BadInput(f"OA_S3_ENDPOINT is {endpoint!r}; {_FORM}")
         self.bucket = bucket
         self.endpoint = endpoint
         self.region = region
@@ -67,15 +75,18 @@ class ObjectStore:
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
         )
-        self._client: Any = boto3.client("s3", endpoint_url=endpoint, config=config, **placeholders)
+        try:
+            self._client: Any = boto3.client("s3", endpoint_url=endpoint, config=config, **placeholders)
+        except ValueError as error:  # what botocore says of other malformed addresses
+            raise BadInput(f"{error}; {_FORM}") from error
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> ObjectStore:
         """The store that `OA_S3_BUCKET`, `OA_S3_ENDPOINT` and `OA_S3_REGION` name."""
         return cls(
-            environ.get("OA_S3_BUCKET", "open-assistant"),
+            environ.get("OA_S3_BUCKET") or "open-assistant",
             environ.get("OA_S3_ENDPOINT") or None,
-            environ.get("OA_S3_REGION", "us-east-1"),
+            environ.get("OA_S3_REGION") or "us-east-1",
         )
 
     def __reduce__(self) -> tuple[type[ObjectStore], tuple[str, str | None, str]]:

@@ -38,6 +38,18 @@ def answers(port: int, path: str) -> Check:
     return check
 
 
+def once(check: Check) -> Check:
+    """`check` until it has succeeded, then True for ever: for a part that watches over what it checks by itself."""
+    seen = False
+
+    async def latched() -> bool:
+        nonlocal seen
+        seen = seen or await check()
+        return seen
+
+    return latched
+
+
 async def _status(port: int, path: str) -> int:
     reader, writer = await asyncio.open_connection(HOST, port)
     try:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from core.errors import BadInput, OaError
 from oa.embedded import HOST, check_port, document_store_command, free_port, object_store_command
-from oa.health import accepts, answers
+from oa.health import accepts, answers, once
 from oa.supervisor import Part
 
 PREFERRED = {"documents": 27017, "objects": 9000, "api": 8000, "serving": 8100, "worker": 8265}
@@ -26,7 +26,7 @@ NEEDS = {
     "objects": ("embedded", ("localbucket",)),
     "api": ("api", ("strawberry", "starlette", "uvicorn", "joserfc")),
     "serving": ("serving", ("onnxruntime", "tokenizers", "starlette", "uvicorn")),
-    "worker": ("jobs", ("ray", "torch", "transformers")),
+    "worker": ("jobs", ("ray", "aiohttp_cors", "torch", "transformers")),
 }
 """The extra of each part, and the packages that tell whether it is installed."""
 
@@ -145,8 +145,32 @@ def _worker(port: int, environment: Mapping[str, str]) -> Part:
     command = [sys.executable, "-m", "oa", "jobs", "worker"]
     if environment.get("OA_RAY_ADDRESS"):
         return Part("worker", command, address=environment["OA_RAY_ADDRESS"], needs=("objects",))
-    dashboard = f"http://{HOST}:{port}"
-    return Part("worker", [*command, "--dashboard-port", str(port)], address=dashboard, needs=("objects",))
+    # Once: the worker itself looks after its Ray, and a job must not end because a dashboard did.
+    ray_is_up = once(answers(port, "/api/gcs_healthz"))
+    command += ["--dashboard-port", str(port)]
+    return Part("worker", command, ray_is_up, f"http://{HOST}:{port}", needs=("objects",))
+
+
+def check_settings(what: Plan) -> None:
+    """Read the settings of every part that will run, so that a wrong one is named before anything starts.
+
+    Raises:
+        BadInput: a setting is wrong; says which, and the right form.
+    """
+    names = {part.name for part in what.parts if not part.missing}
+    if "api" in names:
+        from api.settings import from_env
+        from core.database import check_uri
+
+        check_uri(from_env(what.environment).mongodb_uri)
+    if "serving" in names:
+        from serving.settings import settings_from
+
+        settings_from(what.environment)
+    if "worker" in names:
+        from jobs.driver import Setup
+
+        Setup.from_env(what.environment)
 
 
 def _with_needs(part: Part, given: Mapping[str, str]) -> Part:

@@ -24,7 +24,7 @@ from rich.console import Console
 
 from core.errors import Unavailable
 from oa.settings import RUN, exclusive, is_locked, running, var_folder, write_run
-from oa.stack import PREFERRED, Plan, ensure_bucket, plan
+from oa.stack import PREFERRED, Plan, check_settings, ensure_bucket, plan
 from oa.supervisor import Policy, Status, Supervisor
 from oa.terminal import Lines, parts_table
 
@@ -66,6 +66,7 @@ def up_command(
 
 def run_stack(var: Path, what: Plan, console: Console, policy: Policy | None = None) -> None:
     """Run a plan in the foreground until SIGINT, SIGTERM or SIGHUP; `run.json` follows every change."""
+    check_settings(what)
     if "objects" in what.given:
         ensure_bucket(what.environment)
     lines = Lines(var / "logs", console)

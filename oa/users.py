@@ -93,8 +93,10 @@ def _with_accounts(act: Callable[[Accounts], Awaitable[None]]) -> None:
     """Run `act` on the accounts of the document store that the environment names."""
     import os
 
+    from pymongo.errors import PyMongoError
+
     from core.accounts import Accounts
-    from core.database import connect
+    from core.database import connect, unavailable
 
     uri = os.environ.get("OA_MONGODB_URI")
     if not uri:
@@ -102,6 +104,9 @@ def _with_accounts(act: Callable[[Accounts], Awaitable[None]]) -> None:
 
     async def run() -> None:
         async with connect(uri) as client:
-            await act(Accounts(client[os.environ.get("OA_MONGODB_DATABASE") or "open_assistant"]))
+            try:
+                await act(Accounts(client[os.environ.get("OA_MONGODB_DATABASE") or "open_assistant"]))
+            except PyMongoError as error:
+                raise unavailable(error) from error
 
     asyncio.run(run())

@@ -14,7 +14,7 @@ from importlib import metadata
 from pathlib import Path
 
 from core.errors import BadInput, Unavailable
-from serving.engine import EngineOptions
+from serving.options import EngineOptions
 
 CGROUP_CPU = Path("/sys/fs/cgroup/cpu.max")
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from core import manifest
-from core.errors import Conflict, Corrupt, NotFound, OaError, Unavailable
+from core.errors import BadInput, Conflict, Corrupt, NotFound, OaError, Unavailable
 from core.objects import ObjectStore, file_sha256
 from oa.embedded import free_port
 
@@ -197,6 +197,22 @@ def test_a_store_is_pickled_by_address_without_secrets(store: ObjectStore, monke
 def test_from_env() -> None:
     store = ObjectStore.from_env({"OA_S3_BUCKET": "b", "OA_S3_ENDPOINT": "http://127.0.0.1:1", "OA_S3_REGION": "eu-x"})
     assert (store.bucket, store.endpoint, store.region) == ("b", "http://127.0.0.1:1", "eu-x")
+
+
+def test_what_is_empty_counts_as_not_set() -> None:
+    store = ObjectStore.from_env({"OA_S3_BUCKET": "", "OA_S3_ENDPOINT": "", "OA_S3_REGION": ""})
+    assert (store.bucket, store.endpoint, store.region) == ("open-assistant", None, "us-east-1")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("OA_S3_ENDPOINT", "127.0.0.1:9000"), ("OA_S3_ENDPOINT", "ftp://x"), ("OA_S3_ENDPOINT", "http://"),
+     ("OA_S3_BUCKET", "my bucket"), ("OA_S3_REGION", "no region")],
+)  # fmt: skip
+def test_an_address_that_cannot_be_one_is_named(name: str, value: str) -> None:
+    with pytest.raises(BadInput, match=name) as caught:
+        ObjectStore.from_env({name: value})
+    assert value in caught.value.message
 
 
 def test_a_published_folder_is_fetched_whole(store: ObjectStore, tmp_path: Path) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import re
 import signal
 import socket
 import stat
@@ -14,9 +16,11 @@ from pathlib import Path
 import pytest
 from watched import Stack, until
 
+from core.errors import BadInput
 from core.objects import ObjectStore
 from oa import main, settings, stack, terminal
 from oa.embedded import free_port
+from oa.health import Check
 
 STORES = ("-m", "oa", "up", "--only", "documents,objects")
 
@@ -110,6 +114,51 @@ def test_an_unknown_part_is_named(tmp_path: Path) -> None:
     assert "'spleen'" in run.stderr
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("OA_MODE", "foo", "OA_MODE is 'foo'; it must be one of production, embedded"),
+        ("OA_MODE", "production", "OA_TOKEN_KEY_FILE is not set"),
+        ("OA_MONGODB_URI", "nonsense", "OA_MONGODB_URI must be mongodb://HOST:PORT"),
+        ("OA_S3_ENDPOINT", "nonsense", "OA_S3_ENDPOINT is 'nonsense'; OA_S3_ENDPOINT must be http://HOST:PORT"),
+        ("OA_S3_BUCKET", "no bucket", "OA_S3_BUCKET is 'no bucket'"),
+        ("OA_SERVE_SLOTS", "many", "OA_SERVE_SLOTS is 'many'"),
+        ("OA_JOB_BEAT_SECONDS", "soon", "OA_JOB_BEAT_SECONDS is 'soon'"),
+    ],
+)
+def test_a_wrong_setting_is_named_before_anything_starts(tmp_path: Path, name: str, value: str, says: str) -> None:
+    with pytest.raises(BadInput, match=re.escape(says)):
+        stack.check_settings(stack.plan(tmp_path, {name: value}, {}))
+
+
+def test_nothing_is_left_of_a_start_with_a_wrong_setting(tmp_path: Path) -> None:
+    run = oa("up", "--only", "api,documents,objects", var=tmp_path, OA_MODE="foo")
+    assert (run.returncode, run.stderr.split(";")[0]) == (2, "error BAD_INPUT: OA_MODE is 'foo'")
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["run.lock"]
+
+
+def test_the_worker_is_well_when_its_ray_answers(tmp_path: Path) -> None:
+    port = free_port()
+    worker = next(part for part in stack.plan(tmp_path, {}, {"worker": port}).parts if part.name == "worker")
+    assert worker.check is not None
+    assert not asyncio.run(worker.check())
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+    assert asyncio.run(answered(port, answer, worker.check))
+    assert asyncio.run(worker.check()), "a job goes on when the dashboard has gone"
+
+
+async def answered(port: int, answer: bytes, check: Check) -> bool:
+    """What `check` says while `port` gives `answer` to whoever asks."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", port):
+        return await check()
+
+
 def test_a_preferred_port_that_is_taken_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -185,6 +234,22 @@ def test_doctor_fails_on_an_address_that_does_not_answer(tmp_path: Path) -> None
     assert "does not answer" in run.stdout
     assert "secret" not in run.stdout
     assert "Traceback" not in run.stderr
+
+
+@pytest.mark.parametrize(
+    ("uri", "says"),
+    [
+        ("nonsense", "error BAD_INPUT: OA_MONGODB_URI must be mongodb://HOST:PORT"),
+        ("mongodb://u:secret@h:99999", "error BAD_INPUT: OA_MONGODB_URI is no address of a document store"),
+        (f"mongodb://u:secret@127.0.0.1:{free_port()}", "error UNAVAILABLE: the document store does not answer"),
+    ],
+)
+def test_users_of_a_store_that_is_none(tmp_path: Path, uri: str, says: str) -> None:
+    run = oa("users", "list", var=tmp_path, OA_MONGODB_URI=uri)
+    assert (run.returncode, run.stdout) == (2, "")
+    assert run.stderr.startswith(says)
+    assert len(run.stderr.splitlines()) == 1
+    assert "secret" not in run.stderr
 
 
 def test_users_roles_and_tokens(up: Stack) -> None:

@@ -20,8 +20,9 @@ import uvicorn
 
 from core import layout, manifest
 from core.objects import ObjectStore
-from serving.engine import Engine, EngineOptions
+from serving.engine import Engine
 from serving.model_files import ModelFiles
+from serving.options import EngineOptions
 from serving.requests import Event, Request
 from serving.server import create_app
 from serving.settings import ServingSettings

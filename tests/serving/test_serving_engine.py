@@ -10,7 +10,8 @@ import pytest
 from conftest import wait_for
 
 from core.errors import BadInput, TooMany, Unavailable
-from serving.engine import Engine, EngineOptions
+from serving.engine import Engine
+from serving.options import EngineOptions
 from serving.requests import GREEDY, Request, Sampling
 
 LONG = 6000
