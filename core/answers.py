@@ -82,7 +82,7 @@ async def submit_ranking(
 async def _mine(database: Database, user: User, task_id: str, kinds: tuple[str, ...]) -> Task:
     task = await tasks.mine(database, user, task_id)
     if task.kind not in kinds:
-        raise BadInput(f"task {task_id} is of kind {task.kind}; this answers {' or '.join(kinds)}", path=("taskId",))
+        raise BadInput(f"task {task_id} is of kind {task.kind}; this answers {' or '.join(kinds)}", path=("task_id",))
     return task
 
 
@@ -93,7 +93,9 @@ async def _check_text(database: Database, config: CollectionConfig, user: User, 
         async for document in database["messages"].find({"content_hash": text_hash(text)}):
             other = Message.from_document(document)
             if other.author_id == user.id and other.created_at > since and other.id != task.id:
-                raise Conflict("you sent the same text a short while ago; write another", code="DUPLICATE_TEXT")
+                raise Conflict(
+                    "you sent the same text a short while ago; write another", code="DUPLICATE_TEXT", path=("text",)
+                )
     return text
 
 

@@ -10,19 +10,20 @@ from core.errors import BadInput
 
 LANG = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 """A language tag as the collection uses them: a BCP 47 language, with subtags such as a region (`pt-BR`)."""
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _INVISIBLE = ("Cc", "Cf", "Cs", "Zs", "Zl", "Zp", "Mn", "Me")
 
 
-def check_lang(lang: str) -> str:
-    """`lang`, if it has the form of a language tag; raises `BadInput` otherwise."""
+def check_lang(lang: str, field: str = "lang") -> str:
+    """`lang`, if it has the form of a language tag; raises `BadInput` about `field` otherwise."""
     if not LANG.fullmatch(lang) or len(lang) > 32:
-        raise BadInput(f"{lang!r} is no language tag; right are for example en, de, pt-BR", path=("lang",))
+        raise BadInput(f"{lang!r} is no language tag; right are for example en, de, pt-BR", path=(field,))
     return lang
 
 
 def check_langs(langs: Iterable[str]) -> tuple[str, ...]:
     """The tags, each once; raises `BadInput` when there is none or one is malformed."""
-    checked = tuple(dict.fromkeys(check_lang(lang) for lang in langs))
+    checked = tuple(dict.fromkeys(check_lang(lang, "langs") for lang in langs))
     if not checked:
         raise BadInput("no language is given; name at least one, for example en", path=("langs",))
     return checked
@@ -33,12 +34,15 @@ def check_text(text: str, limit: int) -> str:
 
     Raises:
         BadInput: code `TEXT_EMPTY` when nothing in it can be seen, `TEXT_TOO_LONG` above `limit` characters;
-            `BAD_INPUT` when it is no valid Unicode text.
+            `BAD_INPUT` when it is no valid Unicode text, or has a control character other than tab and line break.
     """
     try:
         text.encode()
     except UnicodeEncodeError as error:
         raise BadInput(f"the text has half a character (a lone surrogate) at {error.start}", path=("text",)) from error
+    if control := _CONTROL.search(text):
+        message = f"the text has the control character {control[0]!r} at {control.start()}; tabs and line breaks may be"
+        raise BadInput(message, path=("text",))
     text = text.strip()
     if all(unicodedata.category(character) in _INVISIBLE for character in text):
         raise BadInput("the text has no visible character; write something", code="TEXT_EMPTY", path=("text",))

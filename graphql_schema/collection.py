@@ -8,6 +8,8 @@ from typing import Annotated
 
 import strawberry
 
+from core.texts import check_lang
+
 from .context import Info, needed
 from .enums import TreeState, stored
 from .message_types import MessageNode
@@ -51,7 +53,7 @@ class CollectionQuery:
         self, info: Info, first: First, after: After = None, state: InState = None, lang: InLang = None
     ) -> Connection[TreeNode]:
         """A page of trees."""
-        wanted = None if state is None else stored(state)
+        wanted, lang = None if state is None else stored(state), _lang(lang)
         page = await info.context.services.collection.trees_page(
             state=wanted, lang=lang, after=decode_cursor(after), first=page_size(first)
         )
@@ -63,7 +65,7 @@ class CollectionQuery:
     ) -> Connection[MessageNode]:
         """A page of messages."""
         page = await info.context.services.collection.messages_page(
-            lang=lang,
+            lang=_lang(lang),
             after=decode_cursor(after),
             first=page_size(first),
             include_deleted=bool(MODERATOR & info.context.roles),
@@ -85,6 +87,10 @@ class CollectionQuery:
         """The first places of one time frame."""
         leaderboard = needed(info.context.services.leaderboard, "leaderboards")
         return [StandingNode.of(standing) for standing in await leaderboard(stored(frame), page_size(first))]
+
+
+def _lang(lang: str | None) -> str | None:
+    return None if lang is None else check_lang(lang)
 
 
 @strawberry.type

@@ -27,6 +27,7 @@ from core.errors import OaError
 from core.ids import new_id
 
 from .context import Context, Info
+from .wording import camel, in_callers_words
 
 log = logging.getLogger("oa.graphql")
 BAD_QUERY = (GraphQLError, CannotGetOperationTypeError, InvalidOperationTypeError)
@@ -56,14 +57,10 @@ class Payload:
     )
 
 
-def user_error(error: OaError) -> UserError:
-    """`error` as clients see it in a payload."""
-    return UserError(
-        code=error.code,
-        message=error.message,
-        path=[_camel(part) for part in error.path],
-        retry_after=error.retry_after,
-    )
+def user_error(error: OaError, input: object = None) -> UserError:
+    """`error` as the sender of `input` sees it in a payload."""
+    message, path = in_callers_words(error, input)
+    return UserError(code=error.code, message=message, path=path, retry_after=error.retry_after)
 
 
 class UserErrors(FieldExtension):
@@ -81,7 +78,7 @@ class UserErrors(FieldExtension):
         try:
             return await next_(source, info, **kwargs)
         except OaError as error:
-            return self.payload(user_errors=[user_error(error)])
+            return self.payload(user_errors=[user_error(error, kwargs.get("input"))])
 
 
 def mutation(payload: type[Payload], permission: type[BasePermission], description: str) -> Any:
@@ -120,7 +117,7 @@ def _is_ours(original: Exception | None) -> bool:
 def _presentable(error: GraphQLError, correlation: str) -> GraphQLError:
     original = error.original_error
     if isinstance(original, OaError):
-        return _with(error, original.message, _extensions(original))
+        return _with(error, in_callers_words(original)[0], _extensions(original))
     if _is_ours(original):
         return _with(error, error.message, {**(error.extensions or {}), "code": "BAD_QUERY"})
     message = f"internal error; quote {correlation} when you report it"
@@ -157,13 +154,7 @@ def _with(error: GraphQLError, message: str, extensions: dict[str, Any]) -> Grap
 def _extensions(error: OaError) -> dict[str, Any]:
     about: dict[str, Any] = {"code": error.code}
     if error.path:
-        about["path"] = [_camel(part) for part in error.path]
+        about["path"] = [camel(part) for part in error.path]
     if error.retry_after is not None:
         about["retryAfter"] = error.retry_after
     return about
-
-
-def _camel(name: str) -> str:
-    """`parent_id` as clients spell it: `parentId`."""
-    head, *rest = name.split("_")
-    return head + "".join(part.title() for part in rest)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import strawberry
 
-from core.records import Message
+from core.records import Message, Tree
 
 from .context import Context, Info
 from .enums import LabelName, MessageState, Role
@@ -141,11 +141,15 @@ class MessageNode(Node):
 
 
 async def revealed(context: Context, message: Message) -> bool:
-    """Whether this caller may see who wrote `message` and what was thought of it."""
-    if MODERATOR & context.roles:
-        return True
-    tree = await context.loaders.trees.load(message.tree_id)
-    return tree is not None and tree.state in ENDED
+    """Whether this caller may see who wrote `message` and what was thought of it; of one taken out nobody may."""
+    if message.deleted and not MODERATOR & context.roles:
+        return False
+    return may_reveal(context, await context.loaders.trees.load(message.tree_id))
+
+
+def may_reveal(context: Context, tree: Tree | None) -> bool:
+    """Whether this caller may see what would sway who reviews or ranks the messages of `tree`."""
+    return bool(MODERATOR & context.roles) or (tree is not None and tree.state in ENDED)
 
 
 @reads("Message")

@@ -92,7 +92,7 @@ class RankingCandidate:
     """A reply without anything that could sway the judge."""
 
     id: strawberry.ID = strawberry.field(description="Its message's id; send these back in order.")
-    text: str = strawberry.field(description="What was said.")
+    text: str = strawberry.field(description="What was said; empty for a reply that was taken out.")
 
 
 @strawberry.interface(description="Replies to put in order with submitRanking, best first.")
@@ -103,11 +103,8 @@ class RankingTask(ConversationTask):
     async def replies(self, info: Info) -> list[RankingCandidate]:
         """The replies served."""
         records = await info.context.loaders.messages.load_many(list(self.record.served))
-        return [
-            RankingCandidate(id=global_id("Message", record.id), text=record.text)
-            for record in records
-            if record is not None
-        ]
+        shown = [MessageNode.of(record, info.context) for record in records if record is not None]
+        return [RankingCandidate(id=message.id, text=message.text) for message in shown]
 
 
 @strawberry.type(description="Write a prompt that opens a conversation; answer with submitPrompt.")

@@ -11,7 +11,7 @@ from core.records import Message, Tree
 
 from .context import Context, Info
 from .enums import TreeState
-from .message_types import MessageNode, load_message
+from .message_types import MessageNode, load_message, may_reveal
 from .nodes import reads
 from .relay import After, Connection, First, Node, global_id, slice_connection
 
@@ -23,12 +23,16 @@ class TreeNode(Node):
     record: strawberry.Private[Tree]
     state: TreeState = strawberry.field(description="Where it is on its way.")
     lang: str = strawberry.field(description="Language, as a BCP 47 tag.")
-    origin: str | None = strawberry.field(description="Where it came from, for imported trees.")
     goal_size: int = strawberry.field(description="Accepted messages at which it stops growing, root included.")
     max_depth: int = strawberry.field(description="Deepest level of a message; the root is 0.")
     max_children: int = strawberry.field(description="Replies wanted under one prompt.")
     num_rankings: int = strawberry.field(description="Rankings wanted of each set of siblings.")
     created_at: datetime = strawberry.field(description="When its prompt was written.")
+
+    @strawberry.field(description="Where it came from, such as an import or `chat`; null until the tree has ended.")
+    async def origin(self, info: Info) -> str | None:
+        """The origin, for whom it may be shown: of a tree made from a chat, models wrote all replies."""
+        return self.record.origin if may_reveal(info.context, self.record) else None
 
     @strawberry.field(description="The prompt that opened it.")
     async def root(self, info: Info) -> MessageNode | None:
@@ -49,7 +53,6 @@ class TreeNode(Node):
             record=record,
             state=TreeState(record.state),
             lang=record.lang,
-            origin=record.origin,
             goal_size=record.goal_size,
             max_depth=record.max_depth,
             max_children=record.max_children,

@@ -179,7 +179,7 @@ def test_settings_change_one_by_one(ada):
 @pytest.mark.parametrize(
     ("name", "input", "code", "path"),
     [
-        ("createChat", {"temperature": 3.0}, "BAD_INPUT", ["sampling", "temperature"]),
+        ("createChat", {"temperature": 3.0}, "BAD_INPUT", ["temperature"]),
         ("createChat", {"model": "No Such"}, "BAD_INPUT", ["model"]),
         ("createChat", {"lang": "Englisch"}, "BAD_INPUT", ["lang"]),
         ("createChat", {"title": "x" * 101}, "TEXT_TOO_LONG", ["title"]),
@@ -225,6 +225,49 @@ def test_a_thumb_down_with_consent_comes_back_as_a_ranking_task(ada, somebody):
     assert all(each["text"].startswith("I only count, ") for each in ranking["replies"])
     bob.do("submitRanking", taskId=ranking["id"], ranking=[each["id"] for each in ranking["replies"]])
     assert ada.ask("query ($id: ID!) { node(id: $id) { ... on Tree { lang } } }", id=tree)["node"]["lang"] == "fy"
+
+
+def ranking_of_chat(ada: Caller, bob: Caller, lang: str) -> tuple[str, dict[str, Any]]:
+    """A chat of `ada` that has become ranking work, in `bob`'s hands: the tree's id, the task."""
+    chat = new_chat(ada, allowTraining=True, lang=lang)
+    reply = say(ada, chat, "sing")
+    ended(ada, reply)
+    ada.do("rateReply", messageId=reply, score=-1)
+    tree = eventually(lambda: next((each["treeId"] for each in messages(ada, chat) if each["treeId"]), None))
+    task = "task { id ... on RankAssistantRepliesTask { replies { id text } } }"
+    asked = {"langs": [lang], "kind": "RANK_ASSISTANT_REPLIES"}
+    return tree, eventually(lambda: bob.attempt("requestTask", task, **asked)["task"])
+
+
+def test_whoever_ranks_what_models_said_cannot_find_out_that_they_did(ada, somebody):
+    bob, moderator = somebody(), somebody("MODERATOR")
+    tree, task = ranking_of_chat(ada, bob, "gd")
+    secrets = "author { id } synthetic modelVersion labels { name } rank"
+    inside = f"origin messages(first: 9) {{ nodes {{ {secrets} tree {{ origin }} parent {{ {secrets} }} }} }}"
+    document = f"query ($id: ID!) {{ node(id: $id) {{ ... on Tree {{ {inside} }} }} }}"
+    for person in (ada, bob):
+        seen = person.ask(document, id=tree)["node"]
+        assert seen["origin"] is None
+        for message in seen["messages"]["nodes"]:
+            mine = {"id": ada.user_id} if person is ada else None
+            assert message["author"] in (None, mine)
+            assert (message["synthetic"], message["modelVersion"], message["labels"]) == (None, None, None)
+            assert message["tree"] == {"origin": None}
+    told = moderator.ask(document, id=tree)["node"]
+    assert told["origin"] == "chat"
+    assert [message["synthetic"] for message in told["messages"]["nodes"]] == [False, True, True]
+    bob.do("skipTask", taskId=task["id"])
+
+
+def test_a_reply_taken_out_is_not_in_the_ranking_task_any_more(ada, somebody):
+    bob, moderator = somebody(), somebody("MODERATOR")
+    _, task = ranking_of_chat(ada, bob, "cy")
+    gone, stays = (reply["id"] for reply in task["replies"])
+    moderator.do("deleteMessage", "message { deleted }", messageId=gone)
+    document = "query ($id: ID!) { node(id: $id) { ... on RankingTask { replies { id text } } } }"
+    texts = {reply["id"]: reply["text"] for reply in bob.ask(document, id=task["id"])["node"]["replies"]}
+    assert texts[gone] == ""
+    assert texts[stays].startswith("I only count, ")
 
 
 def test_without_consent_a_thumb_down_stays_here(ada):

@@ -1,0 +1,50 @@
+"""The rules' errors in a caller's words: fields in camel case, ids as the caller sent them.
+
+The rules below speak of `task_id` and of their own ids; a caller knows `taskId` and opaque ids. Knows the names of an
+input's fields and its ids; does not know any code or rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from core.errors import BadInput, OaError
+
+from .relay import parse_id
+
+
+def camel(name: str) -> str:
+    """`parent_id` as clients spell it: `parentId`."""
+    head, *rest = name.split("_")
+    return head + "".join(part.title() for part in rest)
+
+
+def in_callers_words(error: OaError, input: object = None) -> tuple[str, list[str]]:
+    """Message and path of `error` as the sender of `input` knows things.
+
+    An id in the message becomes the one that was sent; where the error says no path, the id's field is the path. A
+    path through something that the input has flat (`sampling.top_p`) loses that step.
+
+    Args:
+        error: what a rule raised.
+        input: a mutation's input object; None for none.
+    """
+    path, message = list(error.path), error.message
+    if len(path) > 1 and not hasattr(input, path[0]) and hasattr(input, path[1]):
+        del path[0]
+    for name in path:
+        message = message.replace(name, camel(name)) if "_" in name else message
+    for name, value, raw in _ids(input):
+        if raw in message:
+            message, path = message.replace(raw, value), path or [name]
+    return message, [camel(name) for name in path]
+
+
+def _ids(input: object) -> Iterator[tuple[str, str, str]]:
+    """Name, value and own id of every field of `input` that holds an id of ours."""
+    for name, value in getattr(input, "__dict__", {}).items():
+        if name.endswith("_id") and isinstance(value, str):
+            try:
+                yield name, value, parse_id(value)[1]
+            except BadInput:
+                continue

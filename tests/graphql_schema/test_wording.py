@@ -1,0 +1,46 @@
+"""Errors of the rules in a caller's words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+
+from core.errors import BadInput, NotFound, TaskGone
+from graphql_schema.relay import global_id
+from graphql_schema.wording import camel, in_callers_words
+
+
+@dataclass
+class Given:
+    """An input with an id and a plain field."""
+
+    task_id: str = ""
+    top_p: float = 0.5
+    text: str = ""
+
+
+@pytest.mark.parametrize(("name", "spelt"), [("parent_id", "parentId"), ("lang", "lang"), ("top_p", "topP")])
+def test_names_are_spelt_as_in_the_schema(name, spelt):
+    assert camel(name) == spelt
+
+
+def test_an_id_is_named_as_it_was_sent_and_says_where_it_was():
+    sent = global_id("Task", "0190-x")
+    assert in_callers_words(TaskGone("task '0190-x' is done"), Given(sent)) == (f"task '{sent}' is done", ["taskId"])
+
+
+def test_a_path_that_an_error_says_itself_stays():
+    error = NotFound("0190-x lacks it", path=("text",))
+    assert in_callers_words(error, Given(global_id("Task", "0190-x")))[1] == ["text"]
+
+
+def test_a_step_that_the_input_has_not_is_left_out():
+    error = BadInput("top_p is 3; it must be up to 1", path=("sampling", "top_p"))
+    assert in_callers_words(error, Given()) == ("topP is 3; it must be up to 1", ["topP"])
+    assert in_callers_words(BadInput("x", path=("stages", "0")), Given())[1] == ["stages", "0"]
+
+
+@pytest.mark.parametrize("value", ["", "x", "VGFzaw==", "🙂"])
+def test_what_is_no_id_changes_nothing(value):
+    assert in_callers_words(BadInput("there is no x"), Given(value)) == ("there is no x", [])
