@@ -66,6 +66,12 @@ def test_a_tie_and_opposite_votes_say_that_it_is_even() -> None:
         assert confidences("ab", profile)[0].probability == pytest.approx(0.5)
 
 
+def test_comparisons_won_by_hand() -> None:
+    # Two ids: one comparison, shared when level. Four ids, three comparisons: six pairs of a half.
+    assert wins([Ballot((("a", "b"),), 0.5)]) == {("a", "b"): 0.25, ("b", "a"): 0.25}
+    assert sum(wins([Ballot.strict("abcd")]).values()) == sum(wins([Ballot((tuple("abcd"),))]).values()) == 3
+
+
 def test_nobody_compared_them_so_the_interval_is_the_priors() -> None:
     found = confidences("ab", [])[0]
     wide = 1 / (1 + math.exp(-1.959964 * PRIOR_DEVIATION * math.sqrt(2)))

@@ -247,6 +247,17 @@ def test_a_lone_ranker_and_split_others_say_nothing() -> None:
     assert split["C"].concordance < 0
 
 
+def test_by_hand_one_other_of_tau_one_half_and_one_who_ranks_backwards() -> None:
+    # The other gives 2r - 1 = 0.5 to its order; squared, that is a quarter of a pair known.
+    found = leave_one_out({"A": Ballot.strict("ab"), "B": Ballot.strict("ba")}, {"A": 0.0, "B": 0.5})
+    assert (found["A"].concordance, found["A"].information) == pytest.approx((-0.5, 0.25))
+    assert found["B"] == Agreement()
+    # Nobody is believed in reverse.
+    assert (
+        leave_one_out({"A": Ballot.strict("ab"), "B": Ballot.strict("ba")}, {"A": 0.5, "B": -0.9})["A"] == Agreement()
+    )
+
+
 def test_gold_rankings_count_in_full() -> None:
     order = Ballot((("a",), ("b", "c"), ("d",)))
     assert against_gold(Ballot.strict("acbd"), order) == Agreement(5, 5)

@@ -31,6 +31,7 @@ def everybody(said: list[dict[str, float]], who: Skill = RELIABLE):
 
 @pytest.mark.parametrize("who", [RELIABLE, NEWCOMER])
 def test_two_who_agree_are_enough(who) -> None:
+    assert (everybody([], who).state, everybody([], who).wanted) == ("pending", 2)
     assert everybody([FINE], who).state == "pending"
     assert everybody([FINE], who).wanted == 1
     assert everybody([FINE, FINE], who).state == "accepted"
