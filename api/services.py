@@ -42,7 +42,7 @@ async def open_services(settings: Settings, tokens: Tokens) -> AsyncIterator[Ser
         BadInput: the rates or the list of documents are of another form.
         Unavailable: a store does not answer.
     """
-    rates = _rates(settings)
+    rates = rates_of(settings)
     allowed = None if settings.documents is None else read_allow_list(settings.documents)
     async with AsyncExitStack() as stack:
         client = connect(settings.mongodb_uri)
@@ -81,7 +81,7 @@ async def open_services(settings: Settings, tokens: Tokens) -> AsyncIterator[Ser
         yield services
 
 
-def _rates(settings: Settings) -> dict[str, Rate]:
+def rates_of(settings: Settings) -> dict[str, Rate]:
     """The rates of this deployment; an operation that may run must fit into its bucket."""
     rates = parse_rates(settings.rate_limits)
     if "cost" in rates and rates["cost"].count < settings.max_cost:

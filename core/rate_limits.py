@@ -47,7 +47,7 @@ class Rate:
 DEFAULT_RATES: dict[str, Rate] = {
     "cost": Rate(60_000, 60),
     "sign_in": Rate(60, 60),
-    "request_task": Rate(240, 60),
+    "request_task": Rate(300, 60),
     "generate": Rate(30, 60),
 }
 """Cost of operations, sign-ins (by address), requests for a task, and replies that a model is to write."""

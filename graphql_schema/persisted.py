@@ -125,11 +125,11 @@ class Persisted(SchemaExtension):
 
     async def on_validate(self) -> AsyncIterator[None]:
         """After validation and charging: register the document of a request that gave its hash too."""
+        yield
         operation = self.execution_context
         documents = operation.context.services.documents if self._to_register else None
         if documents is not None and operation.query and not operation.pre_execution_errors:
             await documents.keep(operation.query)
-        yield
 
 
 async def _text(context: Context, identity: str) -> str:
