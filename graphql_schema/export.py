@@ -14,9 +14,13 @@ from typing import cast
 from strawberry.types.field import StrawberryField
 
 from core.errors import CODES, Unauthenticated
+from core.rate_limits import DEFAULT_RATES as RATES
 from core.records import User
 
+from . import cost
+from .charging import BY_ADDRESS
 from .context import AccessToken, Context, Services
+from .limits import LIMITS
 from .permissions import Permission
 from .schema import ApiSchema, build_schema
 
@@ -68,9 +72,52 @@ def code_table() -> str:
     )
 
 
+def limit_table() -> str:
+    """What one document may hold."""
+    rows = [f"| {name} | {limit.most:,} | {limit.meaning} |" for name, limit in LIMITS.items()]
+    return "\n".join(["| limit | most | of what |", "| --- | --- | --- |", *rows])
+
+
+def cost_table() -> str:
+    """What an operation costs, part by part."""
+    more = [f"| `{name}` | {cost.ROOT + cost.OBJECT + extra} |" for name, (_, extra) in cost.ACTIONS.items() if extra]
+    return "\n".join(
+        [
+            "| what | cost |",
+            "| --- | --- |",
+            f"| a plain value | {cost.VALUE} |",
+            f"| an object | {cost.OBJECT} |",
+            f"| a mutation or subscription | {cost.ROOT + cost.OBJECT} |",
+            *more,
+            f"| a field of introspection | {cost.INTROSPECTION} |",
+            f"| one operation, at most | {cost.MAX_COST:,} |",
+        ]
+    )
+
+
+def rate_table() -> str:
+    """How often a caller may do what, where the deployment says nothing else."""
+    counted = {
+        action: ", ".join(f"`{name}`" for name, (it, _) in cost.ACTIONS.items() if it == action) for action in RATES
+    }
+    rows = [
+        f"| `{action}` | {counted[action] or 'the cost of every operation'} | "
+        f"{'address' if action in BY_ADDRESS else 'person, or address'} | {rate.count:,} in {rate.seconds:g} s |"
+        for action, rate in RATES.items()
+    ]
+    return "\n".join(["| bucket | counts | by | rate |", "| --- | --- | --- | --- |", *rows])
+
+
 def with_tables(text: str) -> str:
     """`text` with the generated tables put between their marks."""
-    for name, table in (("codes", code_table()), ("permissions", permission_table(build_schema()))):
+    tables = {
+        "limits": limit_table(),
+        "costs": cost_table(),
+        "rates": rate_table(),
+        "codes": code_table(),
+        "permissions": permission_table(build_schema()),
+    }
+    for name, table in tables.items():
         marks = re.compile(rf"(<!-- {name} -->\n).*?(\n<!-- end {name} -->)", re.DOTALL)
         text, count = marks.subn(lambda found, table=table: f"{found[1]}\n{table}\n{found[2]}", text)  # type: ignore[misc]
         if count != 1:

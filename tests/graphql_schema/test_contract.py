@@ -32,7 +32,7 @@ def test_the_tables_in_the_documentation_are_the_generated_ones():
 
 
 def test_a_document_without_its_marks_is_refused():
-    with pytest.raises(ValueError, match="'codes' once; found 0"):
+    with pytest.raises(ValueError, match="'limits' once; found 0"):
         export.with_tables("nothing here")
 
 
