@@ -22,6 +22,7 @@ from rich.table import Table
 
 from core.errors import BadInput
 from core.objects import ObjectStore
+from oa.terminal import lists, names_table
 
 HUB_NAMES = {"oasst1": "OpenAssistant/oasst1", "oasst2": "OpenAssistant/oasst2"}
 """Names that stand for data sets of the Hugging Face hub."""
@@ -221,11 +222,11 @@ def list_command(
     if as_json:
         print(json.dumps(found, ensure_ascii=False, indent=2))
         return
-    table = Table("snapshot", "kind", "rows", "train", "validation", "trees", "created")
+    table = names_table("snapshot", "kind", "rows", "train", "validation", "trees", "created")
     for each in found:
         counts = [str(each["counts"][key]) for key in ("rows", "train", "validation", "trees")]
         table.add_row(f"{each['name']}/{each['version']}", each["kind"], *counts, each["created_at"][:19])
-    Console().print(table)
+    lists().print(table)
 
 
 @snapshot_app.command("show")

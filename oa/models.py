@@ -12,14 +12,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from core import layout, manifest
 from core.errors import BadInput
 from core.models import list_versions, load_version, split_version
 from core.models import promote as promote_version
 from core.objects import ObjectStore
+from oa.terminal import lists, names_table
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="List, promote and pull models.")
 
@@ -44,13 +43,13 @@ def list_command(
     if as_json:
         typer.echo(json.dumps([{**each.manifest, "promoted": each.promoted} for each in versions]))
         return
-    table = Table("model", "serves", "made", "job", "checks", box=None, pad_edge=False)
+    table = names_table("model", "serves", "made", "checks", "job")
     for each in versions:
         passed = sum(1 for check in each.checks.values() if check.get("passed"))
         job = str(each.manifest.get("job_id") or "")
         serves = "yes" if each.promoted else ""
-        table.add_row(each.label, serves, each.created_at, job, f"{passed} of {len(each.checks)} passed")
-    Console().print(table)
+        table.add_row(each.label, serves, each.created_at[:19], f"{passed} of {len(each.checks)} passed", job)
+    lists().print(table)
 
 
 @app.command()

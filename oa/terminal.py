@@ -21,6 +21,7 @@ STATE_COLOURS = {"running": "green", "starting": "yellow", "restarting": "red", 
 CHATTER = {"objects": re.compile(r'\[INFO\]: 127\.0\.0\.1 "|Buckets: |^[ /_\\,<]*$')}
 """Lines of a part that only its log file keeps: one for every request of every other part, and a banner."""
 WIDTH = 9
+PIPE_WIDTH = 400
 LOG_BYTES = 20 << 20
 """Size at which a log file is moved to `<part>.log.1`, whose former content goes."""
 
@@ -38,15 +39,15 @@ class Lines:
         self.folder = folder
         self.console = console
 
-    def say(self, name: str, text: str) -> None:
-        """Show and keep one line of the part `name`."""
+    def say(self, name: str, text: str, *, show: bool = True) -> None:
+        """Keep one line of the part `name`, and show it unless `show` is false."""
         path = self.folder / f"{name}.log"
         with suppress(FileNotFoundError):
             if path.stat().st_size > LOG_BYTES:
                 path.replace(path.with_suffix(".log.1"))
         with path.open("a", encoding="utf-8") as file:
             file.write(text + "\n")
-        if name in CHATTER and CHATTER[name].search(text):
+        if not show or (name in CHATTER and CHATTER[name].search(text)):
             return
         with suppress(BrokenPipeError):  # the terminal is gone; the parts need not know
             line = Text.assemble((f"{name:<{WIDTH}}", COLOURS.get(name, OTHER_COLOUR)), " | ", Text.from_ansi(text))
@@ -64,6 +65,21 @@ def parts_table(parts: Iterable[Mapping[str, Any]], given: Mapping[str, str]) ->
     for name, address in given.items():
         table.add_row(name, "given", without_password(address), "", "", "")
     return table
+
+
+def names_table(*columns: str) -> Table:
+    """An empty table of names to copy: no column is cut, the last one goes on in the next line if it must."""
+    table = Table(box=None, pad_edge=False)
+    for column in columns[:-1]:
+        table.add_column(column, no_wrap=True)
+    table.add_column(columns[-1], overflow="fold")
+    return table
+
+
+def lists(console: Console | None = None) -> Console:
+    """Where lists are printed. What is no terminal is read by programs: there no line is broken."""
+    console = console or Console()
+    return console if console.is_terminal else Console(file=console.file, width=PIPE_WIDTH)
 
 
 def without_password(address: str) -> str:

@@ -26,7 +26,7 @@ from core.errors import Unavailable
 from oa.settings import RUN, exclusive, is_locked, running, var_folder, write_run
 from oa.stack import PREFERRED, Plan, check_settings, ensure_bucket, plan
 from oa.supervisor import Policy, Status, Supervisor
-from oa.terminal import Lines, parts_table
+from oa.terminal import Lines, lists, parts_table
 
 DETACH_SECONDS = 240
 """How long `oa up --detach` waits for every part to be well."""
@@ -72,7 +72,12 @@ def run_stack(var: Path, what: Plan, console: Console, policy: Policy | None = N
     lines = Lines(var / "logs", console)
     record = Record(var, what)
     environment = {**os.environ, **what.environment, "PYTHONUNBUFFERED": "1"}
-    supervisor = Supervisor(what.parts, environment, lines.say, lambda: record.write(supervisor), policy)
+
+    def say(name: str, text: str) -> None:
+        # What parts say while they are ended (one prints a page of traceback) is of interest in their logs only.
+        lines.say(name, text, show=name == "oa" or not supervisor.stopping.is_set())
+
+    supervisor = Supervisor(what.parts, environment, say, lambda: record.write(supervisor), policy)
     record.shown = lambda: console.print(parts_table(record.parts(supervisor), what.given))
     record.write(supervisor)
     asyncio.run(supervisor.run())
@@ -171,4 +176,4 @@ def _show(found: Mapping[str, Any], as_json: bool) -> None:
     if as_json:
         print(orjson.dumps({"running": True, **found}, option=orjson.OPT_INDENT_2).decode())
         return
-    Console().print(parts_table(found["parts"], found["given"]))
+    lists().print(parts_table(found["parts"], found["given"]))

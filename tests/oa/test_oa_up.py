@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import os
 import re
@@ -14,6 +15,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from watched import Stack, until
 
 from core.errors import BadInput
@@ -209,13 +211,32 @@ def test_one_store_named_by_hand_brings_no_half_of_another_stack(up: Stack) -> N
 
 
 def test_log_lines_are_kept_and_chatter_is_not_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from rich.console import Console
-
     lines = terminal.Lines(tmp_path / "logs", Console(width=80))
     lines.say("objects", '2026-01-01 [INFO]: 127.0.0.1 "GET /b/k HTTP/1.1" 200 -')
     lines.say("api", "[red]not markup[/]")
     assert capsys.readouterr().out == "api       | [red]not markup[/]\n"
     assert "GET /b/k" in (tmp_path / "logs" / "objects.log").read_text()
+
+
+@pytest.mark.parametrize(("width", "terminal_there"), [(80, True), (20, False)])
+def test_a_list_shows_names_whole(width: int, terminal_there: bool) -> None:
+    out = io.StringIO()
+    console = Console(file=out, width=width, force_terminal=terminal_there, color_system=None)
+    table = terminal.names_table("model", "made", "job")
+    name, job = f"assistant@{'0123456789ab' * 3}", "01a203b5-7fa1-7d9e-8a3d-6c1787fe29b5"
+    table.add_row(name, "2026-01-01T00:00:00", job)
+    terminal.lists(console).print(table)
+    text = re.sub(r"\x1b\[[0-9;]*m", "", out.getvalue())
+    assert f"{name}  2026-01-01T00:00:00  01a203b5" in text
+    assert (job in text) is not terminal_there
+
+
+def test_what_parts_say_at_the_end_is_kept_and_not_shown(up: Stack) -> None:
+    os.killpg(up.process.pid, signal.SIGTERM)
+    assert up.process.wait(20) == 0
+    shown = up.log.read_text()
+    assert "Traceback" not in shown
+    assert "oa        | stopped" in shown
 
 
 def test_doctor_sees_what_is_there_and_what_is_not(up: Stack) -> None:
