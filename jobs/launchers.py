@@ -18,6 +18,8 @@ import httpx
 from core.errors import BadInput, Forbidden, Unavailable
 from core.jobspec import JobSpec
 
+POD_SETTINGS = ("OA_S3_", "OA_JOB_")
+"""Beginnings of the settings that pods are given."""
 State = Literal["pending", "running", "ended"]
 _SECRETS = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 """Where Kubernetes mounts the credentials of a pod's service account."""
@@ -133,7 +135,8 @@ class KubeRay:
             namespace=environ.get("OA_KUBE_NAMESPACE") or "default",
             service_account=environ.get("OA_KUBE_SERVICE_ACCOUNT") or "default",
             secret=environ.get("OA_KUBE_SECRET") or None,
-            settings={name: value for name, value in environ.items() if name.startswith("OA_S3_") and value},
+            # The timing of claims must be the same for all workers of a store, so pods get it too.
+            settings={name: value for name, value in environ.items() if name.startswith(POD_SETTINGS) and value},
             certificate=authority if authority.is_file() else None,
         )
 

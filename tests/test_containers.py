@@ -54,6 +54,12 @@ def test_localstack_is_the_same_version_everywhere(services: dict[str, Any]) -> 
     assert f"localstack-core[runtime]=={version}" in (ROOT / "Makefile").read_text()
 
 
+def test_the_serving_node_on_a_gpu_computes_there(services: dict[str, Any]) -> None:
+    assert services["serving-gpu"]["environment"]["OA_SERVE_DEVICE"] == "${OA_SERVE_DEVICE:-cuda}"
+    assert services["serving-gpu"]["build"]["args"] == {"EXTRAS": "serving-gpu"}
+    assert services["serving-gpu"]["environment"].items() >= services["serving"]["environment"].items()
+
+
 def test_no_secret_is_written_down(services: dict[str, Any]) -> None:
     for service in services.values():
         for name, value in service.get("environment", {}).items():

@@ -129,7 +129,7 @@ def kuberay(peer: FakeKubernetes, tmp_path: Path, **other: str) -> KubeRay:
     environ = {
         "OA_KUBE_API": peer.url, "OA_KUBE_TOKEN_FILE": str(tmp_path / "token"), "OA_KUBE_NAMESPACE": "training",
         "OA_KUBE_IMAGE": "registry.example/oa-jobs:1", "OA_KUBE_SERVICE_ACCOUNT": "oa-worker",
-        "OA_S3_BUCKET": "wheel", "AWS_SECRET_ACCESS_KEY": SECRET, **other,
+        "OA_S3_BUCKET": "wheel", "OA_JOB_STALE_SECONDS": "60", "AWS_SECRET_ACCESS_KEY": SECRET, **other,
     }  # fmt: skip
     launcher = make_launcher("kuberay", environ)
     assert isinstance(launcher, KubeRay)
@@ -153,7 +153,8 @@ def test_a_job_becomes_a_rayjob_and_goes_with_it(kubernetes: FakeKubernetes, tmp
     assert (group["replicas"], group["minReplicas"], group["maxReplicas"]) == (2, 2, 2)
     assert pod["containers"][0]["resources"]["limits"] == {"cpu": "8", "nvidia.com/gpu": "1"}
     assert pod["containers"][0]["envFrom"] == [{"secretRef": {"name": "oa-s3"}}]
-    assert pod["containers"][0]["env"] == [{"name": "OA_S3_BUCKET", "value": "wheel"}]
+    settings = {each["name"]: each["value"] for each in pod["containers"][0]["env"]}
+    assert settings == {"OA_S3_BUCKET": "wheel", "OA_JOB_STALE_SECONDS": "60"}
     assert pod["serviceAccountName"] == "oa-worker"
     assert cluster["headGroupSpec"]["rayStartParams"] == {"num-cpus": "0"}
     assert SECRET not in json.dumps(made)
