@@ -36,11 +36,17 @@ def test_lists_and_numbers_are_read():
         "OA_SERVING_URLS": "http://one:1,http://two:2",
         "OA_TOKEN_SECONDS": "60",
         "OA_SWEEP_SECONDS": "0.5",
+        "OA_MAX_COST": "500",
+        "OA_OPERATION_SECONDS": "2.5",
+        "OA_DOCUMENTS": "documents",
+        "OA_RATE_LIMITS": "off",
     }
     made = from_env({**EMBEDDED, **given})
     assert made.cors_origins == ("https://a.example", "http://localhost:3000")
     assert made.serving_urls == ("http://one:1", "http://two:2")
     assert (made.token_seconds, made.sweep_seconds) == (60, 0.5)
+    assert (made.max_cost, made.operation_seconds) == (500, 2.5)
+    assert (str(made.documents), made.rate_limits) == ("documents", "off")
 
 
 @pytest.mark.parametrize(
@@ -53,6 +59,8 @@ def test_lists_and_numbers_are_read():
         ({"OA_TOKEN_SECONDS": "901"}, "it must be 60 to 900"),
         ({"OA_TOKEN_SECONDS": "long"}, "OA_TOKEN_SECONDS is 'long'; it must be a number"),
         ({"OA_BODY_BYTES": "-1"}, "it must not be negative"),
+        ({"OA_MAX_COST": "0"}, "OA_MAX_COST is 0; it must be more than 0"),
+        ({"OA_OPERATION_SECONDS": "soon"}, "OA_OPERATION_SECONDS is 'soon'; it must be a number"),
         ({"OA_CORS_ORIGINS": "*"}, "must be like https://app.example.org"),
         ({"OA_CORS_ORIGINS": "https://a.example/path"}, "without a path"),
         ({"OA_INTROSPECTION": "yes"}, "one of anyone, signed-in, nobody"),

@@ -255,3 +255,10 @@ async def test_variables_that_are_too_much(variables, said):
 
 def test_variables_within_the_limits():
     assert check_variables({"a": [0] * 100, **hostile.nested_variables(8)}) == 118
+
+
+def test_introspection_is_as_deep_as_its_fragments_reach():
+    chain = "fragment A on __Type { ofType { ...B } } fragment B on __Type { ofType { name } }"
+    found = measure(parse(f"{{ __schema {{ queryType {{ ...A }} }} viewer {{ streakDays }} }} {chain}"))
+    assert (found["introspection depth"], found["depth"]) == (5, 2)
+    assert measure(parse(get_introspection_query()))["introspection depth"] == 15
