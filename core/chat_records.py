@@ -281,7 +281,7 @@ def next_parent(messages: Sequence[ChatMessage]) -> str | None:
     """
     replies = [message for message in ordered(messages) if message.role == ASSISTANT and not message.draft]
     if replies and replies[-1].state == STREAMING:
-        raise Conflict(f"reply {replies[-1].id!r} is still streaming; stop it first, or wait")
+        raise Conflict("the newest reply of this chat is still streaming; stop it first, or wait")
     usable = [reply.id for reply in replies if reply.usable]
     return usable[-1] if usable else None
 

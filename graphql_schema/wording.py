@@ -32,6 +32,8 @@ def in_callers_words(error: OaError, input: object = None) -> tuple[str, list[st
     path, message = list(error.path), error.message
     if len(path) > 1 and not hasattr(input, path[0]) and hasattr(input, path[1]):
         del path[0]
+    if path and isinstance(getattr(input, path[0], None), list):
+        del path[1:]  # of a list, rules know the values, not the places
     for name in path:
         message = message.replace(name, camel(name)) if "_" in name else message
     for name, value, raw in _ids(input):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pytest
 
@@ -18,6 +18,7 @@ class Given:
     task_id: str = ""
     top_p: float = 0.5
     text: str = ""
+    labels: list[str] = field(default_factory=list)
 
 
 @pytest.mark.parametrize(("name", "spelt"), [("parent_id", "parentId"), ("lang", "lang"), ("top_p", "topP")])
@@ -39,6 +40,11 @@ def test_a_step_that_the_input_has_not_is_left_out():
     error = BadInput("top_p is 3; it must be up to 1", path=("sampling", "top_p"))
     assert in_callers_words(error, Given()) == ("topP is 3; it must be up to 1", ["topP"])
     assert in_callers_words(BadInput("x", path=("stages", "0")), Given())[1] == ["stages", "0"]
+
+
+def test_the_path_into_a_list_ends_at_the_list():
+    error = BadInput("label 'fails_task' is not asked here", path=("labels", "fails_task"))
+    assert in_callers_words(error, Given()) == ("label 'fails_task' is not asked here", ["labels"])
 
 
 @pytest.mark.parametrize("value", ["", "x", "VGFzaw==", "🙂"])
