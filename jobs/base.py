@@ -207,7 +207,7 @@ def _make_tiny(folder: Path) -> None:
         num_attention_heads=2,
         num_key_value_heads=1,
         head_dim=32,
-        max_position_embeddings=512,
+        max_position_embeddings=4096,
         bos_token_id=None,
         tie_word_embeddings=True,
     )
@@ -237,7 +237,7 @@ def tiny_tokenizer() -> Any:
         additional_special_tokens=["<|im_start|>"],
         chat_template=TINY_TEMPLATE,
         clean_up_tokenization_spaces=False,
-        model_max_length=512,
+        model_max_length=4096,
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import as_output
+from stage_kit import as_output
 
 from core.errors import BadInput
 from core.jobspec import KlControl, PpoStage, RewardStage, SftStage, SnapshotRef
@@ -43,7 +43,7 @@ def trained(
     tiny_base: Path, snapshots: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, StageOutput]:
     """Short SFT and reward stages, made once."""
-    from conftest import FolderCheckpoints, Recorder
+    from stage_kit import FolderCheckpoints, Recorder
 
     outputs: dict[str, StageOutput] = {}
     sft_stage = SftStage(dataset=SnapshotRef(name="sft", version="v1"), max_steps=4, max_length=64, bf16=False)
@@ -192,7 +192,7 @@ def _judge(prompts: Sequence[Messages], replies: Sequence[str]) -> list[float]:
 def _one_rank(rank: int, size: int, folder: str, config: dict[str, Any]) -> None:
     """Three rounds as rank `rank`; writes its history and the sum of its weights."""
     import torch.distributed as dist
-    from conftest import FolderCheckpoints, Recorder
+    from stage_kit import FolderCheckpoints, Recorder
 
     torch.set_num_threads(1)
     if size > 1:

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import as_output
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from stage_kit import as_output
 
 from core.errors import BadInput, OaError
 from core.jobspec import EvaluateStage, ExportStage, JobSpec, RewardStage, SftStage, SnapshotRef
@@ -30,7 +30,7 @@ def outputs(
     tiny_base: Path, snapshots: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, StageOutput]:
     """SFT and reward stages of a few steps, made once."""
-    from conftest import FolderCheckpoints, Recorder
+    from stage_kit import FolderCheckpoints, Recorder
 
     found: dict[str, StageOutput] = {}
     for kind, module, config in (
@@ -84,7 +84,7 @@ def exported(
     outputs: dict[str, StageOutput],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> tuple[StageContext, Any]:
-    from conftest import FolderCheckpoints, Recorder
+    from stage_kit import FolderCheckpoints, Recorder
 
     root = tmp_path_factory.mktemp("export")
     context = StageContext(
@@ -105,7 +105,7 @@ def test_the_export_is_whole_and_agrees(exported: tuple[StageContext, Any]) -> N
     assert (result.folder / "hf" / "model.safetensors").stat().st_mode & 0o777 == 0o644
     about = result.info
     assert (about["format"], about["name"], about["version"], about["job_id"]) == (1, "assistant", "abc", "job-1")
-    assert about["context_length"] == 512
+    assert about["context_length"] == 4096
     assert about["eos_token_ids"] == [2]
     assert about["stage"] == "sft"
     assert about["forms"]["onnx"] == {"path": "onnx/", "precision": "fp32"}

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import synthetic_rows, write_snapshot
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from stage_kit import synthetic_rows, write_snapshot
 
 from core.errors import BadInput, NotFound, Unavailable
 from core.jobspec import SnapshotRef

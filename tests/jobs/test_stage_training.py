@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import as_output, synthetic_rows, write_snapshot
+from stage_kit import as_output, synthetic_rows, write_snapshot
 
 from core.errors import BadInput, OaError
 from core.jobspec import RewardStage, SftStage, SnapshotRef

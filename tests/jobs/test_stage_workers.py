@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import FolderCheckpoints, Recorder, as_output, synthetic_rows, write_snapshot
+from stage_kit import FolderCheckpoints, Recorder, as_output, synthetic_rows, write_snapshot
 
 from core.jobspec import RewardStage, SftStage, SnapshotRef
 from jobs import reward, sft

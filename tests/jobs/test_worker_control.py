@@ -226,6 +226,7 @@ def test_the_command_line_launches_shows_lists_cancels(oa: Oa, inputs: ObjectSto
         (("launch", "nowhere.json"), {}, "error BAD_SPEC: cannot read 'nowhere.json'"),
         (("show", "nothing"), {}, "error NOT_FOUND: there is no job 'nothing'"),
         (("list",), {"OA_S3_BUCKET": "no-such-bucket"}, "error BUCKET_MISSING: bucket 'no-such-bucket'"),
+        (("worker", "--once"), {"OA_S3_BUCKET": "no-such-bucket"}, "error BUCKET_MISSING: bucket 'no-such-bucket'"),
         (("worker",), {"OA_LAUNCHER": "cloud"}, "error BAD_INPUT: launcher 'cloud' is unknown"),
         (("worker",), {"OA_LAUNCHER": "kuberay"}, "error BAD_INPUT: OA_KUBE_API is not set"),
     ],

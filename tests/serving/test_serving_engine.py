@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 import pytest
-from conftest import wait_for
+from serving_kit import wait_for
 
 from core.errors import BadInput, TooMany, Unavailable
 from serving.engine import Engine

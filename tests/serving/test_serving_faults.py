@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import openai
 import pytest
-from conftest import promote, publish, wait_for
+from serving_kit import promote, publish, wait_for
 
 from oa.embedded import free_port
 

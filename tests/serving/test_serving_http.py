@@ -9,7 +9,7 @@ import httpx
 import openai
 import orjson
 import pytest
-from conftest import SMALL, promote, publish, running, wait_for
+from serving_kit import SMALL, promote, publish, running, wait_for
 
 from core.objects import ObjectStore
 from serving.settings import ServingSettings

@@ -7,7 +7,7 @@ import gc
 import weakref
 
 import pytest
-from conftest import SMALL
+from serving_kit import SMALL
 
 from core.errors import NotFound, Unavailable
 from serving.engine import Engine

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from conftest import publish
+from serving_kit import publish
 from typer.testing import CliRunner
 
 from core import layout

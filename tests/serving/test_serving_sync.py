@@ -7,7 +7,7 @@ import time
 
 import openai
 import pytest
-from conftest import promote, publish, wait_for
+from serving_kit import promote, publish, wait_for
 
 from core import layout
 from core.errors import BadInput, Corrupt
