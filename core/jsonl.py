@@ -126,12 +126,16 @@ def writer(out: str | Path | IO[bytes]) -> Iterator[IO[bytes]]:
 
 @contextmanager
 def _whole(path: Path) -> Iterator[IO[bytes]]:
-    partial = path.with_name(f".{path.name}.part")
+    # A device or a pipe is written to; only a file is replaced.
+    direct = path.exists() and not path.is_file()
+    partial = path if direct else path.with_name(f".{path.name}.part")
     try:
         with partial.open("wb") as raw:
             yield raw
-        partial.replace(path)
+        if not direct:
+            partial.replace(path)
     except OSError as error:
         raise BadInput(f"cannot write {str(path)!r}: {error.strerror}") from error
     finally:
-        partial.unlink(missing_ok=True)
+        if not direct:
+            partial.unlink(missing_ok=True)

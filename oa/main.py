@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import dataclass
+from errno import EDQUOT, ENOSPC
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -104,11 +105,15 @@ cli = LazyGroup(
 
 
 def app() -> None:
-    """Run the command line. An `OaError` becomes one line, `error CODE: message`, and exit code 2."""
+    """Run the command line. An `OaError`, or a full disk, becomes one line, `error CODE: message`, and exit code 2."""
     try:
         cli.main(prog_name="oa")
     except OaError as error:
         fail(error.code, error.message)
+    except OSError as error:
+        if error.errno not in (ENOSPC, EDQUOT):
+            raise
+        fail("UNAVAILABLE", f"no space is left on the disk ({error.filename or 'while writing'}); free some and go on")
     except ModuleNotFoundError as error:
         extra = EXTRAS.get((error.name or "").partition(".")[0])
         if extra is None:

@@ -41,17 +41,20 @@ class Lines:
 
     def say(self, name: str, text: str, *, show: bool = True) -> None:
         """Keep one line of the part `name`, and show it unless `show` is false."""
-        path = self.folder / f"{name}.log"
-        with suppress(FileNotFoundError):
-            if path.stat().st_size > LOG_BYTES:
-                path.replace(path.with_suffix(".log.1"))
-        with path.open("a", encoding="utf-8") as file:
-            file.write(text + "\n")
+        with suppress(OSError):  # a full disk must not end the parts
+            self._keep(self.folder / f"{name}.log", text)
         if not show or (name in CHATTER and CHATTER[name].search(text)):
             return
         with suppress(BrokenPipeError):  # the terminal is gone; the parts need not know
             line = Text.assemble((f"{name:<{WIDTH}}", COLOURS.get(name, OTHER_COLOUR)), " | ", Text.from_ansi(text))
             self.console.print(line, soft_wrap=True)
+
+    def _keep(self, path: Path, text: str) -> None:
+        with suppress(FileNotFoundError):
+            if path.stat().st_size > LOG_BYTES:
+                path.replace(path.with_suffix(".log.1"))
+        with path.open("a", encoding="utf-8") as file:
+            file.write(text + "\n")
 
 
 def parts_table(parts: Iterable[Mapping[str, Any]], given: Mapping[str, str]) -> Table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -17,6 +18,8 @@ from core.database import Database
 from core.objects import ObjectStore
 from oa.embedded import free_port
 from oa.main import app
+
+CONFIGS = Path(__file__).resolve().parents[2] / "jobs" / "configs"
 
 
 @dataclass(frozen=True)
@@ -110,6 +113,58 @@ def test_what_goes_wrong_is_one_line_and_exit_code_2(
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith(says)
     assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["snapshot", "list"], ["snapshot", "show", "a/b"], ["snapshot", "freeze", "sft", "a"],
+        ["jobs", "launch", str(CONFIGS / "tiny.json")], ["jobs", "list"], ["jobs", "show", "a"], ["jobs", "logs", "a"],
+        ["jobs", "logs", "-f", "a"], ["jobs", "cancel", "a"],
+        ["models", "list"], ["models", "promote", "a@1"], ["models", "pull", "a@1", "there"],
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_every_command_names_a_bucket_that_is_not_there(
+    oa: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = oa(*arguments, OA_S3_BUCKET="elsewhere")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error BUCKET_MISSING: bucket 'elsewhere' does not exist at http")
+    assert not (tmp_path / "there").exists()
+
+
+def test_a_broken_line_is_named_and_nothing_of_its_tree_is_there(oa: Shell) -> None:
+    whole = '{"message_tree_id": "a", "prompt": {"message_id": "a", "text": "hello", "role": "prompter"}}'
+    torn = '{"message_tree_id": "b", "prompt": {"message_id": "b", "text": "hel'
+    done = oa("import", "-", given=f"{whole}\n{torn}")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error BAD_RECORD: line 2: no JSON: ")
+    assert '"b"' not in oa("export", "-").stdout
+
+
+@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="no device that is always full")
+def test_a_full_disk_is_said_and_a_device_is_written_to(oa: Shell, tmp_path: Path) -> None:
+    oa("import", str(SAMPLES / "trees.jsonl"))
+    full = tmp_path / "full"
+    full.symlink_to("/dev/full")  # by a link, so that a defect would replace that and not the device
+    done = oa("export", str(full))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"error BAD_INPUT: cannot write '{full}': No space left on device\n"
+    assert full.is_symlink()
+    assert [path.name for path in tmp_path.iterdir() if path.suffix == ".part"] == []
+
+
+def test_no_space_for_a_model_is_one_line(oa: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "there/model.onnx")
+
+    monkeypatch.setattr("oa.models.load_version", full)
+    done = oa("models", "pull", "a@1", "there")
+    assert (done.returncode, done.stderr) == (
+        2, "error UNAVAILABLE: no space is left on the disk (there/model.onnx); free some and go on\n",
+    )  # fmt: skip
 
 
 def test_a_data_set_of_the_hub_that_cannot_be_reached_is_said_so(environment: dict[str, str], tmp_path: Path) -> None:
