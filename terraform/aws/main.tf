@@ -26,7 +26,8 @@ module "storage" {
 }
 
 module "roles" {
-  source     = "../modules/roles"
-  prefix     = var.prefix
-  bucket_arn = module.storage.arn
+  source      = "../modules/roles"
+  prefix      = var.prefix
+  bucket_arn  = module.storage.arn
+  kms_key_arn = var.kms_key_arn
 }

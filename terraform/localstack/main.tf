@@ -30,6 +30,7 @@ provider "aws" {
 module "storage" {
   source        = "../modules/storage"
   bucket        = var.bucket
+  kms_key_arn   = var.kms_key_arn
   require_tls   = false
   force_destroy = true
 
@@ -37,7 +38,8 @@ module "storage" {
 }
 
 module "roles" {
-  source     = "../modules/roles"
-  prefix     = var.prefix
-  bucket_arn = module.storage.arn
+  source      = "../modules/roles"
+  prefix      = var.prefix
+  bucket_arn  = module.storage.arn
+  kms_key_arn = var.kms_key_arn
 }

@@ -22,6 +22,12 @@ variable "prefix" {
   default     = "open-assistant"
 }
 
+variable "kms_key_arn" {
+  description = "Key that encrypts objects; null uses the key that S3 manages."
+  type        = string
+  default     = null
+}
+
 variable "job_expiry_min_bytes" {
   description = "Size in bytes above which a job's objects expire. 0, for emulators without such a filter: all of them."
   type        = number

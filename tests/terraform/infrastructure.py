@@ -16,6 +16,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 ROOT = Path(__file__).resolve().parents[2]
+KEY = "arn:aws:kms:us-east-1:123456789012:key/00000000-0000-4000-8000-000000000000"
 PROVIDER = "registry.terraform.io/hashicorp/aws"
 # Where Terraform itself looks for mirrors: https://developer.hashicorp.com/terraform/cli/config/config-file
 IMPLIED = [
@@ -81,6 +82,9 @@ def apply_read_back_destroy(terraform: Any, emulator: Emulator) -> None:
     assert terraform.output()["settings"]["OA_S3_BUCKET"] == bucket
     check_bucket(client("s3", endpoint), bucket, emulator)
     check_roles(client("iam", endpoint), bucket)
+    values.append(f"-var=kms_key_arn={KEY}")
+    terraform("apply", "-auto-approve", *values)
+    check_key(client("s3", endpoint), client("iam", endpoint), bucket)
     terraform("destroy", "-auto-approve", *values)
     with pytest.raises(ClientError):
         client("s3", endpoint).head_bucket(Bucket=bucket)
@@ -111,6 +115,16 @@ def check_roles(iam: Any, prefix: str) -> None:
     for role in allowed.values():
         assert all(effect == "Allow" and "*" not in action for effect, action, _ in role)
         assert all(resource.startswith(f"arn:aws:s3:::{prefix}") for _, _, resource in role)
+
+
+def check_key(s3: Any, iam: Any, bucket: str) -> None:
+    """With a key of one's own the bucket encrypts with it, and every role may use it: else no object could be read."""
+    rules = s3.get_bucket_encryption(Bucket=bucket)["ServerSideEncryptionConfiguration"]["Rules"]
+    assert rules[0]["ApplyServerSideEncryptionByDefault"] == {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": KEY}
+    wanted = {"serving": {"kms:Decrypt"}, **dict.fromkeys(("api", "worker"), {"kms:Decrypt", "kms:GenerateDataKey"})}
+    for role, actions in wanted.items():
+        found = statements(iam, f"{bucket}-{role}")
+        assert {action for _, action, resource in found if resource == KEY} == actions
 
 
 def statements(iam: Any, role: str) -> list[tuple[str, str, str]]:

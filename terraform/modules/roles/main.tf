@@ -63,6 +63,16 @@ data "aws_iam_policy_document" "this" {
     }
   }
 
+  # S3 asks the key on behalf of whoever reads or writes; a part of a large upload is encrypted and read back.
+  dynamic "statement" {
+    for_each = var.kms_key_arn == null ? [] : [var.kms_key_arn]
+    content {
+      sid       = "Key"
+      actions   = length(each.value.may_write) > 0 ? ["kms:Decrypt", "kms:GenerateDataKey"] : ["kms:Decrypt"]
+      resources = [statement.value]
+    }
+  }
+
   dynamic "statement" {
     for_each = length(each.value.may_delete) > 0 ? [each.value.may_delete] : []
     content {

@@ -8,6 +8,12 @@ variable "bucket_arn" {
   type        = string
 }
 
+variable "kms_key_arn" {
+  description = "Key that encrypts the bucket's objects; null when S3 manages it. The roles may then use it."
+  type        = string
+  default     = null
+}
+
 variable "trusted_services" {
   description = "AWS services that may take these roles, such as ecs-tasks.amazonaws.com."
   type        = list(string)
