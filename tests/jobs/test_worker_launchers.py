@@ -47,11 +47,20 @@ def ray_jobs(store: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     head.kill()
 
 
+def accepted(dispatcher: Dispatcher) -> bool:
+    """Whether a step went through: a young cluster answers 500 until its nodes' agents have registered."""
+    try:
+        dispatcher.step()
+    except Unavailable:
+        return False
+    return True
+
+
 def test_a_job_runs_on_an_existing_cluster_by_its_jobs_api(ray_jobs: RayJobs, store: ObjectStore) -> None:
     publish_inputs(store)
     job_id = enqueue(store, make_spec(stage(steps=4)))
     dispatcher = Dispatcher(store, ray_jobs)
-    dispatcher.step()
+    wait_for(lambda: accepted(dispatcher), "a cluster that takes submissions")
     Dispatcher(store, ray_jobs).step()  # another one, or this one restarted, finds what was submitted
     name = f"oa-{job_id}-1"
     wait_for(lambda: ray_jobs.look(name) == "running", "the submission to run")
