@@ -213,9 +213,21 @@ def parse_spec(value: Any) -> JobSpec:
     try:
         return JobSpec.model_validate(value)
     except ValidationError as error:
-        problems = "; ".join(f"{_dotted(item['loc'])}: {item['msg']}" for item in error.errors(include_url=False)[:5])
-        path = tuple(str(part) for part in error.errors()[0]["loc"])
+        wrong = _innermost(error)
+        problems = "; ".join(f"{_dotted(item['loc'])}: {item['msg']}" for item in wrong[:5])
+        path = tuple(str(part) for part in wrong[0]["loc"])
         raise BadInput(f"job specification is wrong: {problems}", code="BAD_SPEC", path=path) from error
+
+
+def _innermost(error: ValidationError) -> list[Any]:
+    """The problems without those that only say that something inside is wrong."""
+    found = error.errors(include_url=False)
+    places = [item["loc"] for item in found]
+    return [item for item in found if not any(_is_inside(place, item["loc"]) for place in places)]
+
+
+def _is_inside(place: tuple[int | str, ...], whole: tuple[int | str, ...]) -> bool:
+    return len(place) > len(whole) and place[: len(whole)] == whole
 
 
 def _dotted(location: tuple[int | str, ...]) -> str:

@@ -77,7 +77,7 @@ class ModelSync:
             self._silent = False
         except Unavailable as error:
             if not self._silent:
-                log.warning("the object store does not answer; what is loaded goes on serving: %s", error)
+                log.warning("the object store cannot be read; what is loaded goes on serving: %s", error)
             self._silent = True
             if self._models.get(name) is None:
                 await self._from_cache(name)

@@ -81,6 +81,7 @@ def test_launching_twice_under_one_id_makes_one_job(inputs: ObjectStore) -> None
         ({}, "name: Field required"),
         (spec_json(base="models/none/v1"), "base: object 'models/none/v1/manifest.json' does not exist"),
         ({**spec_json(), "stages": [stage(steps=0)]}, "stages.0.sft.max_steps"),
+        ({**spec_json(), "stages": [{"kind": "brew"}]}, "stages.0: Input tag 'brew'"),
     ],
 )
 def test_a_wrong_spec_is_refused_with_its_field(inputs: ObjectStore, spec: Any, says: str) -> None:
@@ -88,6 +89,7 @@ def test_a_wrong_spec_is_refused_with_its_field(inputs: ObjectStore, spec: Any, 
         control.launch(inputs, spec)
     assert caught.value.code == "BAD_SPEC"
     assert says in caught.value.message
+    assert "after validation" not in caught.value.message, "one cause is said once"
     assert not list(inputs.list("queue/"))
 
 

@@ -41,6 +41,18 @@ def test_nothing_is_served_until_something_is_promoted(store, tiny, start_node):
     assert node.post({"model": "assistant", "messages": HELLO, "max_tokens": 2}).status_code == 200
 
 
+def test_a_bucket_that_is_made_late_is_found(store, tiny, start_node, caplog):
+    later = ObjectStore(f"{store.bucket}-later", store.endpoint)
+    node = start_node(follow=later)
+    wait_for(lambda: "bucket" in caplog.text, what="the missing bucket in the log")
+    assert f"bucket '{later.bucket}' does not exist" in caplog.text
+    assert node.get("/readyz").status_code == 503
+    later.ensure_bucket()
+    publish(later, tiny, "assistant", "v1")
+    promote(later, "assistant", "v1")
+    node.wait_ready("assistant@v1")
+
+
 def test_only_the_onnx_form_is_fetched(node, tmp_path):
     folder = tmp_path / "models" / "assistant" / "v1"
     assert {path.name for path in folder.iterdir()} == {"onnx", "manifest.json"}
