@@ -19,6 +19,7 @@ from typing import Any
 
 import httpx
 from rich.console import Console
+from rich.markup import escape
 
 from core.errors import OaError, Unavailable
 from core.ids import content_hash
@@ -118,7 +119,7 @@ def turn(found: dict[str, str], data: Path, recipe: Path) -> None:
     task = sign_in_as(anyone, script, "gwen", people).ranking_task_about(QUESTION)
     say.print(f"a {task['kind']} task asks a contributor which of {len(task['replies'])} drafts is best:")
     for draft in task["replies"]:
-        say.print(f"  [dim]-[/] {shortened(draft['text'])}", highlight=False)
+        say.print(f"  [dim]-[/] {escape(shortened(draft['text']))}", highlight=False)
 
     # 9. What was measured, and why the model says what it says.
     heading(9, "Results")
@@ -284,7 +285,7 @@ def shortened(text: str, length: int = 160) -> str:
 
 def say_where(found: dict[str, str]) -> None:
     """Everything was left running: say at which addresses."""
-    say.print(f"GraphiQL        {found['OA_API_URL']}/graphql")
+    say.print(f"API by hand     {found['OA_API_URL']}/graphql")
     say.print(f"OpenAI's form   {found['OA_SERVING_URLS'].split(',')[0]}/v1")
     oa("status")
     say.print("the worker's address is Ray's dashboard; [bold].venv/bin/oa down[/] stops everything")

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -73,11 +74,25 @@ class StageBars:
         match event["type"]:
             case "progress":
                 self._move(event["stage"], event["step"], event["total"], _numbers(event["metrics"]))
+            case "state":
+                self._mark(event["stage"], event["body"]["state"])
             case "log":
                 self.console.print(f"  [dim]{event['message']}[/]", highlight=False)
             case "sample":
-                body = event["body"]
-                self.console.print(f"  [dim]{event['stage']} says:[/] {_line(body.get('reply', ''))}", highlight=False)
+                words = _line(event["body"]["reply"]) or "(nothing that can be seen)"
+                self.console.print(f"  [dim]{event['stage']} says:[/] {escape(words)}", highlight=False)
+
+    def _mark(self, stage: str, state: str) -> None:
+        """Start a bar with its stage, and fill it when the stage is done: not every stage has steps to count."""
+        if stage not in self.bars:
+            return
+        self.progress.start_task(self.bars[stage])
+        if state == "succeeded":
+            task = next(task for task in self.progress.tasks if task.id == self.bars[stage])
+            total = task.total or 1
+            self.progress.update(self.bars[stage], total=total, completed=total)
+        if not self.console.is_terminal:
+            self.console.print(f"  {stage} {state}", highlight=False)
 
     def _move(self, stage: str, step: int, total: int, note: str) -> None:
         if stage in self.bars:
