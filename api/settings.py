@@ -27,7 +27,7 @@ class Settings:
     """What the app is told. Made by `from_env`, or by hand in tests."""
 
     mode: Literal["production", "embedded"] = "production"
-    """`OA_MODE`. `embedded`: one machine, development sign-in, GraphiQL, a token key made on first start."""
+    """`OA_MODE`. `embedded`: one machine, development sign-in, a page to try the API, a token key of its own."""
     mongodb_uri: str
     """`OA_MONGODB_URI`. Address of the document store."""
     mongodb_database: str = "open_assistant"

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, cast
 import orjson
 from cross_web import AsyncHTTPRequestAdapter, HTTPException
 from starlette.requests import ClientDisconnect, HTTPConnection, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket
 from strawberry.asgi import GraphQL
@@ -34,6 +34,7 @@ from core.errors import OaError
 from graphql_schema.context import Context, Services
 from graphql_schema.schema import ApiSchema
 
+from . import ide
 from .callers import Callers
 from .leaving import unless_gone
 from .rate import address_of, rate_headers
@@ -61,7 +62,7 @@ class GraphQLView(GraphQL[Context, None]):
 
     Args:
         schema: the executable schema.
-        settings: origins, and whether GraphiQL is shown.
+        settings: origins, and whether browsers get a page to try the API by hand.
         callers: turns credentials into viewers.
     """
 
@@ -147,6 +148,10 @@ class GraphQLView(GraphQL[Context, None]):
         """Whether a page is wanted: not where a document is asked for by name."""
         by_name = {"documentId", "extensions"} & set(request.query_params)
         return not by_name and super().should_render_graphql_ide(request)
+
+    async def render_graphql_ide(self, request: Request) -> Response:
+        """The page to try the API by hand."""
+        return HTMLResponse(ide.page())
 
     async def parse_http_body(self, request: AsyncHTTPRequestAdapter) -> GraphQLRequestData | list[GraphQLRequestData]:
         """The request's parts; a `documentId` becomes part of `extensions.persistedQuery`."""

@@ -106,12 +106,6 @@ def test_health_and_readiness(anyone):
     assert (ready.status_code, ready.json()["status"]) == (200, "ready")
 
 
-def test_graphiql_is_shown_in_embedded_mode(anyone):
-    page = anyone.http.get(f"{anyone.base}/graphql", headers={"accept": "text/html"})
-    assert page.status_code == 200
-    assert "graphiql" in page.text.lower()
-
-
 def events(response: httpx.Response):
     """(event, parsed data) of a stream of server-sent events."""
     event = ""

@@ -1,0 +1,49 @@
+"""The page to try the API by hand: it needs nothing from elsewhere, and a real browser fills it from the schema."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from running_api import Caller
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-dev-shm-usage"]
+
+
+def page(caller: Caller) -> str:
+    response = caller.http.get(f"{caller.base}/graphql", headers={"accept": "text/html"})
+    assert response.status_code == 200
+    assert response.headers["content-type"].startswith("text/html")
+    return response.text
+
+
+def test_the_page_loads_nothing_from_elsewhere(anyone: Caller) -> None:
+    assert re.findall(r"(?:https?:)?//[\w.-]+\.\w+|@import|\bsrc=", page(anyone)) == []
+
+
+def test_what_the_page_asks_of_the_schema_may_be_asked(anyone: Caller) -> None:
+    html = page(anyone)
+    parts = dict(re.findall(r'const (type|value) = [`"](.*?)[`"];', html))
+    value = parts["value"].replace("${type}", parts["type"])
+    (document,) = re.findall(r"`(\{ __schema.*?)`", html, re.DOTALL)
+    document = document.replace("${type}", parts["type"]).replace("${value}", value)
+    types = {each["name"]: each for each in anyone.ask(document)["__schema"]["types"]}
+    (langs,) = next(field for field in types["Subscription"]["fields"] if field["name"] == "taskAvailable")["args"]
+    wrapped, depth = langs["type"], 0
+    while wrapped.get("ofType"):
+        wrapped, depth = wrapped["ofType"], depth + 1
+    assert (wrapped["name"], depth) == ("String", 3)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine")
+def test_a_browser_shows_the_schema(anyone: Caller, tmp_path: Path) -> None:
+    command = [str(CHROMIUM), *FLAGS, f"--user-data-dir={tmp_path}", "--virtual-time-budget=10000", "--dump-dom"]
+    shown = subprocess.run([*command, f"{anyone.base}/graphql"], capture_output=True, text=True, timeout=60, check=True)
+    documentation = shown.stdout.partition('<nav id="docs">')[2].partition("</nav>")[0]
+    for name in ("requestTask", "taskAvailable", "viewer"):
+        assert f"<a>{name}</a>" in documentation
+    assert '<option value="MODERATOR">' in shown.stdout
