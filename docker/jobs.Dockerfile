@@ -8,6 +8,10 @@ WORKDIR /app
 ARG EXTRAS=jobs
 ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PIP_NO_CACHE_DIR=1 OA_VAR=/var/lib/open-assistant
 
+# KubeRay asks Ray's pods how they are with wget (below its release that knows Ray 2.53's HTTP check): without it they are
+# killed as unwell.
+RUN apt-get update && apt-get install --yes --no-install-recommends wget && rm -rf /var/lib/apt/lists/*
+
 COPY pyproject.toml constraints.txt ./
 # The order of the Makefile: torch alone, the rest, then the demonstration's base model without its chat program.
 RUN python -m pip install --constraint constraints.txt "$(grep '^torch==' constraints.txt)"

@@ -84,3 +84,16 @@ def test_an_image_installs_a_known_extra_and_runs_as_nobody_special(path: Path) 
     assert "USER oa" in text
     assert "--constraint constraints.txt" in text
     assert all(re.search(r":\d", image) for image in re.findall(r"^FROM (\S+)", text, re.MULTILINE))
+
+
+def test_the_image_of_ray_pods_has_what_their_health_checks_call() -> None:
+    """KubeRay's probes run wget in the pod: https://github.com/ray-project/kuberay/issues/2063."""
+    assert re.search(r"apt-get install .*\bwget\b", (ROOT / "docker" / "jobs.Dockerfile").read_text())
+
+
+def test_health_checks_call_only_what_an_image_has(services: dict[str, Any]) -> None:
+    """Our images have Python and no curl; the others bring what is named here."""
+    brought = {"mongo": "mongosh", "localstack": "curl"}
+    for name, service in services.items():
+        if "healthcheck" in service:
+            assert service["healthcheck"]["test"][1] == brought.get(name, "python"), name
