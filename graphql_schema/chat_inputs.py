@@ -22,7 +22,8 @@ class CreateChatInput:
     top_p: float = strawberry.field(default=0.95, description="Above 0, up to 1.")
     max_tokens: int = strawberry.field(default=512, description="Tokens of one reply, 1 to 4096.")
     allow_training: bool = strawberry.field(
-        default=False, description="Consent: rated replies may become ranking work and training data."
+        default=False,
+        description="Consent: a rated reply and the turns before it may be shown, without your name, and trained on.",
     )
     idempotency_key: str | None = strawberry.field(default=None, description=KEY)
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 ENDED = frozenset({"ready_for_export", "aborted_low_grade", "halted_by_moderator"})
 """Tree states in which nobody reviews or ranks any more."""
+OF_CHAT = "chat"
+"""Origin of trees that were made from somebody's chat."""
 
 
 @strawberry.type(description="How many people set an emoji.")
@@ -79,11 +81,13 @@ class MessageNode(Node):
             for name, average in known
         ]
 
-    @strawberry.field(description="Who wrote it; null until the tree has ended (your own excepted), and for models.")
+    @strawberry.field(
+        description="Who wrote it; null until the tree has ended (your own excepted), for models and others' chats."
+    )
     async def author(self, info: Info) -> UserNode | None:
         """The author, for whom it may be shown."""
         author_id = self.record.author_id
-        if author_id is None or not (self._is_mine(info) or await revealed(info.context, self.record)):
+        if author_id is None or not (self._is_mine(info) or await named(info.context, self.record)):
             return None
         user = await info.context.loaders.users.load(author_id)
         return None if user is None else UserNode.of(user)
@@ -145,6 +149,13 @@ async def revealed(context: Context, message: Message) -> bool:
     if message.deleted and not MODERATOR & context.roles:
         return False
     return may_reveal(context, await context.loaders.trees.load(message.tree_id))
+
+
+async def named(context: Context, message: Message) -> bool:
+    """Whether this caller may see who wrote `message`. Who lets a chat be learned from lends its words, not a name."""
+    tree = await context.loaders.trees.load(message.tree_id)
+    of_chat = tree is not None and tree.origin == OF_CHAT and not MODERATOR & context.roles
+    return not of_chat and await revealed(context, message)
 
 
 def may_reveal(context: Context, tree: Tree | None) -> bool:

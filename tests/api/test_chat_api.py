@@ -259,6 +259,25 @@ def test_whoever_ranks_what_models_said_cannot_find_out_that_they_did(ada, someb
     bob.do("skipTask", taskId=task["id"])
 
 
+def test_whose_chat_it_was_stays_unknown_after_the_ranking(ada, somebody):
+    bob = somebody()
+    tree, _ = ranking_of_chat(ada, bob, "ga")
+    asked = {"langs": ["ga"], "kind": "RANK_ASSISTANT_REPLIES"}
+    for judge in (bob, somebody(), somebody()):
+        if judge is bob:
+            task = judge.ask("{ viewer { tasks { id ... on RankingTask { replies { id } } } } }")["viewer"]["tasks"][0]
+        else:
+            task = judge.do("requestTask", "task { id ... on RankingTask { replies { id } } }", **asked)["task"]
+        judge.do("submitRanking", taskId=task["id"], ranking=[reply["id"] for reply in task["replies"]])
+    inside = "state origin root { author { id } synthetic }"
+    document = f"query ($id: ID!) {{ node(id: $id) {{ ... on Tree {{ {inside} }} }} }}"
+    eventually(lambda: bob.ask(document, id=tree)["node"]["state"] == "READY_FOR_EXPORT")
+    seen = bob.ask(document, id=tree)["node"]
+    assert (seen["origin"], seen["root"]) == ("chat", {"author": None, "synthetic": False})
+    for person in (ada, somebody("MODERATOR")):
+        assert person.ask(document, id=tree)["node"]["root"]["author"] == {"id": ada.user_id}
+
+
 def test_a_reply_taken_out_is_not_in_the_ranking_task_any_more(ada, somebody):
     bob, moderator = somebody(), somebody("MODERATOR")
     _, task = ranking_of_chat(ada, bob, "cy")
