@@ -46,7 +46,7 @@ def connect(uri: str) -> Client:
 def check_uri(uri: str) -> None:
     """Raise `BadInput` unless `uri` begins as an address does; the driver takes any other text for a host's name."""
     if not uri.startswith(("mongodb://", "mongodb+srv://")):
-        raise BadInput("OA_MONGODB_URI must be mongodb://HOST:PORT or mongodb+srv://HOST, perhaps with user and options")
+        raise BadInput("OA_MONGODB_URI must be mongodb://HOST:PORT or mongodb+srv://HOST, with user and options")
 
 
 def aware(database: Database) -> Database:

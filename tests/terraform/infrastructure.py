@@ -121,7 +121,8 @@ def check_key(s3: Any, iam: Any, bucket: str) -> None:
     """With a key of one's own the bucket encrypts with it, and every role may use it: else no object could be read."""
     rules = s3.get_bucket_encryption(Bucket=bucket)["ServerSideEncryptionConfiguration"]["Rules"]
     assert rules[0]["ApplyServerSideEncryptionByDefault"] == {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": KEY}
-    wanted = {"serving": {"kms:Decrypt"}, **dict.fromkeys(("api", "worker"), {"kms:Decrypt", "kms:GenerateDataKey"})}
+    both = {"kms:Decrypt", "kms:GenerateDataKey"}
+    wanted = {"serving": {"kms:Decrypt"}, "api": both, "worker": both}
     for role, actions in wanted.items():
         found = statements(iam, f"{bucket}-{role}")
         assert {action for _, action, resource in found if resource == KEY} == actions
