@@ -17,7 +17,14 @@ import pytest
 from core.objects import ObjectStore
 from oa import embedded
 
+LAST = "e2e"
+"""The folder whose tests come last, so that their whole stack does not run beside everybody else's."""
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the end-to-end tests behind the others."""
+    items.sort(key=lambda item: LAST in item.path.parts)
 
 
 @pytest.fixture(scope="session")

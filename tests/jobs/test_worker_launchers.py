@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -20,8 +22,6 @@ from core.errors import BadInput, Forbidden, Unavailable
 from core.ids import new_id
 from core.objects import ObjectStore
 from jobs.dispatcher import Dispatcher
-from jobs.driver import Setup
-from jobs.driver_process import DriverProcess
 from jobs.launchers import KubeRay, RayJobs, make_launcher
 from oa.embedded import free_port
 
@@ -29,7 +29,7 @@ SECRET = "s3-secret-that-nobody-may-see"
 
 
 @pytest.fixture
-def ray_jobs(store: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RayJobs]:
+def ray_jobs(store: ObjectStore, tmp_path: Path) -> Iterator[RayJobs]:
     """A Ray cluster with a dashboard, whose nodes have the settings and credentials in their environment."""
     environ = {
         "OA_S3_BUCKET": store.bucket, "OA_S3_ENDPOINT": store.endpoint or "", "OA_VAR": str(tmp_path / "node"),
@@ -38,13 +38,42 @@ def ray_jobs(store: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         "PYTHONPATH": f"{HERE}{os.pathsep}{HERE.parents[1]}",
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
     }  # fmt: skip
-    for name, value in environ.items():
-        monkeypatch.setenv(name, value)
-    head = DriverProcess(Setup.from_env({**os.environ, "OA_RAY_DASHBOARD_PORT": str(free_port())}))
-    assert head.wait_ready(threading.Event())
-    token = (tmp_path / "node" / "ray-token").read_text()
-    yield RayJobs(head.dashboard, token)
-    head.kill()
+    token = tmp_path / "ray-token"
+    token.write_text(new_id())
+    environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token), "RAY_USAGE_STATS_ENABLED": "0"}
+    with tempfile.TemporaryDirectory(
+        prefix="oa-head-", ignore_cleanup_errors=True
+    ) as short:  # sockets need short paths
+        dashboard = free_port()
+        head = subprocess.Popen(ray_head(short, dashboard), env={**os.environ, **environ}, stdout=subprocess.DEVNULL)
+        cluster = RayJobs(f"http://127.0.0.1:{dashboard}", token.read_text())
+        wait_for(lambda: answers(cluster), "the cluster's jobs API")
+        yield cluster
+        head.terminate()
+        head.wait(60)
+
+
+def ray_head(temporary: str, dashboard: int) -> list[str]:
+    """The head of a cluster as an operator starts it, with every port named: two on one host share no default."""
+    ports = {
+        "port": 0,
+        "dashboard-port": dashboard,
+        "dashboard-agent-listen-port": free_port(),
+        "dashboard-agent-grpc-port": free_port(),
+        "ray-client-server-port": free_port(),
+        "metrics-export-port": free_port(),
+    }
+    script = str(Path(sys.executable).with_name("ray"))
+    named = [f"--{name}={port}" for name, port in ports.items()]
+    where = ["--node-ip-address=127.0.0.1", "--dashboard-host=127.0.0.1", f"--temp-dir={temporary}"]
+    return [script, "start", "--head", "--block", "--num-cpus=2", "--object-store-memory=200000000", *named, *where]
+
+
+def answers(cluster: RayJobs) -> bool:
+    try:
+        return cluster.look("nobody") is None
+    except Unavailable:
+        return False
 
 
 def accepted(dispatcher: Dispatcher) -> bool:
