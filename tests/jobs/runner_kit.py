@@ -118,14 +118,19 @@ def start_worker(
         return subprocess.Popen(command, env=environ, cwd=var, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
 
-def processes_of(var: Path) -> list[int]:
+AGENTS = (b"ray::DashboardAgent", b"ray::RuntimeEnvAgent")
+"""Ray's agents: idle, they may outlive a killed raylet by the minute in which they wait for its control service."""
+
+
+def processes_of(var: Path, *, agents: bool = False) -> list[int]:
     """Ids of live processes whose environment says that they belong to the worker on `var`."""
     mark = f"OA_VAR={var}".encode()
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
-            if state != "Z" and mark in (entry / "environ").read_bytes().split(b"\0"):
+            idle = (entry / "cmdline").read_bytes().startswith(AGENTS) and not agents
+            if state != "Z" and not idle and mark in (entry / "environ").read_bytes().split(b"\0"):
                 found.append(int(entry.name))
         except OSError:
             continue

@@ -66,10 +66,8 @@ def fleet(s3_endpoint: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     for process in fleet.workers.values():
         process.kill()
         process.wait()
-    # Ray's two agents outlive a killed raylet by a minute (they wait for its control service); a test above waits
-    # for them, here they are ended.
     for name in fleet.workers:
-        for pid in processes_of(fleet.var(name)):
+        for pid in processes_of(fleet.var(name), agents=True):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
