@@ -19,11 +19,12 @@ from graphql_schema.schema import build_schema
 
 from . import health
 from .callers import Callers
+from .keys import keys_of
 from .logs import configure
 from .middleware import RequestIds, WebSocketMessageLimit
 from .rate import HEADERS
 from .settings import Settings, from_env
-from .tokens import Tokens, load_key
+from .tokens import Tokens
 from .view import GraphQLView
 
 
@@ -33,9 +34,7 @@ def create_app(settings: Settings) -> Starlette:
     Raises:
         BadInput: the token key cannot be used.
     """
-    tokens = Tokens(
-        load_key(settings.token_key_file, make=settings.embedded), settings.token_issuer, settings.token_seconds
-    )
+    tokens = Tokens(keys_of(settings), settings.token_issuer, settings.token_seconds)
     schema = build_schema(suggestions=settings.introspection == "anyone")
     view = GraphQLView(schema, settings, Callers(settings, tokens))
 

@@ -25,6 +25,7 @@ from core.objects import ObjectStore
 from core.rate_limits import Rate, RateLimits, parse_rates
 from core.records import User
 from core.runs import Runs
+from core.sign_in import SignIn, run_sign_in_sweeper
 from core.sweeper import run_sweeper
 from graphql_schema.context import AccessToken, Services
 from graphql_schema.persisted import read_allow_list
@@ -58,6 +59,7 @@ async def open_services(settings: Settings, tokens: Tokens) -> AsyncIterator[Ser
         services = Services(
             collection=collection,
             accounts=Accounts(database),
+            auth=SignIn(database),
             leaderboard=partial(leaderboard, database),
             standing=partial(standing, database),
             database=database,
@@ -73,11 +75,12 @@ async def open_services(settings: Settings, tokens: Tokens) -> AsyncIterator[Ser
             operation_seconds=settings.operation_seconds,
         )
         if settings.embedded:
-            services.sign_in = lambda user: _development_token(tokens, user)
+            services.sign_in = partial(_development_token, tokens, services.auth, settings.token_seconds)
         services.relay = await stack.enter_async_context(Relay(chats, settings.serving_urls, settings.serving_key))
         if settings.sweep_seconds:
             stack.push_async_callback(_stop, asyncio.create_task(run_sweeper(database, rules, settings.sweep_seconds)))
             stack.push_async_callback(_stop, asyncio.create_task(runs.run_mirror()))
+            stack.push_async_callback(_stop, asyncio.create_task(run_sign_in_sweeper(database)))
         yield services
 
 
@@ -91,8 +94,9 @@ def rates_of(settings: Settings) -> dict[str, Rate]:
     return rates
 
 
-def _development_token(tokens: Tokens, user: User) -> AccessToken:
-    return tokens.mint(user.id, user.roles)
+async def _development_token(tokens: Tokens, auth: SignIn, seconds: int, user: User) -> AccessToken:
+    session = await auth.sessions.open_plain(user.id, "development", seconds)
+    return tokens.mint(user.id, user.roles, session_id=session.id)
 
 
 def _translated(error: Exception) -> OaError | None:

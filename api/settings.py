@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,9 +40,16 @@ class Settings:
     s3_region: str = "us-east-1"
     """`OA_S3_REGION`. Its region."""
     token_key_file: Path
-    """`OA_TOKEN_KEY_FILE`. PEM private key (ES256) that signs access tokens; readable by its owner only."""
+    """`OA_TOKEN_KEY_FILE`. PEM private keys (ES256), the first of which signs access tokens; readable by their owner
+    only."""
+    token_key: str | None = field(default=None, repr=False)
+    """`OA_TOKEN_KEY`. The same as text, for secrets that come as environment variables."""
+    token_key_secret: str | None = None
+    """`OA_TOKEN_KEY_SECRET`. Name or ARN of a secret in AWS Secrets Manager with the same text."""
+    public_url: str | None = None
+    """`OA_PUBLIC_URL`. The API's address as browsers and apps see it, without a path; unset: nobody signs in."""
     token_issuer: str = "open-assistant"  # noqa: S105 - a name, no secret
-    """`OA_TOKEN_ISSUER`. `iss` of the access tokens given and taken."""
+    """`OA_TOKEN_ISSUER`. `iss` of the access tokens given and taken; by default the public address, if there is one."""
     token_seconds: int = MAX_TOKEN_SECONDS
     """`OA_TOKEN_SECONDS`. Life of an access token, in seconds; 60 to 900."""
     cors_origins: tuple[str, ...] = ()
@@ -80,7 +88,8 @@ class Settings:
         for name, value in (("OA_MAX_COST", self.max_cost), ("OA_OPERATION_SECONDS", self.operation_seconds)):
             if value <= 0:
                 raise BadInput(f"{name} is {value}; it must be more than 0")
-        if not self.embedded and not self.token_key_file.is_file():
+        by_text = self.token_key or self.token_key_secret
+        if not self.embedded and not by_text and not self.token_key_file.is_file():
             raise BadInput(
                 f"OA_TOKEN_KEY_FILE is {str(self.token_key_file)!r}, which is no file; production needs a PEM private "
                 "key (openssl ecparam -name prime256v1 -genkey -noout)"
@@ -99,8 +108,13 @@ def from_env(environ: Mapping[str, str] = os.environ) -> Settings:
         raise BadInput(
             "OA_MONGODB_URI is not set; it must be the document store's address, such as mongodb://host:27017"
         )
-    if mode == "production" and not environ.get("OA_TOKEN_KEY_FILE"):
-        raise BadInput("OA_TOKEN_KEY_FILE is not set; production needs the PEM private key that signs access tokens")
+    keys = ("OA_TOKEN_KEY_FILE", "OA_TOKEN_KEY", "OA_TOKEN_KEY_SECRET")
+    if mode == "production" and not any(environ.get(name) for name in keys):
+        raise BadInput(
+            "OA_TOKEN_KEY_FILE is not set, nor OA_TOKEN_KEY or OA_TOKEN_KEY_SECRET; production needs the PEM private "
+            "key that signs access tokens"
+        )
+    public_url = _public_url(environ)
     return Settings(
         mode=cast(Literal["production", "embedded"], mode),
         mongodb_uri=environ["OA_MONGODB_URI"],
@@ -109,7 +123,10 @@ def from_env(environ: Mapping[str, str] = os.environ) -> Settings:
         s3_bucket=environ.get("OA_S3_BUCKET") or "open-assistant",
         s3_region=environ.get("OA_S3_REGION") or "us-east-1",
         token_key_file=Path(environ.get("OA_TOKEN_KEY_FILE") or var / "keys" / "token.pem"),
-        token_issuer=environ.get("OA_TOKEN_ISSUER") or "open-assistant",
+        token_key=environ.get("OA_TOKEN_KEY") or None,
+        token_key_secret=environ.get("OA_TOKEN_KEY_SECRET") or None,
+        public_url=public_url,
+        token_issuer=environ.get("OA_TOKEN_ISSUER") or public_url or "open-assistant",
         token_seconds=_number(environ, "OA_TOKEN_SECONDS", int, MAX_TOKEN_SECONDS),
         cors_origins=_origins(environ),
         introspection=cast(
@@ -162,6 +179,15 @@ def _number(environ: Mapping[str, str], name: str, kind: type[N], default: N) ->
 
 def _list(environ: Mapping[str, str], name: str) -> tuple[str, ...]:
     return tuple(item.strip() for item in environ.get(name, "").split(",") if item.strip())
+
+
+def _public_url(environ: Mapping[str, str]) -> str | None:
+    url = environ.get("OA_PUBLIC_URL")
+    if url and not re.fullmatch(r"https://[^/?#@\s]+|http://(127\.0\.0\.1|\[::1\]|localhost)(:\d+)?", url):
+        raise BadInput(
+            f"OA_PUBLIC_URL is {url!r}; it must be https://HOST without a path (http only on 127.0.0.1 or localhost)"
+        )
+    return url or None
 
 
 def _origins(environ: Mapping[str, str]) -> tuple[str, ...]:

@@ -7,11 +7,9 @@ are required and checked. Knows keys and claims; does not know users: what a sub
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from joserfc import jwt
@@ -19,10 +17,11 @@ from joserfc.errors import JoseError
 from joserfc.jwk import ECKey
 from joserfc.jws import JWSRegistry
 
-from core.errors import BadInput, Unauthenticated
+from core.errors import Unauthenticated
 from core.ids import new_id
 from graphql_schema.context import AccessToken
 
+from .keys import SigningKeys
 from .settings import MAX_TOKEN_SECONDS
 
 ALGORITHM = "ES256"
@@ -34,26 +33,39 @@ LEEWAY = 10.0
 
 @dataclass(frozen=True)
 class Claims:
-    """A token that is good: whose it is, the roles and scopes it carries, the Unix time in seconds at which it ends."""
+    """A token that is good.
+
+    Attributes:
+        subject: id of the user whose it is.
+        roles: those that it carries.
+        scopes: those that it is limited to; None: it is not limited.
+        expires_at: Unix time, in seconds, at which it ends.
+        session_id: the session that it belongs to; None for a service's own.
+        client_id: the client that it was given to; None for our own sign-in.
+        token_id: its `jti`.
+    """
 
     subject: str
     roles: frozenset[str]
-    scopes: frozenset[str]
+    scopes: frozenset[str] | None
     expires_at: float
+    session_id: str | None = None
+    client_id: str | None = None
+    token_id: str = ""
 
 
 class Tokens:
     """Makes and checks access tokens.
 
     Args:
-        key: an ES256 key with its private part.
+        keys: the key that signs, and those that verify.
         issuer: `iss`.
         seconds: life of a token.
     """
 
-    def __init__(self, key: ECKey, issuer: str, seconds: int) -> None:
-        self._key = key
-        self._issuer = issuer
+    def __init__(self, keys: SigningKeys, issuer: str, seconds: int) -> None:
+        self.keys = keys
+        self.issuer = issuer
         self._seconds = seconds
         self._registry = JWSRegistry(algorithms=[ALGORITHM])
         required = jwt.ClaimsOption(essential=True)
@@ -64,16 +76,29 @@ class Tokens:
             exp=required, iat=required, sub=required,
         )  # fmt: skip
 
-    def mint(self, subject: str, roles: Iterable[str], scopes: Iterable[str] = ()) -> AccessToken:
-        """A token for the user with id `subject`, carrying these roles (of those that the user has) and scopes."""
+    def mint(
+        self, subject: str, roles: Iterable[str], scopes: Iterable[str] | None = None, *,
+        session_id: str | None = None, client_id: str | None = None,
+    ) -> AccessToken:  # fmt: skip
+        """A token for the user with id `subject`, carrying these roles (of those that the user has).
+
+        Args:
+            subject: user id.
+            roles: of those that the user has.
+            scopes: what it is limited to; None: to nothing.
+            session_id: the session with which it ends.
+            client_id: to whom it is given.
+        """
         issued = int(time.time())
         expires = issued + self._seconds
         claims = {
-            "iss": self._issuer, "aud": AUDIENCE, "sub": subject, "iat": issued, "exp": expires, "jti": new_id(),
-            "roles": sorted(roles), "scope": " ".join(sorted(scopes)),
+            "iss": self.issuer, "aud": AUDIENCE, "sub": subject, "iat": issued, "exp": expires, "jti": new_id(),
+            "roles": sorted(roles), "scope": None if scopes is None else " ".join(sorted(scopes)),
+            "sid": session_id, "client_id": client_id,
         }  # fmt: skip
-        header = {"alg": ALGORITHM, "typ": TYPE, "kid": self._key.thumbprint()}
-        return AccessToken(jwt.encode(header, claims, self._key, registry=self._registry), float(expires))
+        claims = {name: value for name, value in claims.items() if value is not None}
+        header = {"alg": ALGORITHM, "typ": TYPE, "kid": self.keys.active.thumbprint()}
+        return AccessToken(jwt.encode(header, claims, self.keys.active, registry=self._registry), float(expires))
 
     def verify(self, token: str) -> Claims:
         """What a good token says.
@@ -83,7 +108,7 @@ class Tokens:
                 of wrong, and never quotes the token.
         """
         try:
-            decoded = jwt.decode(token, self._key, registry=self._registry)
+            decoded = jwt.decode(token, self._key_of, registry=self._registry)
             if decoded.header.get("typ") != TYPE:
                 raise Unauthenticated(f"the token is no access token: its typ must be {TYPE!r}")
             self._claims.validate(decoded.claims)
@@ -91,53 +116,25 @@ class Tokens:
             raise Unauthenticated(f"the access token is not good: {_reason(error)}") from error
         return _claims(decoded.claims)
 
+    def _key_of(self, token: Any) -> ECKey:
+        """The key that a token names, of ours; whatever else its header brings is not looked at."""
+        return self.keys.by_id(token.headers().get("kid"))
+
 
 def _claims(claims: dict[str, Any]) -> Claims:
-    subject, roles, scope = claims["sub"], claims.get("roles"), claims.get("scope", "")
-    texts: list[Any] = [subject, scope, *roles] if isinstance(roles, list) else [None]
-    if not all(isinstance(text, str) for text in texts):
-        raise Unauthenticated("the access token is not good: sub and scope must be texts, roles a list of texts")
+    subject, roles, scope = claims["sub"], claims.get("roles"), claims.get("scope")
+    named = [claims.get(name) for name in ("sid", "client_id", "jti")]
+    maybe: list[Any] = [scope, *named]
+    if not isinstance(roles, list) or not all(isinstance(text, str) for text in [subject, *roles]):
+        raise Unauthenticated("the access token is not good: sub must be a text, roles a list of texts")
+    if not all(text is None or isinstance(text, str) for text in maybe):
+        raise Unauthenticated("the access token is not good: scope, sid, client_id and jti must be texts")
     if claims["exp"] - claims["iat"] > MAX_TOKEN_SECONDS:
         raise Unauthenticated(f"the access token is not good: it may live {MAX_TOKEN_SECONDS} s at most")
-    return Claims(subject, frozenset(texts[2:]), frozenset(scope.split()), float(claims["exp"]))
+    session_id, client_id, token_id = named
+    scopes = None if scope is None else frozenset(scope.split())
+    return Claims(subject, frozenset(roles), scopes, float(claims["exp"]), session_id, client_id, token_id or "")
 
 
 def _reason(error: Exception) -> str:
     return str(getattr(error, "error", "") or type(error).__name__).replace("_", " ")
-
-
-def load_key(path: Path, *, make: bool = False) -> ECKey:
-    """The signing key in a PEM file.
-
-    Args:
-        path: the file.
-        make: make the file, readable by its owner only, where there is none.
-
-    Raises:
-        BadInput: there is no such file, others can read it, or it holds no P-256 private key.
-    """
-    if make and not path.exists():
-        _write_new_key(path)
-    try:
-        mode = path.stat().st_mode & 0o077
-        key = ECKey.import_key(path.read_bytes())
-    except (OSError, ValueError, JoseError) as error:
-        raise BadInput(f"token key {str(path)!r} cannot be read: it must be a PEM private key on P-256") from error
-    if mode:
-        raise BadInput(f"token key {str(path)!r} can be read by others: chmod 600 it")
-    if not key.is_private or key.curve_name != "P-256":
-        raise BadInput(f"token key {str(path)!r} is of another kind: it must be a PEM private key on P-256")
-    return key
-
-
-def _write_new_key(path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.touch(mode=0o600)
-    partial.write_bytes(ECKey.generate_key("P-256", private=True).as_pem(private=True))
-    try:
-        os.link(partial, path)  # fails where another process was first: its key then stands
-    except FileExistsError:
-        pass
-    finally:
-        partial.unlink()

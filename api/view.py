@@ -30,12 +30,12 @@ from strawberry.http.base import BaseRequestProtocol
 from strawberry.schema.exceptions import InvalidOperationTypeError
 from strawberry.subscriptions import GRAPHQL_SSE_PROTOCOL, GRAPHQL_TRANSPORT_WS_PROTOCOL
 
-from core.errors import OaError
+from core.errors import BadInput, OaError
 from graphql_schema.context import Context, Services
 from graphql_schema.schema import ApiSchema
 
 from . import ide
-from .callers import Callers
+from .callers import ACT_AS, Callers
 from .leaving import unless_gone
 from .rate import address_of, rate_headers
 from .settings import Settings
@@ -95,10 +95,10 @@ class GraphQLView(GraphQL[Context, None]):
             response = refusal(error.message, error.code, STATUS.get(error.code, 400))
         await response(scope, receive, send)
 
-    async def _identify(self, context: Context, authorization: str | None) -> None:
+    async def _identify(self, context: Context, authorization: str | None, act_as: str | None) -> None:
         """Set the viewer; a store that does not answer raises `Unavailable`, as anywhere else."""
         try:
-            await self._callers.identify(context, authorization)
+            await self._callers.identify(context, authorization, act_as)
         except Exception as error:
             raise context.services.translate(error) or error from error
 
@@ -109,16 +109,20 @@ class GraphQLView(GraphQL[Context, None]):
         if isinstance(response, AskedFor):
             context.verdicts = response.verdicts
         over_websocket = request.scope["type"] == "websocket"
-        await self._identify(context, None if over_websocket else request.headers.get("authorization"))
+        if "access_token" in request.query_params:
+            raise BadInput("access_token is in the address, where logs and histories keep it; send it as a header")
+        headers = {} if over_websocket else request.headers
+        await self._identify(context, headers.get("authorization"), headers.get(ACT_AS))
         return context
 
     async def on_ws_connect(self, context: Context) -> dict[str, object] | None:
         """Take the credentials in `connection_init`, if any; close with 4403 when they are not good."""
-        given = (context.connection_params or {}).get("authorization")
-        if given is None:
+        given = context.connection_params or {}
+        if given.get("authorization") is None:
             return None
+        act_as = given.get("actAs")
         try:
-            await self._identify(context, str(given))
+            await self._identify(context, str(given["authorization"]), None if act_as is None else str(act_as))
         except OaError as error:
             raise ConnectionRejectionError({"code": error.code, "message": error.message}) from error
         return {"expiresAt": context.expires_at}

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from pymongo.errors import DuplicateKeyError
 
+from core import identities
 from core.database import Database, aware
 from core.errors import BadInput, Forbidden, NotFound
 from core.ids import new_id
@@ -35,22 +36,23 @@ class Accounts:
             Forbidden: the account is disabled or deleted.
         """
         _check_names(auth_method, subject, display_name)
-        if (user := await self._by_identity(auth_method, subject)) is None:
+        key = identity(auth_method, subject)
+        if (user := await self._by_identity(key)) is None:
             fresh = User(
-                id=new_id(), auth_method=auth_method, subject=subject, display_name=display_name.strip(),
-                roles=check_roles(roles),
+                id=await identities.claim(self.database, key, new_id()), auth_method=auth_method, subject=subject,
+                display_name=display_name.strip(), roles=check_roles(roles),
             )  # fmt: skip
             try:
                 await self.database["users"].insert_one(fresh.to_document())
                 user = fresh
-            except DuplicateKeyError:
-                user = await self._by_identity(auth_method, subject) or fresh
+            except DuplicateKeyError:  # somebody was faster, or the claim is another account's
+                user = await identities.owner(self.database, key)
         if not user.enabled or user.deleted:
             raise Forbidden("this account is disabled; ask a moderator")
         return user
 
-    async def _by_identity(self, auth_method: str, subject: str) -> User | None:
-        document = await self.database["users"].find_one({"identity": identity(auth_method, subject)})
+    async def _by_identity(self, key: str) -> User | None:
+        document = await self.database["users"].find_one({"identity": key})
         return User.from_document(document) if document else None
 
     async def get(self, user_id: str) -> User:
@@ -78,6 +80,14 @@ class Accounts:
     async def set_enabled(self, user_id: str, enabled: bool, *, by: str | None = None) -> User:
         """Allow or forbid the account everything."""
         return await self._change(user_id, "set_enabled", {"enabled": enabled}, by)
+
+    async def accept_terms(self, user_id: str, version: str) -> User:
+        """Note that the person accepted that version of the terms of use."""
+        return await self._change(user_id, "accept_terms", {"terms_version": version}, user_id)
+
+    async def record_acting(self, user_id: str, action: str, *, by: str) -> None:
+        """Journal that the service `by` does something in that person's name."""
+        await record(self.database, "acted_for", user_id, {"action": action}, by=by)
 
     async def _change(self, user_id: str, kind: str, changes: dict[str, object], by: str | None) -> User:
         result = await self.database["users"].update_one({"_id": user_id}, {"$set": changes})

@@ -25,6 +25,7 @@ CODES: dict[str, str] = {
     "NOT_FOUND": "No such thing, or none that you may see.",
     "FORBIDDEN": "You may not do this.",
     "UNAUTHENTICATED": "Sign in first, or renew the token.",
+    "TERMS_NOT_ACCEPTED": "Accept the terms of use first: mutation `acceptTerms`.",
     "CONFLICT": "It was changed or done differently in the meantime.",
     "TASK_GONE": "The task expired, was skipped, was submitted by someone else or never was yours.",
     "NOTHING_TO_DO": "No task of that kind is open for you now.",

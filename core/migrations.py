@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
+from core.oauth_records import SIGN_IN_INDEXES
+
 if TYPE_CHECKING:
     from pymongo.asynchronous.database import AsyncDatabase
 
@@ -57,8 +59,15 @@ async def _limit_indexes(database: AsyncDatabase[dict[str, Any]]) -> None:
     await database["documents"].create_index("expires_at", expireAfterSeconds=0)
 
 
+async def _sign_in_indexes(database: AsyncDatabase[dict[str, Any]]) -> None:
+    for collection, names in SIGN_IN_INDEXES.items():
+        for name in names:
+            await database[collection].create_index(name)
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     ("indexes of collection", _collection_indexes),
     ("indexes of chats and jobs", _chat_indexes),
     ("indexes of rate limits and registered documents", _limit_indexes),
+    ("indexes of sign-in", _sign_in_indexes),
 )

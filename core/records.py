@@ -84,6 +84,9 @@ class User(Record):
 
     Attributes:
         auth_method, subject: how the person signed in and who they are there; unique together.
+        linked: more sign-ins of the same person, each as `identity` writes it.
+        linked_rev: grows with every change of how the person signs in.
+        terms_version: the terms of use that the person accepted last; None before.
         roles: of `USER_ROLES`.
         streak_started_at: when the present run of active days began; None before the first task.
         streak_days: whole days of that run.
@@ -100,9 +103,17 @@ class User(Record):
     last_activity_at: datetime | None = None
     streak_started_at: datetime | None = None
     streak_days: int = 0
+    linked: tuple[str, ...] = ()
+    linked_rev: int = 0
+    terms_version: str | None = None
 
     def _keys(self) -> dict[str, Any]:
         return {"identity": identity(self.auth_method, self.subject), "by_time": time_key(self.created_at, self.id)}
+
+    @property
+    def identities(self) -> tuple[str, ...]:
+        """All sign-ins of the person, the first one first."""
+        return (identity(self.auth_method, self.subject), *self.linked)
 
     def has_role(self, *roles: str) -> bool:
         """Whether the user has at least one of `roles`."""

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from core.objects import ObjectStore
     from core.rate_limits import RateLimits, Verdict
     from core.records import User
+    from core.sign_in import SignIn
 
     from .persisted import AllowList
 
@@ -41,7 +42,9 @@ class Services:
         database: the document store; handed on to `core`, never queried here.
         store: the object store.
         chats, runs, models, relay: chat and training services; None where this app runs without them.
+        auth: sessions, clients, grants and keys.
         sign_in: makes an access token for a user; None where development sign-in is off.
+        terms: version and address of the terms of use that contributors must accept; None where there are none.
         translate: an error of a driver as one that a caller may see, or None where it is a defect.
         rates: the buckets that operations are charged to; None where nothing is counted.
         documents: those that clients registered; None where there are none.
@@ -61,13 +64,23 @@ class Services:
     runs: Any = None
     models: Any = None
     relay: Any = None
-    sign_in: Callable[[User], AccessToken] | None = None
+    auth: SignIn = None  # type: ignore[assignment]
+    sign_in: Callable[[User], Awaitable[AccessToken]] | None = None
+    terms: Terms | None = None
     translate: Callable[[Exception], OaError | None] = lambda error: None
     rates: RateLimits | None = None
     documents: RegisteredDocuments | None = None
     allowed: AllowList | None = None
     max_cost: int = 10_000
     operation_seconds: float = 30.0
+
+
+@dataclass(frozen=True)
+class Terms:
+    """The terms of use that hold now: their version, and where they can be read."""
+
+    version: str
+    url: str | None = None
 
 
 @dataclass(frozen=True)
@@ -86,7 +99,9 @@ class Context:
         services: see `Services`.
         viewer: the signed-in user, or None.
         roles: the viewer's roles: those stored, narrowed to those that the token carries.
-        scopes: the token's scopes; empty means all that the roles allow.
+        scopes: what the token is limited to (`core.scopes`); None: to nothing, it is of our own sign-in.
+        session_id, client_id: the session and the client of the token, where it has them.
+        actor: the service that acts in the viewer's name; None where the viewer acts.
         expires_at: Unix time, in seconds, at which the caller's token stops being good; None for anonymous callers.
         request_id: names this request in answers and logs.
         introspection: whether this caller may ask for the schema.
@@ -100,7 +115,10 @@ class Context:
     services: Services
     viewer: User | None = None
     roles: frozenset[str] = frozenset()
-    scopes: frozenset[str] = frozenset()
+    scopes: frozenset[str] | None = None
+    session_id: str | None = None
+    client_id: str | None = None
+    actor: User | None = None
     expires_at: float | None = None
     request_id: str = ""
     introspection: bool = True

@@ -13,6 +13,7 @@ from core.errors import BadInput
 
 from .context import Context
 from .relay import Node, parse_id
+from .scoping import check_node_scope
 
 Reader: TypeAlias = Callable[[Context, str], Awaitable[Node | None]]
 ReaderT = TypeVar("ReaderT", bound=Reader)
@@ -40,4 +41,5 @@ async def read_node(context: Context, node_id: str) -> Node | None:
     type_name, raw = parse_id(node_id)
     if type_name not in _readers:
         raise BadInput(f"id is of {type_name!r}; it must be of {', '.join(sorted(_readers))}", path=("id",))
+    check_node_scope(context, type_name)
     return await _readers[type_name](context, raw)

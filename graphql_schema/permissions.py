@@ -13,6 +13,7 @@ from strawberry import BasePermission
 from core.errors import Forbidden
 
 from .context import Context, Info
+from .scoping import check_scope
 
 CONTRIBUTOR = frozenset({"contributor", "trusted", "moderator", "admin"})
 MODERATOR = frozenset({"moderator", "admin"})
@@ -30,6 +31,7 @@ class Permission(BasePermission):
         """True, or raises `Unauthenticated` or `Forbidden`."""
         if not self.allows(info.context):
             raise Forbidden(f"{info.field_name} is for {self.who} only")
+        check_scope(info.context, info.field_name)
         return True
 
     def allows(self, context: Context) -> bool:

@@ -51,7 +51,7 @@ class SignInMutation:
         user = await services.accounts.ensure_user("development", name, name, roles)
         if sorted(user.roles) != roles:
             user = await services.accounts.set_roles(user.id, roles)
-        access = needed(services.sign_in, "development sign-ins")(user)
+        access = await needed(services.sign_in, "development sign-ins")(user)
         return DevelopmentSignInPayload(
             token=access.token, expires_at=datetime.fromtimestamp(access.expires_at, UTC), user=UserNode.of(user)
         )

@@ -57,22 +57,28 @@ def set_roles_command(
 @app.command("token")
 def token_command(
     user_id: UserId,
-    scope: Annotated[list[str] | None, typer.Option(help="A scope of the token; may be given again.")] = None,
+    scope: Annotated[
+        list[str] | None, typer.Option(help="A scope that the token is limited to; may be given again.")
+    ] = None,
 ) -> None:
     """Mint an access token for a user, with all roles that the user has; it is printed alone."""
+    from api.keys import keys_of
     from api.settings import from_env
-    from api.tokens import Tokens, load_key
+    from api.tokens import Tokens
+    from core.scopes import check_scopes
+    from core.sessions import Sessions
 
     settings = from_env()
-    tokens = Tokens(
-        load_key(settings.token_key_file, make=settings.embedded), settings.token_issuer, settings.token_seconds
-    )
+    tokens = Tokens(keys_of(settings), settings.token_issuer, settings.token_seconds)
 
     async def mint(accounts: Accounts) -> None:
         user = await accounts.get(user_id)
         if not user.enabled or user.deleted:
             raise BadInput(f"user {user_id!r} is disabled; no token is given", path=("user_id",))
-        typer.echo(tokens.mint(user.id, user.roles, scope or ()).token)
+        session = await Sessions(accounts.database).open_plain(user.id, "command", settings.token_seconds)
+        typer.echo(
+            tokens.mint(user.id, user.roles, check_scopes(scope) if scope else None, session_id=session.id).token
+        )
 
     _with_accounts(mint)
 

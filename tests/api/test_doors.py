@@ -9,7 +9,8 @@ from dataclasses import replace
 import pytest
 from running_api import Caller, serving
 
-from api.tokens import Tokens, load_key
+from api.keys import load_keys
+from api.tokens import Tokens
 from graphql_schema.relay import global_id, raw_id
 
 VIEWER = "{ viewer { user { id } roles } }"
@@ -18,7 +19,7 @@ VIEWER = "{ viewer { user { id } roles } }"
 @pytest.fixture
 def tokens(settings, base):
     """Signs with the running API's key."""
-    return Tokens(load_key(settings.token_key_file), settings.token_issuer, 900)
+    return Tokens(load_keys(settings.token_key_file), settings.token_issuer, 900)
 
 
 def signed_in(caller: Caller, token: str) -> Caller:
@@ -40,7 +41,7 @@ def test_a_bad_token_is_401_and_never_anonymous(anyone, somebody):
 
 
 def test_expired_tokens_and_those_of_another_issuer_are_401(anyone, somebody, settings, base):
-    key, user = load_key(settings.token_key_file), somebody()
+    key, user = load_keys(settings.token_key_file), somebody()
     for wrong in (Tokens(key, settings.token_issuer, -60), Tokens(key, "another-issuer", 900)):
         response = signed_in(anyone, wrong.mint(raw_id(user.user_id, "User"), ["contributor"]).token).post(VIEWER)
         assert response.status_code == 401
@@ -257,7 +258,7 @@ def test_names_that_cannot_sign_in(anyone, name):
 def production(settings):
     """An API in production, with a key and the same stores, whose tokens live a minute."""
     mine = replace(settings, mode="production", introspection="signed-in", sweep_seconds=0)
-    load_key(mine.token_key_file, make=True)
+    load_keys(mine.token_key_file, make=True)
     with serving(mine) as url:
         yield Caller(url)
 
@@ -278,7 +279,7 @@ def test_production_has_no_development_sign_in_no_ide_and_no_open_schema(product
 
 def test_a_stream_ends_when_its_token_runs_out(base, somebody, settings, anyone):
     ada = somebody()
-    short = Tokens(load_key(settings.token_key_file), settings.token_issuer, 2)
+    short = Tokens(load_keys(settings.token_key_file), settings.token_issuer, 2)
     token = short.mint(raw_id(ada.user_id, "User"), ["contributor"])
     headers = {"authorization": f"Bearer {token.token}", "accept": "text/event-stream"}
     body = {"query": 'subscription { taskAvailable(langs: ["bg"]) { kind } }'}

@@ -30,6 +30,16 @@ def test_production_closes_what_embedded_mode_opens(tmp_path):
     assert made.introspection == "signed-in"
 
 
+def test_the_key_may_come_as_text_or_by_name_and_the_issuer_is_the_public_address():
+    for name in ("OA_TOKEN_KEY", "OA_TOKEN_KEY_SECRET"):
+        made = from_env({"OA_MONGODB_URI": "mongodb://x", name: "given", "OA_PUBLIC_URL": "https://api.example.org"})
+        assert (made.token_key or made.token_key_secret) == "given"
+        assert (made.token_issuer, made.public_url) == ("https://api.example.org", "https://api.example.org")
+        assert "given" not in repr(made) or name.endswith("SECRET")
+    named = {"OA_TOKEN_ISSUER": "mine", "OA_PUBLIC_URL": "http://127.0.0.1:8000"}
+    assert from_env({**EMBEDDED, **named}).token_issuer == "mine"
+
+
 def test_lists_and_numbers_are_read():
     given = {
         "OA_CORS_ORIGINS": "https://a.example, http://localhost:3000",
@@ -56,6 +66,8 @@ def test_lists_and_numbers_are_read():
         ({"OA_MONGODB_URI": ""}, "OA_MONGODB_URI is not set"),
         ({"OA_MODE": "production"}, "OA_TOKEN_KEY_FILE is not set"),
         ({"OA_MODE": "production", "OA_TOKEN_KEY_FILE": "/nowhere.pem"}, "which is no file"),
+        ({"OA_PUBLIC_URL": "http://api.example.org"}, "it must be https://HOST without a path"),
+        ({"OA_PUBLIC_URL": "https://api.example.org/"}, "it must be https://HOST without a path"),
         ({"OA_TOKEN_SECONDS": "901"}, "it must be 60 to 900"),
         ({"OA_TOKEN_SECONDS": "long"}, "OA_TOKEN_SECONDS is 'long'; it must be a number"),
         ({"OA_BODY_BYTES": "-1"}, "it must not be negative"),

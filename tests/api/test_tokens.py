@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hmac
 import json
 import os
 import time
@@ -13,11 +14,12 @@ from hypothesis import strategies as st
 from joserfc import jwt
 from joserfc.jwk import ECKey, OctKey
 
-from api.tokens import ALGORITHM, AUDIENCE, TYPE, Tokens, load_key
+from api.keys import SigningKeys, load_keys, read_keys
+from api.tokens import ALGORITHM, AUDIENCE, TYPE, Tokens
 from core.errors import BadInput, Unauthenticated
 
 KEY = ECKey.generate_key("P-256", private=True)
-TOKENS = Tokens(KEY, "issuer", 900)
+TOKENS = Tokens(SigningKeys(KEY), "issuer", 900)
 
 
 def claims(**changes):
@@ -61,7 +63,8 @@ def test_the_reference_token_is_good():
         {"sub": ""}, {"exp": None}, {"iat": None}, {"exp": int(time.time()) - 60}, {"exp": "soon"},
         {"exp": int(time.time()) + 86_400},
         {"iat": int(time.time()) + 3600, "exp": int(time.time()) + 3700}, {"nbf": int(time.time()) + 3600},
-        {"roles": None}, {"roles": "admin"}, {"roles": [1]}, {"scope": 3}, {"exp": float("inf")},
+        {"roles": None}, {"roles": "admin"}, {"roles": [1]}, {"scope": 3}, {"exp": float("inf")}, {"sid": 5},
+        {"client_id": ["x"]}, {"jti": 1},
     ],
 )  # fmt: skip
 def test_wrong_claims_are_refused(changes):
@@ -88,6 +91,57 @@ def test_an_unsigned_token_is_refused_whatever_it_calls_its_algorithm(alg):
     token = f"{part({'alg': alg, 'typ': TYPE})}.{part(claims())}."
     with pytest.raises(Unauthenticated):
         TOKENS.verify(token)
+
+
+def test_the_public_key_as_the_secret_of_an_hmac_is_refused():
+    # Signed by hand: no library of today lends itself to it.
+    for secret in (KEY.as_pem(private=False), json.dumps(KEY.as_dict(private=False)).encode()):
+        body = f"{part({'alg': 'HS256', 'typ': TYPE, 'kid': KEY.thumbprint()})}.{part(claims())}"
+        mac = hmac.digest(secret, body.encode(), "sha256")
+        token = f"{body}.{base64.urlsafe_b64encode(mac).rstrip(b'=').decode()}"
+        with pytest.raises(Unauthenticated):
+            TOKENS.verify(token)
+
+
+def test_a_token_says_whose_session_it_is_and_what_it_is_limited_to():
+    read = TOKENS.verify(TOKENS.mint("ada", [], (), session_id="s", client_id="c").token)
+    assert (read.session_id, read.client_id, read.scopes) == ("s", "c", frozenset())
+    read = TOKENS.verify(TOKENS.mint("ada", []).token)
+    assert (read.session_id, read.client_id, read.scopes) == (None, None, None)
+
+
+def test_a_retiring_key_verifies_and_the_new_one_signs():
+    new = ECKey.generate_key("P-256", private=True)
+    rotated = Tokens(SigningKeys(new, (KEY,)), "issuer", 900)
+    assert rotated.verify(TOKENS.mint("ada", []).token).subject == "ada"
+    with pytest.raises(Unauthenticated):
+        TOKENS.verify(rotated.mint("ada", []).token)
+    ended = Tokens(SigningKeys(new), "issuer", 900)
+    with pytest.raises(Unauthenticated):
+        ended.verify(TOKENS.mint("ada", []).token)
+
+
+def test_the_published_keys_are_public():
+    published = SigningKeys(KEY, (ECKey.generate_key("P-256", private=True),)).public()["keys"]
+    assert [set(key) for key in published] == [{"kty", "crv", "x", "y", "kid", "use", "alg"}] * 2
+    assert published[0]["kid"] == KEY.thumbprint()
+
+
+def test_a_key_may_come_as_text_with_others_behind_it():
+    other = ECKey.generate_key("P-256", private=True)
+    text = "".join(key.as_pem(private=True).decode() for key in (KEY, other))
+    for spelled in (text, text.replace("\n", "\\n")):
+        keys = read_keys(spelled, "OA_TOKEN_KEY")
+        assert [key.thumbprint() for key in keys.all] == [KEY.thumbprint(), other.thumbprint()]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "changeme", KEY.as_pem(private=False).decode(), "-----BEGIN X-----\nAAAA\n-----END X-----"]
+)
+def test_other_texts_are_no_keys_and_are_not_quoted(text):
+    with pytest.raises(BadInput, match="OA_TOKEN_KEY") as caught:
+        read_keys(text, "OA_TOKEN_KEY")
+    assert not text or text not in caught.value.message
 
 
 def test_a_key_that_the_token_brings_itself_is_not_used():
@@ -118,27 +172,27 @@ def test_nonsense_is_unauthenticated_and_not_quoted(text):
 
 def test_a_key_file_is_made_once_for_its_owner_only(tmp_path):
     path = tmp_path / "keys" / "token.pem"
-    key = load_key(path, make=True)
+    key = load_keys(path, make=True)
     assert path.stat().st_mode & 0o777 == 0o600
-    assert load_key(path, make=True).thumbprint() == key.thumbprint()
+    assert load_keys(path, make=True).active.thumbprint() == key.active.thumbprint()
     assert [each.name for each in path.parent.iterdir()] == ["token.pem"]
 
 
 def test_a_missing_foreign_or_open_key_file_is_refused(tmp_path):
     path = tmp_path / "token.pem"
     with pytest.raises(BadInput, match="must be a PEM private key on P-256"):
-        load_key(path)
+        load_keys(path)
     path.write_bytes(b"not a key")
     path.chmod(0o600)
     with pytest.raises(BadInput, match="must be a PEM private key on P-256"):
-        load_key(path)
+        load_keys(path)
     path.write_bytes(KEY.as_pem(private=False))
     with pytest.raises(BadInput, match="of another kind"):
-        load_key(path)
+        load_keys(path)
     path.write_bytes(ECKey.generate_key("P-384", private=True).as_pem(private=True))
     with pytest.raises(BadInput, match="of another kind"):
-        load_key(path)
+        load_keys(path)
     path.write_bytes(KEY.as_pem(private=True))
     os.chmod(path, 0o644)  # noqa: PTH101 - os.chmod and Path.chmod are the same here
     with pytest.raises(BadInput, match="can be read by others"):
-        load_key(path)
+        load_keys(path)

@@ -14,7 +14,8 @@ from graphql import (
 
 from core.labels import WIDGETS
 from core.records import MESSAGE_STATES, ROLES, TASK_KINDS, TASK_STATES, TREE_STATES, USER_ROLES
-from graphql_schema import enums, export, task_types, viewer_types
+from core.scopes import SCOPES, SERVICE_ONLY
+from graphql_schema import enums, export, scoping, task_types, viewer_types
 from graphql_schema.permissions import LADDER
 from graphql_schema.schema import build_schema
 
@@ -41,6 +42,15 @@ def test_every_root_field_has_exactly_one_known_permission():
     assert {root for root, _, _ in fields} == {"Query", "Mutation", "Subscription"}
     wrong = [f"{root}.{name}" for root, name, field in fields if not _one_known(field.permission_classes)]
     assert wrong == [], "each needs permission_classes=[one of graphql_schema.permissions]"
+
+
+def test_every_root_field_has_a_scope_or_is_for_unlimited_tokens():
+    fields = {name for _, name, _ in export.root_fields(SCHEMA)}
+    assert fields - set(scoping.SCOPE_OF) == set(scoping.UNLIMITED_ONLY), "give it a scope in graphql_schema.scoping"
+    assert set(scoping.SCOPE_OF) - fields == set()
+    assert set(scoping.FIELDS) | SERVICE_ONLY | {"offline_access"} == set(SCOPES)
+    listed = [field for fields in scoping.FIELDS.values() for field in fields]
+    assert len(listed) == len(set(listed))
 
 
 def _one_known(classes):

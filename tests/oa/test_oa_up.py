@@ -276,7 +276,8 @@ def test_users_of_a_store_that_is_none(tmp_path: Path, uri: str, says: str) -> N
 def test_users_roles_and_tokens(up: Stack) -> None:
     import asyncio
 
-    from api.tokens import Tokens, load_key
+    from api.keys import load_keys
+    from api.tokens import Tokens
     from core.accounts import Accounts
     from core.database import connect
 
@@ -290,7 +291,7 @@ def test_users_roles_and_tokens(up: Stack) -> None:
     assert set(json.loads(changed.stdout)["roles"]) == {"moderator", "contributor"}
     token = oa("users", "token", user, var=up.var)
     assert token.returncode == 0, token.stderr
-    claims = Tokens(load_key(up.var / "keys" / "token.pem"), "open-assistant", 900).verify(token.stdout.strip())
+    claims = Tokens(load_keys(up.var / "keys" / "token.pem"), "open-assistant", 900).verify(token.stdout.strip())
     assert claims.subject == user
     assert claims.roles == {"moderator", "contributor"}
     assert oa("users", "set-roles", user, "emperor", var=up.var).stderr.startswith("error BAD_INPUT")
