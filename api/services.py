@@ -21,6 +21,7 @@ from core.documents import RegisteredDocuments
 from core.errors import BadInput, OaError
 from core.leaderboard import leaderboard, standing
 from core.models import Models
+from core.moderators import Moderators
 from core.objects import ObjectStore
 from core.rate_limits import Rate, RateLimits, parse_rates
 from core.records import User
@@ -60,6 +61,7 @@ async def open_services(settings: Settings, tokens: Tokens) -> AsyncIterator[Ser
             collection=collection,
             accounts=Accounts(database),
             auth=SignIn(database),
+            moderators=Moderators(database, rules),
             leaderboard=partial(leaderboard, database),
             standing=partial(standing, database),
             database=database,

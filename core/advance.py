@@ -92,6 +92,14 @@ def has_siblings(tree: Tree, messages: Sequence[Message], config: CollectionConf
     return bool(_View(tree, config, (), (), (), messages).sibling_sets())
 
 
+def unranked(
+    tree: Tree, messages: Sequence[Message], rankings: Sequence[Ranking], config: CollectionConfig
+) -> set[str]:
+    """Ids of messages whose replies still want rankings, whatever the tree's state."""
+    view = _View(tree, config, (), rankings, (), messages)
+    return {parent_id for parent_id in view.sibling_sets() if view.rankings_missing(parent_id) > 0}
+
+
 class _View:
     """The facts of one tree, indexed, with its messages as they should be."""
 
@@ -121,8 +129,8 @@ class _View:
     def _admit(self, message: Message) -> None:
         """Take a message in, its parent being in already. `alive`: not deleted, and all above it usable."""
         parent = self.by_id.get(message.parent_id or "")
-        if parent is not None and parent.deleted and not message.deleted:
-            message = replace(message, deleted=True)
+        if parent is not None:
+            message = _with_parent(message, parent)
         self.by_id[message.id] = message
         if not message.deleted and (parent is None or (parent.usable and parent.id in self.alive)):
             self.alive.add(message.id)
@@ -142,11 +150,13 @@ class _View:
             emojis={code: count for code, count in emojis.items() if count > 0},
             state=self._verdict(message, reviews),
         )
-        flagged = message.parent_id is not None and self.tree.state == "growing" and self._red_flagged(message.id)
-        return replace(changed, deleted=True) if flagged else changed
+        flagged = message.parent_id is not None and self.tree.state == "growing" and self._red_flagged(message)
+        return replace(changed, deleted=True, removed="flags") if flagged and not message.deleted else changed
 
     def _verdict(self, message: Message, reviews: list[Review]) -> str:
-        """A message that came decided, by an import or as a model's draft, stays so."""
+        """A moderator's word counts; a message that came decided, by an import or as a model's draft, stays so."""
+        if message.ruling is not None and message.ruling["verdict"] is not None:
+            return str(message.ruling["verdict"])
         if message.state != "pending" and (message.base is not None or not reviews):
             return message.state
         root = message.parent_id is None
@@ -160,17 +170,19 @@ class _View:
     def root(self) -> Message:
         return self.by_id[self.tree.id]
 
-    def _emoji_count(self, message_id: str, emoji: str) -> int:
-        return len({each.user_id for each in self.reactions.get(message_id, []) if each.emoji == emoji})
+    def _emoji_count(self, message: Message, emoji: str) -> int:
+        """People who set the emoji, but for those that a moderator has dealt with."""
+        people = {each.user_id for each in self.reactions.get(message.id, []) if each.emoji == emoji}
+        return len(people) - message.cleared.get(emoji, 0)
 
-    def _red_flagged(self, message_id: str) -> bool:
+    def _red_flagged(self, message: Message) -> bool:
         limit = self.config.auto_mod_red_flags
-        return self.config.auto_mod_enabled and self._emoji_count(message_id, "red_flag") >= limit
+        return self.config.auto_mod_enabled and self._emoji_count(message, "red_flag") >= limit
 
     def _skipped_too_often(self) -> bool:
         limit = self.config.auto_mod_max_skip_reply
         return self.config.auto_mod_enabled and any(
-            self._emoji_count(message.id, "_skip_reply") >= limit
+            self._emoji_count(message, "_skip_reply") >= limit
             for message in self.by_id.values()
             if message.state != "refused" and not message.deleted
         )
@@ -187,14 +199,14 @@ class _View:
         return steps[state](state) if state in steps else state
 
     def _after_prompt_review(self, state: str) -> str:
-        if self._red_flagged(self.root.id) or self.root.state == "refused":
+        if self._red_flagged(self.root) or self.root.state == "refused":
             return "aborted_low_grade"
         if self._skipped_too_often():
             return "halted_by_moderator"
         return "prompt_lottery_waiting" if self.root.state == "accepted" else state
 
     def _after_growing(self, state: str) -> str:
-        if self._red_flagged(self.root.id):
+        if self._red_flagged(self.root):
             return "aborted_low_grade"
         if self._skipped_too_often():
             return "halted_by_moderator"
@@ -204,7 +216,7 @@ class _View:
 
     def _after_ranking(self, state: str) -> str:
         # A tree with nothing to rank is complete at once.
-        complete = all(self._rankings_missing(parent_id) <= 0 for parent_id in self.sibling_sets())
+        complete = all(self.rankings_missing(parent_id) <= 0 for parent_id in self.sibling_sets())
         return "ready_for_export" if complete else state
 
     # Growth.
@@ -240,7 +252,8 @@ class _View:
         roles = ("assistant", "prompter") if self.config.rank_prompter_replies else ("assistant",)
         return tuple(child.id for child in self.children[parent_id] if child.usable and child.role in roles)
 
-    def _rankings_missing(self, parent_id: str) -> int:
+    def rankings_missing(self, parent_id: str) -> int:
+        """Rankings of the replies to a message that are still wanted."""
         before = [(self.by_id[each].base or {}).get("ranking_count", 0) for each in self._rankable(parent_id)]
         return self.tree.num_rankings - len(self.rankings.get(parent_id, [])) - int(min(before))
 
@@ -301,12 +314,21 @@ class _View:
         kind = f"rank_{self.by_id[replies[0]].role}_replies"
         authors = {self.by_id[reply].author_id for reply in replies}
         rankers = {ranking.user_id for ranking in self.rankings.get(parent_id, [])}
-        missing = self._rankings_missing(parent_id)
+        missing = self.rankings_missing(parent_id)
         self._open(kind, self.by_id[parent_id], missing, authors | rankers, "_skip_ranking", tuple(sorted(replies)))
 
     def _loneliness(self, parent: Message) -> str:
         lonely = parent.role == "prompter" and 0 < len(self._standing(parent.id)) < self.config.lonely_children_count
         return "0" if lonely else "1"
+
+
+def _with_parent(message: Message, parent: Message) -> Message:
+    """A message goes out with the one above it, and comes back with it."""
+    if parent.deleted and not message.deleted:
+        return replace(message, deleted=True, removed="parent")
+    if message.removed == "parent" and not parent.deleted:
+        return replace(message, deleted=False, removed=None)
+    return message
 
 
 def _grouped(facts: Sequence[Fact], key: str) -> dict[str, list[Fact]]:

@@ -162,7 +162,8 @@ async def _reply(database: Database, task: Task) -> Message:
     parent = Message.from_document(document)
     return Message(
         id=task.id, tree_id=task.tree_id, parent_id=parent.id, role=task.kind.removesuffix("_reply"), lang=task.lang,
-        ancestors=(*parent.ancestors, parent.id), depth=parent.depth + 1, deleted=parent.deleted, **_text(task),
+        ancestors=(*parent.ancestors, parent.id), depth=parent.depth + 1, deleted=parent.deleted,
+        removed="parent" if parent.deleted else None, **_text(task),
     )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 
-from core import answers, growth, moderation, pages, tasks, work
+from core import answers, growth, moderation, pages, rulings, tasks, work
 from core.config import CollectionConfig
 from core.database import Database, aware
 from core.pages import Page
@@ -101,13 +101,17 @@ class Collection:
         """Report a message to the moderators."""
         return await moderation.report(self.database, self.config, user, message_id, reason)
 
-    async def delete_message(self, moderator: User, message_id: str) -> Message:
+    async def delete_message(self, moderator: User, message_id: str, reason: str = "") -> Message:
         """Take a message and all that follows it out."""
-        return await moderation.delete_message(self.database, self.config, moderator, message_id)
+        return await rulings.delete_message(self.database, self.config, moderator, message_id, reason)
 
-    async def halt_tree(self, moderator: User, tree_id: str, halt: bool = True) -> Tree:
+    async def restore_message(self, moderator: User, message_id: str, reason: str = "") -> Message:
+        """Put a message back, and what went out with it."""
+        return await rulings.restore_message(self.database, self.config, moderator, message_id, reason)
+
+    async def halt_tree(self, moderator: User, tree_id: str, halt: bool = True, reason: str = "") -> Tree:
         """Stop a tree, or let a stopped one go on."""
-        return await moderation.halt_tree(self.database, self.config, moderator, tree_id, halt)
+        return await rulings.halt_tree(self.database, self.config, moderator, tree_id, halt, reason)
 
     # Reading.
 

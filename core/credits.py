@@ -21,26 +21,43 @@ REMEMBERED = 500
 
 
 async def credit_tree(database: Database, facts: Facts) -> None:
-    """Bring the stored credits of a tree to what its facts give: apply new ones, take back those that fell away."""
+    """Bring the stored credits of a tree to what its facts give: apply new ones, take back those that fell away.
+
+    A credit that comes, falls away and comes again (a message taken out and put back) is stored once for each turn:
+    the turns of one act have ids of their own, and it counts while their number is odd.
+    """
     wanted = {credit.id: credit for credit in credits_of(facts.messages, facts.reviews, facts.rankings)}
-    had = {document["_id"]: document async for document in database["credits"].find({"tree_id": facts.tree.id})}
-    fresh = [credit for identity, credit in wanted.items() if identity not in had]
-    known = await _known_users(database, {credit.user_id for credit in fresh})
-    for credit in fresh:
-        if credit.user_id in known:
-            await _store(database, credit)
-    for document in had.values():
+    turns: dict[str, list[Credit]] = {}
+    async for document in database["credits"].find({"tree_id": facts.tree.id}):
         credit = Credit.from_document(document)
-        undone = f"{credit.id}|undone"
-        if credit.amount > 0 and credit.id not in wanted and undone not in had:
-            await _store(database, replace(credit, id=undone, amount=-1, applied=False))
+        turns.setdefault(act_of(credit), []).append(credit)
+    due = [credit for act, credit in wanted.items() if len(turns.get(act, ())) % 2 == 0]
+    known = await _known_users(database, {credit.user_id for credit in due})
+    for credit in due:
+        if credit.user_id in known:
+            await _store(database, _turn(credit, credit.id, len(turns.get(credit.id, ()))))
+    for act, taken in turns.items():
+        if act not in wanted and len(taken) % 2:
+            await _store(database, _turn(taken[0], act, len(taken)))
+
+
+def act_of(credit: Credit) -> str:
+    """The act that a credit is a turn of: `what|fact`."""
+    return "|".join(credit.id.split("|")[:2])
+
+
+def _turn(credit: Credit, act: str, number: int) -> Credit:
+    """Turn `number` (from 0) of an act: even ones give, odd ones take back."""
+    identity = act if number == 0 else f"{act}|{number}"
+    return replace(credit, id=identity, amount=-1 if number % 2 else 1, applied=False)
 
 
 async def _known_users(database: Database, identities: set[str]) -> set[str]:
     if not identities:
         return set()
     query = {"_id": {"$in": sorted(identities)}}
-    return {user["_id"] async for user in database["users"].find(query, {"_id": 1})}
+    found = database["users"].find(query, {"_id": 1, "deleted": 1})
+    return {user["_id"] async for user in found if not user.get("deleted")}
 
 
 async def _store(database: Database, credit: Credit) -> None:

@@ -7,7 +7,8 @@ from typing import Any
 
 from core.database import Database
 from core.ids import new_id
-from core.records import now, time_key
+from core.moderation_records import Event
+from core.records import moment, now, time_key
 
 
 async def record(
@@ -24,6 +25,36 @@ async def record(
         key: makes the entry unique with kind and subject, so that a repeated call writes nothing.
     """
     identity = f"{kind}|{subject}|{key}" if key is not None else new_id()
-    entry = {"kind": kind, "subject": subject, "by": by, "details": dict(details), "at": now()}
-    entry["by_time"] = time_key(entry["at"], identity)  # type: ignore[arg-type]
+    at = now()
+    when = time_key(at, identity)
+    entry = {"kind": kind, "subject": subject, "by": by, "details": dict(details), "at": at, "by_time": when}
+    entry |= {"by_kind": f"{kind}|{when}", "by_subject": f"{subject}|{when}"}
+    if by is not None:
+        entry["by_actor"] = f"{by}|{when}"
     await database["events"].update_one({"_id": identity}, {"$setOnInsert": entry}, upsert=True)
+
+
+async def events_page(
+    database: Database, *, subject: str | None = None, actor: str | None = None, kind: str | None = None,
+    before: str | None = None, first: int = 20,
+) -> tuple[list[Event], bool]:  # fmt: skip
+    """Acts, newest first, of one subject, actor or kind where given, and whether older ones follow.
+
+    Args:
+        before: `Event.by_time` of the last one seen.
+    """
+    wanted = {"subject": subject, "by": actor, "kind": kind}
+    fields = {"subject": "by_subject", "by": "by_actor", "kind": "by_kind"}
+    given = {name: value for name, value in wanted.items() if value is not None}
+    leading = next(iter(given), None)
+    name = fields[leading] if leading else "by_time"
+    prefix = f"{given.pop(leading)}|" if leading else ""
+    query: dict[str, Any] = {name: {"$gte": prefix, "$lt": prefix + (before or "}")}} | given
+    cursor = database["events"].find(query).sort(name, -1).limit(first + 1)
+    found = [_event(document) async for document in cursor]
+    return found[:first], len(found) > first
+
+
+def _event(document: Mapping[str, Any]) -> Event:
+    names = ("kind", "subject", "by", "details", "by_time")
+    return Event(id=document["_id"], at=moment(document["at"]), **{name: document[name] for name in names})

@@ -65,9 +65,35 @@ async def _sign_in_indexes(database: AsyncDatabase[dict[str, Any]]) -> None:
             await database[collection].create_index(name)
 
 
+PEOPLE_INDEXES: dict[str, tuple[str, ...]] = {
+    "moderation_items": ("open_all", "open_lang", "open_reason", "open_lang_reason", "subject", "tree_id"),
+    "events": ("by_subject", "by_actor", "by_kind"),
+    "appeals": ("by_user", "unapplied"),
+    "revisions": ("message_id",),
+    "reviews": ("by_user",),
+    "rankings": ("by_user",),
+    "reactions": ("user_id",),
+    "reports": ("user_id",),
+    "scores": ("user_id",),
+    "score_marks": ("at",),
+    "data_exports": ("due",),
+    "departures": ("open",),
+    "purges": ("open",),
+    "deleted_contributions": ("by_time",),
+}
+
+
+async def _people_indexes(database: AsyncDatabase[dict[str, Any]]) -> None:
+    for collection, names in PEOPLE_INDEXES.items():
+        for name in names:
+            sparse = name in ("by_actor", "unapplied", "due", "open")
+            await database[collection].create_index(name, sparse=sparse)
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     ("indexes of collection", _collection_indexes),
     ("indexes of chats and jobs", _chat_indexes),
     ("indexes of rate limits and registered documents", _limit_indexes),
     ("indexes of sign-in", _sign_in_indexes),
+    ("indexes of moderation and people", _people_indexes),
 )

@@ -1,4 +1,4 @@
-"""What people say about messages outside of tasks, and what moderators do: reactions, reports, deletion, halting."""
+"""What people say about messages outside of tasks: reactions and reports, which the moderators' queue hears of."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from pymongo.errors import DuplicateKeyError
 
 from core.config import CollectionConfig
 from core.database import Database
-from core.errors import BadInput, Conflict, Forbidden
-from core.facts import mark, move_tree
-from core.journal import record
+from core.errors import BadInput
+from core.facts import mark
+from core.moderation_queue import enqueue
 from core.pages import one
-from core.records import EMOJIS, Message, Reaction, Report, Tree, User, reaction_id
+from core.records import EMOJIS, Message, Reaction, Report, User, reaction_id
 from core.settle import settle
 
 REASON_LIMIT = 4096
@@ -37,6 +37,8 @@ async def react(
         await database["reactions"].delete_one({"_id": reaction_id(message_id, user.id, _OPPOSITE[emoji])})
     if on:
         await _add(database, message, user, emoji)
+        if emoji == "red_flag":
+            await enqueue(database, f"message:{message_id}", "red_flag", 6, {"by": user.id})
     else:
         await database["reactions"].delete_one({"_id": reaction_id(message_id, user.id, emoji)})
     await mark(database, message.tree_id)
@@ -67,39 +69,6 @@ async def report(database: Database, config: CollectionConfig, user: User, messa
     document = made.to_document()
     del document["_id"]
     await database["reports"].update_one({"_id": made.id}, {"$set": document}, upsert=True)
+    await enqueue(database, f"message:{message_id}", "report", 5, {"by": user.id, "reason": reason})
     await react(database, config, user, message_id, "red_flag", True)
     return made
-
-
-def check_moderator(user: User) -> None:
-    """Raise `Forbidden` for anyone who is neither moderator nor admin."""
-    if not user.has_role("moderator", "admin"):
-        raise Forbidden("only moderators may do this")
-
-
-async def delete_message(database: Database, config: CollectionConfig, moderator: User, message_id: str) -> Message:
-    """Take a message and all that follows it out of the tree; nothing is erased. Twice is as once."""
-    check_moderator(moderator)
-    message = await one(database, "messages", Message, message_id)
-    await mark(database, message.tree_id)
-    await database["messages"].update_one({"_id": message_id}, {"$set": {"deleted": True}, "$inc": {"rev": 1}})
-    await record(database, "delete_message", message_id, {"tree": message.tree_id}, by=moderator.id)
-    await mark(database, message.tree_id)
-    await settle(database, config, message.tree_id)
-    return await one(database, "messages", Message, message_id)
-
-
-async def halt_tree(database: Database, config: CollectionConfig, moderator: User, tree_id: str, halt: bool) -> Tree:
-    """Stop a tree, or let a stopped one go on: to growth where it had won the lottery, else to review of its prompt."""
-    check_moderator(moderator)
-    tree = await one(database, "trees", Tree, tree_id)
-    if (tree.state == "halted_by_moderator") == halt:
-        return tree
-    if tree.state in ("aborted_low_grade", "ready_for_export"):
-        raise Conflict(f"tree {tree_id} has ended ({tree.state}); only a tree under way can be halted")
-    state = "halted_by_moderator" if halt else ("growing" if tree.won_lottery_at else "initial_prompt_review")
-    if await move_tree(database, tree, state) is None:
-        raise Conflict(f"tree {tree_id} changed at this moment; try again")
-    await record(database, "halt_tree", tree_id, {"halt": halt}, by=moderator.id)
-    await settle(database, config, tree_id)
-    return await one(database, "trees", Tree, tree_id)

@@ -21,6 +21,8 @@ from core.times import time_key as time_key
 
 ROLES = ("prompter", "assistant")
 MESSAGE_STATES = ("pending", "accepted", "refused")
+REMOVED = ("moderator", "flags", "author", "account", "parent")
+"""What takes a message out: a moderator, red flags, its author, its author's leaving, the message above it."""
 TREE_STATES = (
     "initial_prompt_review", "prompt_lottery_waiting", "growing", "ranking", "ready_for_scoring", "ready_for_export",
     "scoring_failed", "aborted_low_grade", "halted_by_moderator", "backlog_ranking",
@@ -90,6 +92,9 @@ class User(Record):
         roles: of `USER_ROLES`.
         streak_started_at: when the present run of active days began; None before the first task.
         streak_days: whole days of that run.
+        moderates: languages that a moderator looks after; empty for all.
+        disabled_reason: what a disabled person was told.
+        notes: what moderators know of the person; for moderators alone.
     """
 
     auth_method: str
@@ -106,6 +111,9 @@ class User(Record):
     linked: tuple[str, ...] = ()
     linked_rev: int = 0
     terms_version: str | None = None
+    moderates: tuple[str, ...] = ()
+    disabled_reason: str | None = None
+    notes: str = ""
 
     def _keys(self) -> dict[str, Any]:
         return {"identity": identity(self.auth_method, self.subject), "by_time": time_key(self.created_at, self.id)}
@@ -139,6 +147,7 @@ class Tree(Record):
         author_id: of the root.
         version: grows with every change of the tree or of a fact about it.
         dirty: a fact has come that the tree's state, counts and work do not show yet.
+        halt: set while a moderator has stopped it: {"from": the state before, "reason", "by"}.
         source: values of an import that these fields cannot express.
     """
 
@@ -156,6 +165,7 @@ class Tree(Record):
     dirty: bool = False
     created_at: datetime = field(default_factory=now)
     won_lottery_at: datetime | None = None
+    halt: dict[str, Any] | None = None
     source: dict[str, Any] | None = None
 
     def _keys(self) -> dict[str, Any]:
@@ -180,7 +190,11 @@ class Message(Record):
         ancestors: ids from the root to the parent; empty for a root.
         depth: `len(ancestors)`.
         state: the peers' verdict, of `MESSAGE_STATES` (review_result null, true, false).
-        deleted: taken out, by a moderator or by flags; descendants of a deleted message are deleted too.
+        deleted: taken out; descendants of a deleted message are deleted too.
+        removed: what took it out, of `REMOVED`; None while it is in, and where an import does not say.
+        ruling: the latest act of a moderator on it: {"act", "verdict" (of `MESSAGE_STATES`, or None to leave it to the
+            peers), "reason", "by", "at" (milliseconds since 1970), "number" (from 1)}.
+        cleared: emoji code -> number of those that a moderator has dealt with; only further ones count.
         rank: place among its siblings by consensus, 0 the best; None where there is none.
         emojis: code -> number of people.
         labels: name -> {"value": mean in [0, 1], "count": answers}.
@@ -189,6 +203,7 @@ class Message(Record):
         base: counts that an import brought, for which there are no documents of their own.
         source: values of an import that these fields cannot express exactly.
         rev: grows with every change.
+        revision: how often its author has changed the text; `edited_at` is when last.
     """
 
     tree_id: str
@@ -204,6 +219,9 @@ class Message(Record):
     synthetic: bool = False
     state: str = "pending"
     deleted: bool = False
+    removed: str | None = None
+    ruling: dict[str, Any] | None = None
+    cleared: dict[str, int] = field(default_factory=dict)
     review_count: int = 0
     ranking_count: int = 0
     rank: int | None = None
@@ -211,6 +229,8 @@ class Message(Record):
     labels: dict[str, dict[str, float]] = field(default_factory=dict)
     created_at: datetime = field(default_factory=now)
     rev: int = 0
+    revision: int = 0
+    edited_at: datetime | None = None
     base: dict[str, Any] | None = None
     source: dict[str, Any] | None = None
 
@@ -301,6 +321,9 @@ class Review(Record):
     user_id: str | None = None
     created_at: datetime = field(default_factory=now)
 
+    def _keys(self) -> dict[str, Any]:
+        return {"by_user": f"{self.user_id or ''}|{time_key(self.created_at, self.id)}"}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Ranking(Record):
@@ -320,6 +343,9 @@ class Ranking(Record):
     not_rankable: bool = False
     user_id: str | None = None
     created_at: datetime = field(default_factory=now)
+
+    def _keys(self) -> dict[str, Any]:
+        return {"by_user": f"{self.user_id or ''}|{time_key(self.created_at, self.id)}"}
 
 
 @dataclass(frozen=True, kw_only=True)

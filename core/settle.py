@@ -14,6 +14,7 @@ from dataclasses import replace
 
 from core import work as queue
 from core.advance import ENDED, Opening, Transition, advance
+from core.attention import notices
 from core.backlog import after_end
 from core.config import CollectionConfig
 from core.credits import credit_tree
@@ -21,6 +22,7 @@ from core.database import Database, count_range
 from core.facts import Facts, load
 from core.journal import record
 from core.lottery import missing_prompts
+from core.moderation_queue import enqueue
 from core.records import TREE_STATES, Message, Tree, Work, milliseconds, now
 
 ATTEMPTS = 100
@@ -52,6 +54,7 @@ async def _attempt(database: Database, config: CollectionConfig, facts: Facts, h
     """One round; None when a guard was lost."""
     tree = facts.tree
     following = advance(tree, facts.messages, facts.reviews, facts.rankings, config, facts.reactions)
+    await _tell_moderators(database, facts, following)
     if not await _write_messages(database, facts.messages, following.messages):
         return None
     if following.state != tree.state:
@@ -67,6 +70,16 @@ async def _attempt(database: Database, config: CollectionConfig, facts: Facts, h
         return None
     await credit_tree(database, replace(facts, tree=tree, messages=following.messages))
     return await _write_tree(database, tree, replace(tree, dirty=False)) if tree.dirty else tree
+
+
+async def _tell_moderators(database: Database, facts: Facts, following: Transition) -> None:
+    """Before the change itself: what a crash then leaves undone is still worth a look."""
+    for notice in notices(facts.tree, facts.messages, following.messages, following.state):
+        await enqueue(database, notice.subject, notice.reason, notice.priority, notice.evidence)
+        if notice.acted:
+            identity = notice.subject.partition(":")[2]
+            key = f"{facts.tree.version}"
+            await record(database, notice.reason, identity, {"tree": facts.tree.id, **notice.evidence}, key=key)
 
 
 async def _write_messages(database: Database, before: tuple[Message, ...], after: tuple[Message, ...]) -> bool:

@@ -12,11 +12,13 @@ from core.texts import check_lang
 
 from .context import Info, needed
 from .enums import TreeState, stored
+from .event_types import JournalQuery
 from .message_types import MessageNode
 from .moderation import ModerationMutation
 from .nodes import read_node
 from .permissions import MODERATOR, Anyone, Contributor, SignedIn
 from .relay import After, Connection, First, Node, connection, decode_cursor, page_size, raw_id
+from .rulings import RulingMutation, RulingQuery
 from .sign_in import SignInMutation
 from .standing_types import StandingNode
 from .task_types import TYPE_OF_KIND
@@ -35,7 +37,7 @@ POLL_SECONDS = 1.0
 
 
 @strawberry.type
-class CollectionQuery:
+class CollectionQuery(RulingQuery, JournalQuery):
     """Queries about collection."""
 
     @strawberry.field(description="The object with that global id, if you may see it.", permission_classes=[Anyone])
@@ -94,7 +96,7 @@ def _lang(lang: str | None) -> str | None:
 
 
 @strawberry.type
-class CollectionMutation(TaskMutation, ModerationMutation, SignInMutation):
+class CollectionMutation(TaskMutation, ModerationMutation, RulingMutation, SignInMutation):
     """Mutations of collection."""
 
 

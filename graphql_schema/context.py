@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from core.collection import Collection
     from core.documents import RegisteredDocuments
     from core.leaderboard import Standing
+    from core.moderators import Moderators
     from core.objects import ObjectStore
     from core.rate_limits import RateLimits, Verdict
     from core.records import User
@@ -38,6 +39,7 @@ class Services:
     Attributes:
         collection: trees, tasks, reviews, rankings.
         accounts: users and roles.
+        moderators: the queue, what moderators decide, the journal.
         leaderboard: the first places of a time frame; standing: one person's place in it.
         database: the document store; handed on to `core`, never queried here.
         store: the object store.
@@ -56,6 +58,7 @@ class Services:
     # Absent only in tests whose resolvers ask for neither.
     collection: Collection = None  # type: ignore[assignment]
     accounts: Accounts = None  # type: ignore[assignment]
+    moderators: Moderators | None = None
     leaderboard: Callable[[str, int], Awaitable[list[Standing]]] | None = None
     standing: Callable[[User, str], Awaitable[Standing]] | None = None
     database: Any = None

@@ -47,6 +47,7 @@ class DeleteMessageInput:
     """Input of `deleteMessage`."""
 
     message_id: strawberry.ID = strawberry.field(description="The message; what follows it goes with it.")
+    reason: str = strawberry.field(default="", description="Why; its author reads it.")
 
 
 @strawberry.type(description="What became of a deletion.")
@@ -78,7 +79,7 @@ class ModerationMutation:
     async def delete_message(self, info: Info, input: DeleteMessageInput) -> DeleteMessagePayload:
         """Mark the message as deleted."""
         message_id = _message_id(input.message_id)
-        await info.context.services.collection.delete_message(info.context.user(), message_id)
+        await info.context.services.collection.delete_message(info.context.user(), message_id, input.reason)
         return DeleteMessagePayload(message=await load_message(info.context, message_id))
 
 

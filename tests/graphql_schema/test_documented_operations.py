@@ -15,6 +15,7 @@ from graphql_schema.cost import MAX_COST, price, units
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "docs" / "api" / "examples" / "typescript"
+IN_FENCE = re.compile(r"```graphql\n(.*?)```", re.DOTALL)
 IN_JSON = re.compile(r'"query":\s*("(?:[^"\\]|\\.)*")')
 IN_PYTHON = re.compile(r"\s*(query|mutation|subscription)\b[^{]*\{")
 
@@ -24,6 +25,8 @@ def documents() -> Iterator[tuple[str, str]]:
     for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
         for place, quoted in enumerate(IN_JSON.findall(page.read_text("utf-8"))):
             yield f"{page.name}-{place}", json.loads(quoted)
+        for place, text in enumerate(IN_FENCE.findall(page.read_text("utf-8"))):
+            yield f"{page.name}-graphql-{place}", text
     for file in sorted(EXAMPLE.glob("*.graphql")):
         yield file.name, file.read_text("utf-8")
     for module in sorted((ROOT / "oa").glob("*.py")):

@@ -1,0 +1,52 @@
+"""What moderators may do, as their callers see it: one object over a database and a configuration.
+
+Everything is checked again below: role, language, who looks at it now.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from core import journal, moderation_queue, rulings
+from core.config import CollectionConfig
+from core.database import Database, aware
+from core.errors import OaError
+from core.moderation_records import Event, ModerationItem, Outcome
+from core.records import User
+
+
+class Moderators:
+    """The moderators' work in one database."""
+
+    def __init__(self, database: Database, config: CollectionConfig) -> None:
+        self.database = aware(database)
+        self.config = config
+
+    async def queue_page(
+        self, moderator: User, lang: str | None, reason: str | None, after: str | None, first: int
+    ) -> tuple[list[ModerationItem], bool]:
+        """See `core.moderation_queue.queue_page`."""
+        return await moderation_queue.queue_page(self.database, moderator, lang, reason, after, first)
+
+    async def item(self, identity: str) -> ModerationItem:
+        """The item of that id; raises `NotFound`."""
+        return await moderation_queue.item(self.database, identity)
+
+    async def claim_all(
+        self, moderator: User, identities: Sequence[str], hold: bool
+    ) -> dict[str, tuple[ModerationItem | None, OaError | None]]:
+        """See `core.moderation_queue.claim_all`."""
+        return await moderation_queue.claim_all(self.database, moderator, identities, hold)
+
+    async def moderate(self, moderator: User, targets: list[str], act: str, reason: str) -> list[Outcome]:
+        """See `core.rulings.moderate`."""
+        return await rulings.moderate(self.database, self.config, moderator, targets, act, reason)
+
+    async def events_page(
+        self, *, subject: str | None = None, actor: str | None = None, kind: str | None = None,
+        before: str | None = None, first: int = 20,
+    ) -> tuple[list[Event], bool]:  # fmt: skip
+        """See `core.journal.events_page`."""
+        return await journal.events_page(
+            self.database, subject=subject, actor=actor, kind=kind, before=before, first=first
+        )

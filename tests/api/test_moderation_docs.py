@@ -1,0 +1,99 @@
+"""The operations of docs/moderation.md, executed over HTTP against a running API, in the page's order."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from graphql import OperationDefinitionNode, parse
+from running_api import Caller, serving
+
+from core.config import CollectionConfig
+
+PAGE = Path(__file__).parents[2] / "docs" / "moderation.md"
+RULES = CollectionConfig(num_reviews_initial_prompt=1, num_reviews_reply=1, num_required_rankings=1)
+
+
+def operations() -> dict[str, str]:
+    """Name -> text of each operation of the page."""
+    found = {}
+    for text in re.findall(r"```graphql\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL):
+        (operation,) = [each for each in parse(text).definitions if isinstance(each, OperationDefinitionNode)]
+        assert operation.name is not None
+        found[operation.name.value] = text
+    return found
+
+
+class Page:
+    """The operations of the page; remembers which were executed."""
+
+    def __init__(self) -> None:
+        self.operations = operations()
+        self.executed: set[str] = set()
+
+    def run(self, name: str, caller: Caller, **variables):
+        """The root field of the operation's answer; fails on any error."""
+        self.executed.add(name)
+        (answer,) = caller.ask(self.operations[name], **variables).values()
+        assert not (isinstance(answer, dict) and answer.get("userErrors")), answer["userErrors"]
+        return answer
+
+
+@pytest.fixture(scope="module")
+def page() -> Page:
+    return Page()
+
+
+@pytest.fixture(scope="module")
+def api(settings):
+    """An API whose messages need one review."""
+    mine = replace(settings, mongodb_database=settings.mongodb_database + "_moderation", collection=RULES)
+    with serving(mine) as url:
+        yield Caller(url)
+
+
+def prompt_of(caller: Caller, text: str, lang: str = "en") -> str:
+    task = caller.do("requestTask", "task { id }", langs=[lang], kind="INITIAL_PROMPT")["task"]
+    return caller.do("submitPrompt", "message { id }", taskId=task["id"], text=text)["message"]["id"]
+
+
+def review(caller: Caller, lang: str, spam: float) -> None:
+    task = caller.do("requestTask", "task { id }", langs=[lang], kind="LABEL_INITIAL_PROMPT")["task"]
+    caller.do("submitReview", "", taskId=task["id"], labels=[{"name": "SPAM", "value": spam}])
+
+
+def test_a_report_goes_through_the_queue(api, page):
+    ann, bob, mod = api.sign_in("ann"), api.sign_in("bob"), api.sign_in("mod", "MODERATOR")
+    message = prompt_of(ann, "Buy my watches!")
+    tree = ann.ask("query ($id: ID!) { node(id: $id) { ... on Message { tree { id } } } }", id=message)
+    tree_id = tree["node"]["tree"]["id"]
+    bob.do("report", "", messageId=message, reason="advertising")
+    (item,) = page.run("Queue", mod, first=10, lang="en", kind="REPORT")["nodes"]
+    assert item["message"] == {
+        "id": message, "text": "Buy my watches!", "state": "PENDING", "deleted": False,
+        "author": {"id": ann.user_id, "displayName": "ann"},
+    }  # fmt: skip
+    assert item["evidence"] == [{"reason": "advertising", "details": {}, "by": {"displayName": "bob"}}]
+    claimed = page.run("Claim", mod, itemIds=[item["id"]])
+    assert claimed["items"][0]["claimedBy"] == {"displayName": "mod"}
+    decided = page.run("Moderate", mod, input={"action": "DELETE", "reason": "spam", "itemIds": [item["id"]]})
+    assert decided["results"] == [{"id": item["id"], "done": True, "error": None}]
+    assert page.run("Queue", mod, first=10, lang="en")["nodes"] == []
+    assert page.run("Restore", mod, messageId=message, reason="let peers judge")["message"]["deleted"] is False
+    assert page.run("Halt", mod, treeId=tree_id, reason="wait")["tree"]["state"] == "HALTED_BY_MODERATOR"
+    assert page.run("Resume", mod, treeId=tree_id)["tree"]["state"] == "INITIAL_PROMPT_REVIEW"
+    acts = page.run("Journal", mod, first=50, actorId=mod.user_id)["nodes"]
+    assert [act["kind"] for act in acts] == ["halt_tree", "halt_tree", "restore_message", "delete_message"]
+    assert acts[-1]["details"]["reason"] == "spam"
+    assert acts == page.run("Journal", mod, first=50, subjectId=tree_id, actorId=mod.user_id)["nodes"]
+    for name, variables in (("Queue", {"first": 1}), ("Journal", {"first": 1})):
+        assert bob.refused(page.operations[name], **variables)["extensions"]["code"] == "FORBIDDEN"
+    node = "query ($id: ID!) { node(id: $id) { id } }"
+    assert mod.ask(node, id=item["id"])["node"] == {"id": item["id"]}
+    assert bob.ask(node, id=item["id"])["node"] is None
+
+
+def test_every_operation_of_the_page_was_executed(page):
+    assert page.executed == set(page.operations)
