@@ -23,14 +23,23 @@ FIELDS: dict[str, tuple[str, ...]] = {
         "rateReply", "chatReply", "models",
     ),
     "account": (),
-    "moderate": ("deleteMessage",),
+    "moderate": (
+        "deleteMessage", "restoreMessage", "haltTree", "resumeTree", "moderate", "moderationQueue",
+        "claimModerationItems", "events",
+    ),
     "jobs": ("jobs", "job", "snapshots", "launchJob", "cancelJob", "promoteModel", "freezeSnapshot", "jobEvents"),
     "admin": (),
 }  # fmt: skip
 """Scope and the root fields (of queries, mutations and subscriptions) that it opens."""
 UNLIMITED_ONLY = ("developmentSignIn",)
 """Root fields that no scope opens."""
-NODES: dict[str, str] = {"Chat": "chat", "ChatMessage": "chat", "Job": "jobs", "Snapshot": "jobs"}
+NODES: dict[str, str] = {
+    "ModerationItem": "moderate",
+    "Chat": "chat",
+    "ChatMessage": "chat",
+    "Job": "jobs",
+    "Snapshot": "jobs",
+}
 """Types of node and the scope that opens them; others need `read`."""
 CONTRIBUTING = frozenset({"tasks", "chat"})
 """Scopes whose mutations leave something with us, and so need the terms of use accepted."""
