@@ -27,7 +27,7 @@ class EventNode(Node):
 
     actor_id: strawberry.Private[str | None]
     kind: str = strawberry.field(description="What was done, such as delete_message or tree_state.")
-    subject: str = strawberry.field(description="Own id of what it was done to.")
+    about: str = strawberry.field(description="Own id of what it was done to.")
     details: JSON = strawberry.field(description="Numbers and reasons.")
     at: datetime = strawberry.field(description="When.")
 
@@ -40,7 +40,7 @@ class EventNode(Node):
     def of(cls, event: Event) -> EventNode:
         """The act."""
         return cls(
-            id=global_id("Event", event.id), actor_id=event.by, kind=event.kind, subject=event.subject,
+            id=global_id("Event", event.id), actor_id=event.by, kind=event.kind, about=event.subject,
             details=JSON(event.details), at=event.at,
         )  # fmt: skip
 
