@@ -116,12 +116,17 @@ def _check_names(auth_method: str, subject: str, display_name: str) -> None:
         raise BadInput(f"authMethod {auth_method!r} has a colon; it must have none", path=("authMethod",))
 
 
-async def touch(database: Database, user_id: str, moment: datetime) -> None:
-    """Note that the user did something at `moment`: last activity and streak. Of two at once either stands."""
-    document = await database["users"].find_one({"_id": user_id})
-    if document is None:
-        return
-    user = User.from_document(document)
+async def touch(database: Database, user_id: str, moment: datetime, user: User | None = None) -> None:
+    """Note that the user did something at `moment`: last activity and streak. Of two at once either stands.
+
+    Args:
+        user: the account as read a moment ago, if it was.
+    """
+    if user is None:
+        document = await database["users"].find_one({"_id": user_id})
+        if document is None:
+            return
+        user = User.from_document(document)
     if user.last_activity_at is not None and user.last_activity_at >= moment:
         return
     began, days = streak(user.streak_started_at, user.last_activity_at, moment)

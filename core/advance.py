@@ -34,6 +34,7 @@ class Opening:
         excluded: users who may not take it.
         served: replies to rank, by id; empty for other kinds.
         priority: one digit, `0` first.
+        thread: message ids from the root to the target.
     """
 
     kind: str
@@ -43,6 +44,7 @@ class Opening:
     excluded: frozenset[str]
     served: tuple[str, ...] = ()
     priority: str = "5"
+    thread: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -295,7 +297,7 @@ class _View:
             self.work.append(
                 Opening(
                     kind=kind, target_id=target.id, lang=target.lang, places=places, excluded=users, served=served,
-                    priority=priority,
+                    priority=priority, thread=(*target.ancestors, target.id),
                 )
             )  # fmt: skip
 

@@ -16,15 +16,15 @@ from typing import Any
 from pymongo.errors import DuplicateKeyError
 
 from core import tasks
+from core import work as queue
 from core.accounts import touch
 from core.config import CollectionConfig
 from core.database import Database
 from core.errors import BadInput, Conflict, TaskGone
-from core.facts import mark
 from core.journal import record
 from core.labels import check_labels
 from core.records import Message, Ranking, Record, Review, Task, Tree, User, now, text_hash
-from core.settle import settle, settle_prompts
+from core.settle import settle
 from core.texts import check_lang, check_text
 
 CLOSED = ("aborted_low_grade", "halted_by_moderator")
@@ -38,7 +38,7 @@ async def submit_prompt(
     if check_lang(lang) != task.lang:
         raise BadInput(f"the task is for {task.lang!r}, not {lang!r}; request one in {lang!r}", path=("lang",))
     text = await _check_text(database, config, user, task, text)
-    return await _decide(database, config, task, {"text": text})
+    return await _decide(database, config, user, task, {"text": text})
 
 
 async def submit_reply(database: Database, config: CollectionConfig, user: User, task_id: str, text: str) -> Task:
@@ -48,7 +48,7 @@ async def submit_reply(database: Database, config: CollectionConfig, user: User,
     tree = await database["trees"].find_one({"_id": task.tree_id}, {"state": 1})
     if task.state == "open" and (tree is None or tree["state"] in CLOSED):
         raise TaskGone("the conversation was closed by a moderator or refused; ask for another task")
-    return await _decide(database, config, task, {"text": text})
+    return await _decide(database, config, user, task, {"text": text})
 
 
 async def submit_review(
@@ -57,7 +57,7 @@ async def submit_review(
     """The answer to a `label_*` task: the labels answered, each in [0, 1]."""
     kinds = ("label_initial_prompt", "label_prompter_reply", "label_assistant_reply")
     task = await _mine(database, user, task_id, kinds)
-    return await _decide(database, config, task, {"labels": check_labels(task.kind, labels)})
+    return await _decide(database, config, user, task, {"labels": check_labels(task.kind, labels)})
 
 
 async def submit_ranking(
@@ -76,7 +76,7 @@ async def submit_ranking(
             f"the ranking names {len(order)} replies; it must name each of the {len(task.served)} served once",
             code="BAD_RANKING", path=("ranking",),
         )  # fmt: skip
-    return await _decide(database, config, task, {"ranking": order, "not_rankable": not_rankable})
+    return await _decide(database, config, user, task, {"ranking": order, "not_rankable": not_rankable})
 
 
 async def _mine(database: Database, user: User, task_id: str, kinds: tuple[str, ...]) -> Task:
@@ -99,7 +99,7 @@ async def _check_text(database: Database, config: CollectionConfig, user: User, 
     return text
 
 
-async def _decide(database: Database, config: CollectionConfig, task: Task, answer: dict[str, Any]) -> Task:
+async def _decide(database: Database, config: CollectionConfig, user: User, task: Task, answer: dict[str, Any]) -> Task:
     """Store the answer with the task, once, and apply it; the task as it is then.
 
     Raises:
@@ -107,22 +107,24 @@ async def _decide(database: Database, config: CollectionConfig, task: Task, answ
         TaskGone: it was skipped or expired.
     """
     if task.state == "open":
-        await tasks.move(database, task, "answered", answer=answer, answered_at=now())
-    document = await database["tasks"].find_one({"_id": task.id})
-    task = Task.from_document(document) if document else task
+        task = await tasks.answered(database, task, answer, now())
     if task.state not in ("answered", "done"):
         raise TaskGone(f"task {task.id} is {task.state}; ask for another")
     if task.answer != answer:
         raise Conflict(f"task {task.id} was already submitted with another answer")
-    return await apply(database, config, task) if task.state == "answered" else task
+    return await apply(database, config, task, user) if task.state == "answered" else task
 
 
-async def apply(database: Database, config: CollectionConfig, task: Task) -> Task:
-    """Store everything that follows from an answered task, and return it as done; may be repeated."""
+async def apply(database: Database, config: CollectionConfig, task: Task, user: User | None = None) -> Task:
+    """Store everything that follows from an answered task, and return it as done; may be repeated.
+
+    Args:
+        user: whose task it is, where that was read a moment ago.
+    """
     if task.kind == "initial_prompt":
         await _store(database, "messages", _prompt(task))
         await _store(database, "trees", _tree(config, task))
-        await settle_prompts(database, config, task.lang)
+        await queue.pass_on(database, task.work_id, task.id)
     elif task.kind in ("prompter_reply", "assistant_reply"):
         await _store(database, "messages", await _reply(database, task))
     elif task.kind.startswith("label_"):
@@ -130,9 +132,8 @@ async def apply(database: Database, config: CollectionConfig, task: Task) -> Tas
     else:
         await _store(database, "rankings", _ranking(task))
     tree_id = task.tree_id or task.id
-    await mark(database, tree_id)
-    await settle(database, config, tree_id)
-    await touch(database, task.user_id, task.answered_at or task.created_at)
+    await settle(database, config, tree_id, marking=True, known=(task.user_id,))
+    await touch(database, task.user_id, task.answered_at or task.created_at, user)
     await record(database, "submit", task.id, {"kind": task.kind, "tree": tree_id}, by=task.user_id, key="")
     await tasks.move(database, task, "done")
     return replace(task, state="done")

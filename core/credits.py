@@ -1,18 +1,21 @@
 """Keeping scores: credits become counts in the score documents, each exactly once, by small guarded updates.
 
-A credit is stored unapplied, added to one score document a time frame (each remembers the latest credits that it took,
-so a repetition does nothing), then marked applied; the sweeper repeats what a crash left unapplied. Knows the store;
-`core.scoring` knows what counts.
+A credit is added to one score document a time frame (each remembers the latest credits that it took, so a repetition
+does nothing), then stored; a crash between leaves the tree dirty, and the next settling repeats it. All credits of a
+tree are handled together: five commands, however many they are. Knows the store; `core.scoring` knows what counts.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from pymongo.errors import DuplicateKeyError
+from pymongo import UpdateOne
+from pymongo.errors import BulkWriteError
 
-from core.database import Database, Document
+from core.database import DUPLICATE, Database, Document
 from core.facts import Facts
 from core.scoring import FRAMES, Credit, bucket, credits_of, score
 
@@ -20,25 +23,33 @@ REMEMBERED = 500
 """Credits that a score document remembers having taken."""
 
 
-async def credit_tree(database: Database, facts: Facts) -> None:
+async def credit_tree(database: Database, facts: Facts, known: Collection[str] = ()) -> None:
     """Bring the stored credits of a tree to what its facts give: apply new ones, take back those that fell away.
+
+    Args:
+        known: users who are known to have an account; others are looked up.
+    """
+    due = turns(credits_of(facts.messages, facts.reviews, facts.rankings), facts.credits)
+    people = await _known_users(database, {credit.user_id for credit in due if credit.amount > 0}, set(known))
+    due = [credit for credit in due if credit.amount < 0 or credit.user_id in people]
+    if due:
+        await apply(database, due)
+        await insert_new(database, "credits", [replace(credit, applied=True).to_document() for credit in due])
+
+
+def turns(wanted: Iterable[Credit], had: Iterable[Credit]) -> list[Credit]:
+    """The credits to store beside those stored, `had`, so that what counts is `wanted`.
 
     A credit that comes, falls away and comes again (a message taken out and put back) is stored once for each turn:
     the turns of one act have ids of their own, and it counts while their number is odd.
     """
-    wanted = {credit.id: credit for credit in credits_of(facts.messages, facts.reviews, facts.rankings)}
-    turns: dict[str, list[Credit]] = {}
-    async for document in database["credits"].find({"tree_id": facts.tree.id}):
-        credit = Credit.from_document(document)
-        turns.setdefault(act_of(credit), []).append(credit)
-    due = [credit for act, credit in wanted.items() if len(turns.get(act, ())) % 2 == 0]
-    known = await _known_users(database, {credit.user_id for credit in due})
-    for credit in due:
-        if credit.user_id in known:
-            await _store(database, _turn(credit, credit.id, len(turns.get(credit.id, ()))))
-    for act, taken in turns.items():
-        if act not in wanted and len(taken) % 2:
-            await _store(database, _turn(taken[0], act, len(taken)))
+    taken: dict[str, list[Credit]] = defaultdict(list)
+    for credit in had:
+        taken[act_of(credit)].append(credit)
+    acts = {credit.id: credit for credit in wanted}
+    due = [_turn(credit, act, len(taken[act])) for act, credit in acts.items() if len(taken[act]) % 2 == 0]
+    gone = [(act, credits) for act, credits in taken.items() if act not in acts and len(credits) % 2]
+    return due + [_turn(credits[0], act, len(credits)) for act, credits in gone]
 
 
 def act_of(credit: Credit) -> str:
@@ -52,61 +63,70 @@ def _turn(credit: Credit, act: str, number: int) -> Credit:
     return replace(credit, id=identity, amount=-1 if number % 2 else 1, applied=False)
 
 
-async def _known_users(database: Database, identities: set[str]) -> set[str]:
-    if not identities:
-        return set()
-    query = {"_id": {"$in": sorted(identities)}}
-    found = database["users"].find(query, {"_id": 1, "deleted": 1})
-    return {user["_id"] async for user in found if not user.get("deleted")}
+async def _known_users(database: Database, identities: set[str], known: set[str]) -> set[str]:
+    unknown = sorted(identities - known)
+    if not unknown:
+        return known
+    found = database["users"].find({"_id": {"$in": unknown}}, {"_id": 1, "deleted": 1})
+    return known | {user["_id"] async for user in found if not user.get("deleted")}
 
 
-async def _store(database: Database, credit: Credit) -> None:
+async def insert_new(database: Database, name: str, documents: list[Document]) -> None:
+    """Store those of `documents` that are not there yet, by one command."""
     try:
-        await database["credits"].insert_one(credit.to_document())
-    except DuplicateKeyError:
-        return
-    await apply(database, credit)
+        await database[name].insert_many(documents, ordered=False)
+    except BulkWriteError as error:
+        if any(each["code"] != DUPLICATE for each in error.details["writeErrors"]):
+            raise
 
 
-async def apply(database: Database, credit: Credit) -> None:
-    """Add `credit` to its person's scores; nothing where it was added before."""
-    for frame in FRAMES:
-        key = f"{frame}|{bucket(frame, credit.at)}"
-        identity = f"{key}|{credit.user_id}"
-        while not await _add(database, identity, key, credit):
-            pass
-        await _place(database, identity)
-    await database["credits"].update_one({"_id": credit.id}, {"$set": {"applied": True}})
+async def apply(database: Database, credits: Sequence[Credit]) -> None:
+    """Add `credits` to their people's scores; nothing where one was added before."""
+    updates = [_addition(credit, frame) for credit in credits for frame in FRAMES]
+    places = {_place(credit, frame): credit.user_id for credit in credits for frame in FRAMES}
+    found = await database["scores"].bulk_write(updates, ordered=False)
+    if found.matched_count < len(updates):  # some were added before, or some document is not there yet
+        await _ensure(database, places)
+        await database["scores"].bulk_write(updates, ordered=False)
+    await _rank(database, list(places))
 
 
-async def _add(database: Database, identity: str, key: str, credit: Credit) -> bool:
-    """Count the credit in one score document; False when that document came into being meanwhile."""
+def _place(credit: Credit, frame: str) -> str:
+    """The id of the score document that the credit counts in."""
+    return f"{frame}|{bucket(frame, credit.at)}|{credit.user_id}"
+
+
+def _addition(credit: Credit, frame: str) -> UpdateOne:
     update = {
         "$inc": {f"counts.{credit.what}": credit.amount, "changes": 1},
         "$push": {"applied": {"$each": [credit.id], "$slice": -REMEMBERED}},
     }
-    result = await database["scores"].update_one({"_id": identity, "applied": {"$nin": [credit.id]}}, update)
-    if result.matched_count:
-        return True
-    if await database["scores"].find_one({"_id": identity}, {"_id": 1}):
-        return await database["scores"].find_one({"_id": identity, "applied": {"$in": [credit.id]}}) is not None
-    counts = {credit.what: credit.amount}
-    fresh: dict[str, Any] = {"counts": counts, "changes": 1, "applied": [credit.id], "points": 0}
-    try:
-        await database["scores"].insert_one({"_id": identity, "key": key, "user_id": credit.user_id, **fresh})
-    except DuplicateKeyError:
-        return False
-    return True
+    return UpdateOne({"_id": _place(credit, frame), "applied": {"$nin": [credit.id]}}, update)
 
 
-async def _place(database: Database, identity: str) -> None:
+async def _ensure(database: Database, places: dict[str, str]) -> None:
+    """Make the score documents that are not there yet; place -> user id."""
+    query = {"_id": {"$in": list(places)}}
+    there = {document["_id"] async for document in database["scores"].find(query, {"_id": 1})}
+    fresh: dict[str, Any] = {"counts": {}, "changes": 0, "applied": [], "points": 0}
+    missing = [
+        {"_id": place, "key": place.removesuffix(f"|{user_id}"), "user_id": user_id, **fresh}
+        for place, user_id in places.items()
+        if place not in there
+    ]
+    if missing:
+        await insert_new(database, "scores", missing)
+
+
+async def _rank(database: Database, places: list[str]) -> None:
     """Write the points and the place on the board that the counts give; whoever counts later places later."""
-    document = await database["scores"].find_one({"_id": identity})
-    if document is not None:
+    updates = []
+    async for document in database["scores"].find({"_id": {"$in": places}}, {"applied": 0}):
         points = score(document["counts"])
-        board = board_key(document, points)
-        guard = {"_id": identity, "changes": document["changes"]}
-        await database["scores"].update_one(guard, {"$set": {"points": points, "board": board}})
+        guard = {"_id": document["_id"], "changes": document["changes"]}
+        updates.append(UpdateOne(guard, {"$set": {"points": points, "board": board_key(document, points)}}))
+    if updates:
+        await database["scores"].bulk_write(updates, ordered=False)
 
 
 def board_key(document: Document, points: int) -> str:

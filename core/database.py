@@ -22,6 +22,8 @@ from core.records import now
 Document = dict[str, Any]
 Client = AsyncMongoClient[Document]
 Database = AsyncDatabase[Document]
+DUPLICATE = 11000
+"""The store's code for a document that is there already."""
 
 
 def connect(uri: str) -> Client:

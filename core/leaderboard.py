@@ -13,6 +13,10 @@ from core.scoring import bucket, level
 
 RANK_CAP = 10_000
 """Places beyond this are not counted."""
+SPARE = 20
+"""Places read beyond those asked for, since some people are not shown."""
+PAGES = 100
+"""Reads after which a board ends early, when hardly anybody in it may be shown."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,18 +46,24 @@ async def leaderboard(
     People who are disabled, deleted or hidden take no place.
     """
     prefix = f"{frame}|{bucket(frame, moment or now())}|"
-    query = {"board": {"$gte": prefix, "$lt": prefix[:-1] + "}"}}
     documents: list[Document] = []
     users: dict[str, User] = {}
-    cursor = database["scores"].find(query).sort("board").limit(RANK_CAP).batch_size(max(100, first))
-    async for document in cursor:
-        user = await database["users"].find_one({"_id": document["user_id"]})
-        if user is not None and _shown(user):
-            users[user["_id"]] = User.from_document(user)
-            documents.append(document)
-        if len(documents) >= first:
+    after = prefix
+    for _ in range(PAGES):
+        page = [
+            document
+            async for document in database["scores"]
+            .find({"board": {"$gt": after, "$lt": prefix[:-1] + "}"}}, {"applied": 0})
+            .sort("board")
+            .limit(first + SPARE)
+        ]
+        users |= await _shown(database, [document["user_id"] for document in page])
+        documents += [document for document in page if document["user_id"] in users]
+        if len(documents) >= first or len(page) < first + SPARE:
             break
-    totals = await _totals(database, list(users))
+        after = page[-1]["board"]
+    documents = documents[:first]
+    totals = await _totals(database, [document["user_id"] for document in documents])
     return [
         Standing(
             user=users[document["user_id"]], frame=frame, rank=place, points=document["points"],
@@ -90,5 +100,8 @@ async def first_places(database: Database, user_ids: list[str], moment: datetime
     return {document["user_id"]: document["counts"].get("ranked_1", 0) async for document in found}
 
 
-def _shown(user: Document) -> bool:
-    return bool(user["enabled"] and user["show_on_leaderboard"] and not user["deleted"])
+async def _shown(database: Database, user_ids: list[str]) -> dict[str, User]:
+    """Those of the people who may be shown, by id."""
+    found = database["users"].find({"_id": {"$in": user_ids}})
+    users = [User.from_document(document) async for document in found]
+    return {user.id: user for user in users if user.enabled and user.show_on_leaderboard and not user.deleted}

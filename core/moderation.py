@@ -41,8 +41,7 @@ async def react(
             await enqueue(database, f"message:{message_id}", "red_flag", 6, {"by": user.id})
     else:
         await database["reactions"].delete_one({"_id": reaction_id(message_id, user.id, emoji)})
-    await mark(database, message.tree_id)
-    await settle(database, config, message.tree_id)
+    await settle(database, config, message.tree_id, marking=True)
     return await one(database, "messages", Message, message_id)
 
 

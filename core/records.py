@@ -393,6 +393,7 @@ class Work(Record):
         holds: task id -> {"user": id, "until": milliseconds since 1970} of those who hold a place.
         excluded: users who may not take it: authors, earlier reviewers, skippers, holders.
         served: replies to rank.
+        thread: message ids from the root to the target.
         rev: grows with every change.
     """
 
@@ -406,6 +407,7 @@ class Work(Record):
     holds: dict[str, dict[str, Any]] = field(default_factory=dict)
     excluded: tuple[str, ...] = ()
     served: tuple[str, ...] = ()
+    thread: tuple[str, ...] = ()
     rev: int = 0
 
     def _keys(self) -> dict[str, Any]:

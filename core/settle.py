@@ -12,6 +12,8 @@ import random
 from collections.abc import Collection
 from dataclasses import replace
 
+from pymongo import UpdateOne
+
 from core import work as queue
 from core.advance import ENDED, Opening, Transition, advance
 from core.attention import notices
@@ -27,20 +29,28 @@ from core.records import TREE_STATES, Message, Tree, Work, milliseconds, now
 
 ATTEMPTS = 100
 """Lost guards after which a tree is left to the sweeper."""
+COUNTED_MOST = 1000
+"""Trees of one state and language counted at once, however high the ceiling is."""
 
 
-async def settle(database: Database, config: CollectionConfig, tree_id: str) -> Tree | None:
+async def settle(
+    database: Database, config: CollectionConfig, tree_id: str, *, marking: bool = False, known: Collection[str] = ()
+) -> Tree | None:
     """Bring the tree, its messages and its open work up to date.
+
+    Args:
+        marking: a fact has come or gone and has not been told by `core.facts.mark`.
+        known: users who are known to have an account.
 
     Returns:
         the tree as it is then; None where there is no such tree, or so much is going on that the sweeper must do it.
     """
     for attempt in range(ATTEMPTS):
         held = await _work_of(database, tree_id)
-        facts = await load(database, tree_id)
+        facts = await load(database, tree_id, marking=marking and attempt == 0)
         if facts is None:
             return None
-        if (tree := await _attempt(database, config, facts, held)) is not None:
+        if (tree := await _attempt(database, config, facts, held, known)) is not None:
             return tree
         await asyncio.sleep(random.random() * 0.002 * min(attempt, 10))  # noqa: S311 - spreads the contenders
     return None
@@ -50,7 +60,9 @@ async def _work_of(database: Database, tree_id: str) -> list[Work]:
     return [Work.from_document(document) async for document in database["work"].find({"tree_id": tree_id})]
 
 
-async def _attempt(database: Database, config: CollectionConfig, facts: Facts, held: list[Work]) -> Tree | None:
+async def _attempt(
+    database: Database, config: CollectionConfig, facts: Facts, held: list[Work], known: Collection[str]
+) -> Tree | None:
     """One round; None when a guard was lost."""
     tree = facts.tree
     following = advance(tree, facts.messages, facts.reviews, facts.rankings, config, facts.reactions)
@@ -68,7 +80,7 @@ async def _attempt(database: Database, config: CollectionConfig, facts: Facts, h
     # Work opens only after the state that wants it is stored under the version that the facts were read at.
     if not await _write_work(database, tree, following, held, _finished(facts)):
         return None
-    await credit_tree(database, replace(facts, tree=tree, messages=following.messages))
+    await credit_tree(database, replace(facts, tree=tree, messages=following.messages), known)
     return await _write_tree(database, tree, replace(tree, dirty=False)) if tree.dirty else tree
 
 
@@ -83,14 +95,13 @@ async def _tell_moderators(database: Database, facts: Facts, following: Transiti
 
 
 async def _write_messages(database: Database, before: tuple[Message, ...], after: tuple[Message, ...]) -> bool:
+    updates = []
     for old, new in zip(before, after, strict=True):
         if old != new:
             document = replace(new, rev=old.rev + 1).to_document()
             changed = {name: value for name, value in document.items() if name not in ("_id", "text", "content_hash")}
-            result = await database["messages"].update_one({"_id": old.id, "rev": old.rev}, {"$set": changed})
-            if result.matched_count == 0:
-                return False
-    return True
+            updates.append(UpdateOne({"_id": old.id, "rev": old.rev}, {"$set": changed}))
+    return not updates or (await database["messages"].bulk_write(updates)).matched_count == len(updates)
 
 
 async def _write_tree(database: Database, before: Tree, after: Tree) -> Tree | None:
@@ -114,14 +125,13 @@ async def _write_work(
     existing = {work.id: work for work in held}
     budget = following.reply_budget - _reply_holds(held, holding)
     chance = random.Random()  # noqa: S311 - only spreads work over its key range
+    changes: list[tuple[Work | None, Work | None]] = []
     for opening in following.work:
         work = existing.pop(f"{opening.kind}:{opening.target_id}", None)
-        wanted = queue.adjusted(
-            work or queue.opened(opening, tree.id, chance), opening, holding, _bound(opening, budget)
-        )
-        if not await (queue.write(database, work, wanted) if work else queue.insert(database, wanted)):
-            return False
-    return all([await queue.remove(database, work) for work in existing.values()])
+        blank = work or queue.opened(opening, tree.id, chance)
+        changes.append((work, queue.adjusted(blank, opening, holding, _bound(opening, budget))))
+    changes += [(work, None) for work in existing.values()]
+    return await queue.write_all(database, changes)
 
 
 def _bound(opening: Opening, budget: int) -> int | None:
@@ -160,9 +170,10 @@ async def settle_prompts(database: Database, config: CollectionConfig, lang: str
     for _ in range(ATTEMPTS):
         document = await database["work"].find_one({"_id": identity})
         work = Work.from_document(document) if document else None
-        places = missing_prompts(await _counts(database, lang), lang, config)
+        # Which holds ended is read before the trees are counted: a tree counted besides its hold is one place too few.
         trees = [] if work is None else await _trees_among(database, list(work.holds))
         holding = await _holding(database, [work] if work else [], trees)
+        places = missing_prompts(await _counts(database, config, lang), lang, config)
         blank = replace(queue.opened(opening, "", random.Random()), tree_id=None, target_id=None)  # noqa: S311
         wanted = queue.adjusted(work or blank, replace(opening, places=places), holding, None)
         wanted = replace(wanted, excluded=())  # people may hold several prompts
@@ -175,14 +186,20 @@ async def open_prompts(database: Database, config: CollectionConfig, lang: str) 
     """New prompts that a language can take now; a read, which opens nothing."""
     if work := await database["work"].find_one({"_id": f"initial_prompt:{lang}"}):
         return int(work["free"])
-    return missing_prompts(await _counts(database, lang), lang, config)
+    return missing_prompts(await _counts(database, config, lang), lang, config)
 
 
-async def _counts(database: Database, lang: str) -> dict[str, int]:
-    return {state: await count_trees(database, state, lang, 1000) for state in _COUNTED}
-
-
-_COUNTED = ("growing", "initial_prompt_review", "prompt_lottery_waiting")
+async def _counts(database: Database, config: CollectionConfig, lang: str) -> dict[str, int]:
+    """Trees of the language by state, each counted as far as its ceiling, or `COUNTED_MOST`."""
+    ceilings = {
+        "growing": config.max_active_trees,
+        "initial_prompt_review": config.max_initial_prompt_review,
+        "prompt_lottery_waiting": config.max_prompt_lottery_waiting,
+    }
+    return {
+        state: await count_trees(database, state, lang, min(int(ceiling), COUNTED_MOST)) if ceiling >= 1 else 0
+        for state, ceiling in ceilings.items()
+    }
 
 
 async def _trees_among(database: Database, identities: list[str]) -> list[str]:

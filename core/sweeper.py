@@ -81,9 +81,12 @@ async def _settle_dirty(database: Database, config: CollectionConfig, swept: Swe
 
 
 async def _credit(database: Database, swept: Swept) -> None:
-    async for document in database["credits"].find({"applied": False}).limit(BATCH):
-        await credits.apply(database, Credit.from_document(document))
-        swept.credited += 1
+    found = database["credits"].find({"applied": False}).limit(BATCH)
+    due = [Credit.from_document(document) async for document in found]
+    if due:
+        await credits.apply(database, due)
+        await database["credits"].update_many({"_id": {"$in": [each.id for each in due]}}, {"$set": {"applied": True}})
+    swept.credited += len(due)
 
 
 async def _langs(database: Database) -> list[str]:

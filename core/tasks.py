@@ -8,7 +8,8 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Any
 
 from core import work as queue
 from core.config import CollectionConfig, check_kind
@@ -16,7 +17,7 @@ from core.database import Database
 from core.errors import NothingToDo, TaskGone, TooMany
 from core.facts import mark
 from core.ids import new_id
-from core.records import Message, Reaction, Task, User, Work, holder_key, milliseconds, now, reaction_id
+from core.records import Reaction, Task, User, Work, holder_key, milliseconds, now, reaction_id
 from core.settle import settle, settle_prompts
 
 SKIP_EMOJI = {"label": "_skip_labeling", "rank": "_skip_ranking"}
@@ -38,13 +39,12 @@ async def request(
     """
     kinds = _kinds(check_kind(kind), config, chance)
     await _check_pending(database, config, user)
-    for each in kinds:
-        for _ in range(STALE_ATTEMPTS):
-            task = await _hand_out(database, config, user, each, langs, chance)
-            if task is None:
-                break
-            if task.state == "open":
-                return task
+    for _ in range(STALE_ATTEMPTS):
+        task = await _hand_out(database, config, user, kinds, langs, chance)
+        if task is None:
+            break
+        if task.state == "open":
+            return task
     what = "nothing" if kind == "random" else f"no task of kind {kind}"
     raise NothingToDo(f"{what} is open for you now in {', '.join(langs)}", retry_after=10.0)
 
@@ -78,47 +78,57 @@ async def open_of(database: Database, user: User) -> list[Task]:
 
 
 async def _hand_out(
-    database: Database, config: CollectionConfig, user: User, kind: str, langs: Sequence[str], chance: random.Random
-) -> Task | None:
+    database: Database, config: CollectionConfig, user: User, kinds: Sequence[str], langs: Sequence[str],
+    chance: random.Random,
+) -> Task | None:  # fmt: skip
     """A task in the user's hands; one of state `expired` when the work was out of date; None when there is none."""
-    if kind == "initial_prompt":
-        for lang in langs:
-            if await database["work"].find_one({"_id": f"initial_prompt:{lang}"}, {"_id": 1}) is None:
-                await settle_prompts(database, config, lang)
     task_id, created = new_id(), now()
-    expires = created + timedelta(seconds=config.lease_seconds(kind))
-    until = milliseconds(expires)
-    work = await queue.claim(database, kind, langs, user.id, task_id, until, config, chance)
+
+    async def claim(kinds: Sequence[str]) -> Work | None:
+        return await queue.claim(database, kinds, langs, user.id, task_id, milliseconds(created), config, chance)
+
+    work = await claim(kinds)
+    if work is None and "initial_prompt" in kinds and await _open_prompts(database, config, langs):
+        work = await claim(["initial_prompt"])
     if work is None:
         return None
     task = Task(
-        id=task_id, kind=kind, user_id=user.id, lang=work.lang, work_id=work.id, tree_id=work.tree_id,
-        target_id=work.target_id, created_at=created, expires_at=expires,
+        id=task_id, kind=work.kind, user_id=user.id, lang=work.lang, work_id=work.id, tree_id=work.tree_id,
+        target_id=work.target_id, created_at=created, thread=work.thread,
+        expires_at=created + timedelta(seconds=config.lease_seconds(work.kind)),
         served=tuple(chance.sample(work.served, len(work.served))),
     )  # fmt: skip
-    shown = await _shown(database, work)
-    if shown is None:
+    if not await _fit(database, work):
         await queue.release(database, work.id, task_id)
         await _settle_for(database, config, work.tree_id, work.lang)
         return replace(task, state="expired")
-    task = replace(task, thread=shown)
     await database["tasks"].insert_one(task.to_document())
     return task
 
 
-async def _shown(database: Database, work: Work) -> tuple[str, ...] | None:
-    """Ids from the root to the target; None when some of what the task would show has been deleted or refused."""
+async def _open_prompts(database: Database, config: CollectionConfig, langs: Sequence[str]) -> bool:
+    """Open the work for new prompts in those of `langs` in which none was ever asked for; whether there were any."""
+    wanted = {f"initial_prompt:{lang}": lang for lang in langs}
+    query = {"_id": {"$in": list(wanted)}}
+    there = {document["_id"] async for document in database["work"].find(query, {"_id": 1})}
+    for identity in wanted.keys() - there:
+        await settle_prompts(database, config, wanted[identity])
+    return wanted.keys() > there
+
+
+async def _fit(database: Database, work: Work) -> bool:
+    """Whether all that the task would show may still be shown; not when some was deleted or refused meanwhile."""
     if work.target_id is None:
-        return ()
-    target = await database["messages"].find_one({"_id": work.target_id})
-    if target is None:
-        return None
-    thread = (*target["ancestors"], work.target_id)
-    query = {"_id": {"$in": [*thread, *work.served]}}
-    shown = [Message.from_document(each) async for each in database["messages"].find(query)]
+        return True
+    identities = {*work.thread, *work.served}
+    query = {"_id": {"$in": sorted(identities)}}
+    fields = {"state": 1, "deleted": 1}
+    shown = {each["_id"]: each async for each in database["messages"].find(query, fields)}
     under_review = work.target_id if work.kind.startswith("label_") else None
-    fit = all(each.usable or (each.id == under_review and not each.deleted) for each in shown)
-    return thread if fit and len(shown) == len(thread) + len(work.served) else None
+    return shown.keys() == identities != set() and all(
+        not each["deleted"] and (each["state"] == "accepted" or identity == under_review)
+        for identity, each in shown.items()
+    )
 
 
 async def mine(database: Database, user: User, task_id: str) -> Task:
@@ -151,8 +161,7 @@ async def _settle_for(database: Database, config: CollectionConfig, tree_id: str
     if tree_id is None:
         await settle_prompts(database, config, lang)
     else:
-        await mark(database, tree_id)
-        await settle(database, config, tree_id)
+        await settle(database, config, tree_id, marking=True)
 
 
 async def _note_skip(database: Database, task: Task) -> None:
@@ -175,6 +184,19 @@ async def move(database: Database, task: Task, state: str, **changes: object) ->
     del document["_id"], document["draft"]
     result = await database["tasks"].update_one({"_id": task.id, "state": task.state}, {"$set": document})
     return result.matched_count == 1
+
+
+async def answered(database: Database, task: Task, answer: dict[str, Any], moment: datetime) -> Task:
+    """Decide the open task's answer, if nobody decided it yet; the task as it is then."""
+    following = replace(task, state="answered", answer=answer, answered_at=moment)
+    document = following.to_document()
+    del document["_id"], document["draft"]
+    guard = {"_id": task.id, "state": "open"}
+    result = await database["tasks"].update_one(guard, {"$set": document})
+    if result.matched_count:
+        return following
+    stored = await database["tasks"].find_one({"_id": task.id})
+    return Task.from_document(stored) if stored else task
 
 
 async def save_draft(database: Database, user: User, task_id: str, text: str, limit: int) -> Task:

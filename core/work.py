@@ -11,16 +11,21 @@ import random
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from pymongo.errors import DuplicateKeyError
+from pymongo import DeleteOne, InsertOne, UpdateOne
+from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from core.advance import Opening
 from core.config import CollectionConfig
-from core.database import Database, count_range
+from core.database import DUPLICATE, Database, Document, count_range
 from core.errors import Unavailable
 from core.records import Work
 
 CANDIDATES = 8
-"""Pieces of work read at once."""
+"""Pieces of work read at once from one range of keys."""
+FIRST_RANGES = 2
+"""Ranges of keys read first."""
+RANGES = 16
+"""Ranges of keys read by one command when the first had nothing."""
 ATTEMPTS = 200
 """Reads after which a hand-out gives up; each lost one means that somebody else got a place."""
 AVAILABLE_CAP = 100
@@ -63,6 +68,7 @@ def adjusted(work: Work, opening: Opening, holding: Collection[str], budget: int
     return replace(
         work, lang=opening.lang, priority=opening.priority, served=opening.served, holds=holds,
         excluded=tuple(sorted(users)), free=free if budget is None else min(free, max(0, budget)),
+        thread=opening.thread,
     )  # fmt: skip
 
 
@@ -88,26 +94,65 @@ async def insert(database: Database, work: Work) -> bool:
     return True
 
 
-async def remove(database: Database, work: Work) -> bool:
-    """Remove `work` if it is unchanged; False otherwise."""
-    result = await database["work"].delete_one({"_id": work.id, "rev": work.rev})
-    return result.deleted_count == 1
+async def write_all(database: Database, changes: Sequence[tuple[Work | None, Work | None]]) -> bool:
+    """Make each piece of work what it should be: (as read or None where new, as wanted or None where it goes).
+
+    One command for each sort of change; every change is guarded as in `write`. False when any was lost; the others
+    stand.
+    """
+    writes: list[InsertOne[Document] | UpdateOne | DeleteOne] = []
+    updated = removed = 0
+    for before, after in changes:
+        if before is None and after is not None:
+            writes.append(InsertOne(after.to_document()))
+        elif before is not None and after is None:
+            writes.append(DeleteOne({"_id": before.id, "rev": before.rev}))
+            removed += 1
+        elif before is not None and after is not None and after != before:
+            document = replace(after, rev=before.rev + 1).to_document()
+            writes.append(UpdateOne({"_id": document.pop("_id"), "rev": before.rev}, {"$set": document}))
+            updated += 1
+    if not writes:
+        return True
+    try:
+        found = await database["work"].bulk_write(writes, ordered=False)
+    except BulkWriteError as error:
+        if any(each["code"] != DUPLICATE for each in error.details["writeErrors"]):
+            raise
+        return False
+    return found.matched_count == updated and found.deleted_count == removed
 
 
 async def claim(
-    database: Database, kind: str, langs: Sequence[str], user_id: str, task_id: str, until: int,
+    database: Database, kinds: Sequence[str], langs: Sequence[str], user_id: str, task_id: str, moment: int,
     config: CollectionConfig, chance: random.Random,
 ) -> Work | None:  # fmt: skip
-    """Take a place of some open work of `kind` in one of `langs`; None when there is none for this user.
+    """Take a place of some open work: of the first of `kinds` that has any for this user, in one of `langs`.
+
+    The place is held for as long as the kind's lease says, counted from `moment` (milliseconds since 1970).
+
+    Returns:
+        the work as it is then; None when there is none for this user.
 
     Raises:
         Unavailable: too many others took places at the same moment.
     """
-    for lang in chance.sample(list(langs), len(langs)):
-        for prefix in _prefixes(kind, lang, config, chance):
-            if work := await _claim_under(database, prefix, user_id, task_id, until, chance):
-                return work
-    return None
+    prefixes = [
+        prefix
+        for kind in kinds
+        for lang in chance.sample(list(langs), len(langs))
+        for prefix in _prefixes(kind, lang, config, chance)
+    ]
+    for _ in range(ATTEMPTS):
+        candidates = await _candidates(database, prefixes, user_id, chance)
+        if not candidates:
+            return None
+        for work in chance.sample(candidates, len(candidates)):
+            until = moment + round(1000 * config.lease_seconds(work.kind))
+            taken = take(work, task_id, user_id, until)
+            if await write(database, work, taken):
+                return replace(taken, rev=work.rev + 1)
+    raise Unavailable("too many people ask for the same work at this moment; ask again", retry_after=1.0)
 
 
 def _prefixes(kind: str, lang: str, config: CollectionConfig, chance: random.Random) -> list[str]:
@@ -118,29 +163,37 @@ def _prefixes(kind: str, lang: str, config: CollectionConfig, chance: random.Ran
     return [f"{kind}|{lang}|{priority}|" for priority in priorities]
 
 
-async def _claim_under(
-    database: Database, prefix: str, user_id: str, task_id: str, until: int, chance: random.Random
-) -> Work | None:
-    for _ in range(ATTEMPTS):
-        candidates = await _candidates(database, prefix, user_id, chance)
-        if not candidates:
-            return None
-        for work in chance.sample(candidates, len(candidates)):
-            taken = take(work, task_id, user_id, until)
-            if await write(database, work, taken):
-                return replace(taken, rev=work.rev + 1)
-    raise Unavailable("too many people ask for the same work at this moment; ask again", retry_after=1.0)
+async def _candidates(database: Database, prefixes: Sequence[str], user_id: str, chance: random.Random) -> list[Work]:
+    """A few pieces of work of the first range that has any, from a random point of it on, or else from its start.
 
-
-async def _candidates(database: Database, prefix: str, user_id: str, chance: random.Random) -> list[Work]:
-    """A few pieces of work from a random point of the range on, or from its start when none follow."""
-    end = prefix[:-1] + "}"  # "}" follows "|" in every collation by code point
-    for start in (prefix + random_place(chance), prefix):
-        query = {"key": {"$gte": start, "$lt": end}, "excluded": {"$nin": [user_id]}}
-        found = [document async for document in database["work"].find(query).sort("key").limit(CANDIDATES)]
-        if found:
-            return [Work.from_document(document) for document in found]
+    Ranges are read by one command, many at a time; the first, which mostly has work, by itself.
+    """
+    groups = [prefixes[:FIRST_RANGES]]
+    groups += [prefixes[at : at + RANGES] for at in range(FIRST_RANGES, len(prefixes), RANGES)]
+    for group in groups:
+        starts = [start for prefix in group for start in (prefix + random_place(chance), prefix)]
+        found = await _ranges(database, starts, user_id)
+        for prefix in group:
+            under = [work for work in found if (work.keys()["key"] or "").startswith(prefix)]
+            if under:
+                # A range's start is read too: what follows the random point comes first, and is enough if there is any.
+                ahead = [work for work in under if work.keys()["key"] >= starts[2 * group.index(prefix)]]
+                return (ahead or under)[:CANDIDATES]
     return []
+
+
+async def _ranges(database: Database, starts: Sequence[str], user_id: str) -> list[Work]:
+    """Open work for the user from each start on to the end of its range, a few pieces of each, by one command."""
+
+    def part(start: str) -> list[Document]:
+        end = start[: start.rindex("|")] + "}"  # "}" follows "|" in every collation by code point
+        query = {"key": {"$gte": start, "$lt": end}, "excluded": {"$nin": [user_id]}}
+        return [{"$match": query}, {"$sort": {"key": 1}}, {"$limit": CANDIDATES}]
+
+    first, *others = [part(start) for start in starts]
+    unions = [{"$unionWith": {"coll": "work", "pipeline": each}} for each in others]
+    found = {document["_id"]: document async for document in await database["work"].aggregate([*first, *unions])}
+    return [Work.from_document(document) for document in found.values()]
 
 
 async def available(database: Database, kind: str, langs: Sequence[str], user_id: str) -> int:
@@ -163,3 +216,10 @@ async def release(database: Database, work_id: str, task_id: str) -> None:
         excluded = tuple(each for each in work.excluded if each != user)
         if await write(database, work, replace(work, holds=holds, free=work.free + 1, excluded=excluded)):
             return
+
+
+async def pass_on(database: Database, work_id: str, task_id: str) -> None:
+    """End the hold of a task whose answer takes its place for good; nothing when it holds none. One command."""
+    hold = f"holds.{task_id}"
+    guard = {"_id": work_id, hold: {"$exists": True}}
+    await database["work"].update_one(guard, {"$unset": {hold: ""}, "$inc": {"rev": 1}})

@@ -7,7 +7,7 @@ from unittest.mock import patch
 
 from pymongo.asynchronous.collection import AsyncCollection
 
-WRITES = ("insert_one", "update_one", "delete_one", "find_one_and_update")
+WRITES = ("insert_one", "update_one", "delete_one", "find_one_and_update", "bulk_write", "insert_many")
 
 
 class Crashed(BaseException):

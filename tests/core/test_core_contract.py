@@ -13,11 +13,12 @@ from collections.abc import AsyncIterator, Iterator
 import oracle
 import pytest
 from core_people import SMALL, until_ranking
-from pymongo.errors import DuplicateKeyError
+from pymongo import DeleteOne, InsertOne, UpdateOne
+from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from core.accounts import Accounts
 from core.collection import Collection
-from core.database import connect, migrate
+from core.database import DUPLICATE, connect, migrate
 from core.errors import NothingToDo
 from core.records import Message, Tree, now
 from oa import embedded
@@ -126,6 +127,50 @@ async def test_counts_and_bounded_lists_grow_in_place(store) -> None:
     assert document["counts"] == {"labels": 5, "prompts": 8}
     assert (document["applied"], document["changes"]) == (["c2", "c3", "c4"], 4)
     assert await store["scores"].find_one({"_id": "s", "applied": {"$in": ["c4"]}}, {"_id": 1}) == {"_id": "s"}
+
+
+async def test_several_ranges_and_collections_are_read_by_one_command(store) -> None:
+    for number, key in enumerate(["a|5|2", "a|5|1", "b|5|1", "b|5|3", "b|5|2", None]):
+        await store["work"].insert_one({"_id": str(number), "key": key, "excluded": ["ann"] if number == 1 else []})
+    await store["reviews"].insert_many([{"_id": "r", "tree_id": "t"}, {"_id": "s", "tree_id": "u"}])
+
+    def part(start: str, end: str) -> list[dict]:
+        query = {"key": {"$gte": start, "$lt": end}, "excluded": {"$nin": ["ann"]}}
+        return [{"$match": query}, {"$sort": {"key": 1}}, {"$limit": 2}]
+
+    others = [
+        {"$unionWith": {"coll": "work", "pipeline": part("b|5|", "b|5}")}},
+        {"$unionWith": {"coll": "reviews", "pipeline": [{"$match": {"tree_id": "t"}}]}},
+    ]
+    found = await store["work"].aggregate([*part("a|5|", "a|5}"), *others])
+    assert sorted([document["_id"] async for document in found]) == ["0", "2", "4", "r"]
+
+
+async def test_many_guarded_writes_by_one_command_say_how_many_matched(store) -> None:
+    await store["x"].insert_many([{"_id": name, "rev": 1, "holds": {"t": {"until": 5}}} for name in "abc"])
+    writes = [
+        UpdateOne({"_id": "a", "rev": 1}, {"$set": {"rev": 2}}),
+        UpdateOne({"_id": "b", "rev": 0}, {"$set": {"rev": 9}}),
+        DeleteOne({"_id": "c", "rev": 1}),
+        DeleteOne({"_id": "a", "rev": 7}),
+        InsertOne({"_id": "d", "rev": 0}),
+    ]
+    done = await store["x"].bulk_write(writes, ordered=False)
+    assert (done.matched_count, done.deleted_count, done.inserted_count) == (1, 1, 1)
+    assert {each["_id"]: each["rev"] async for each in store["x"].find()} == {"a": 2, "b": 1, "d": 0}
+    with pytest.raises(BulkWriteError) as error:
+        await store["x"].bulk_write([InsertOne({"_id": "d"}), InsertOne({"_id": "e", "rev": 3})], ordered=False)
+    assert [each["code"] for each in error.value.details["writeErrors"]] == [DUPLICATE]
+    assert await store["x"].count_documents({"_id": "e"}) == 1
+
+
+async def test_a_part_of_a_document_is_taken_out_once(store) -> None:
+    await store["x"].insert_one({"_id": "w", "rev": 1, "holds": {"t-1": {"until": 5}, "t-2": {"until": 6}}})
+    for matched in (1, 0):
+        guard = {"_id": "w", "holds.t-1": {"$exists": True}}
+        done = await store["x"].update_one(guard, {"$unset": {"holds.t-1": ""}, "$inc": {"rev": 1}})
+        assert done.matched_count == matched
+    assert await store["x"].find_one({"_id": "w"}) == {"_id": "w", "rev": 2, "holds": {"t-2": {"until": 6}}}
 
 
 async def test_set_on_insert_sets_once(store) -> None:

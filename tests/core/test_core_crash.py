@@ -73,6 +73,8 @@ async def copy(collection: Collection, name: str) -> Collection:
     for collected in await source.list_collection_names():
         if documents := [document async for document in source[collected].find()]:
             await target[collected].insert_many(documents)
+        else:  # the embedded store's aggregations want every collection to be there, as a migration leaves it
+            await target.create_collection(collected)
     return Collection(target, collection.config, random.Random(1))
 
 

@@ -11,8 +11,8 @@ async def overtaken(monkeypatch, meanwhile) -> None:
     """Let `meanwhile` happen once, right after the next settling has read its facts."""
     real, left = core.settle.load, [meanwhile]
 
-    async def load(database, tree_id):
-        facts = await real(database, tree_id)
+    async def load(database, tree_id, **options):
+        facts = await real(database, tree_id, **options)
         if left:
             await left.pop()()
         return facts

@@ -95,7 +95,7 @@ async def test_sixteen_people_take_every_place_once(database) -> None:
         while True:
             task_id = f"{name}-{len(taken)}"
             work = await queue.claim(
-                database, "label_initial_prompt", ["en"], name, task_id, 10**13, config, chance
+                database, ["label_initial_prompt"], ["en"], name, task_id, 10**13, config, chance
             )  # fmt: skip
             if work is None:
                 return taken
@@ -113,11 +113,11 @@ async def test_excluded_people_get_other_work_or_none(database) -> None:
     await database["work"].update_many({"target_id": {"$nin": ["m17"]}}, {"$set": {"excluded": ["ann"]}})
     assert await queue.available(database, "label_initial_prompt", ["en"], "ann") == 1
     assert await queue.available(database, "label_initial_prompt", ["en"], "bob") == 30
-    taken = await queue.claim(database, "label_initial_prompt", ["en"], "ann", "t1", 10**13, config, chance)
+    taken = await queue.claim(database, ["label_initial_prompt"], ["en"], "ann", "t1", 10**13, config, chance)
     assert taken is not None
     assert taken.target_id == "m17"
-    assert await queue.claim(database, "label_initial_prompt", ["en"], "ann", "t2", 10**13, config, chance) is None
-    assert await queue.claim(database, "label_initial_prompt", ["de"], "bob", "t3", 10**13, config, chance) is None
+    assert await queue.claim(database, ["label_initial_prompt"], ["en"], "ann", "t2", 10**13, config, chance) is None
+    assert await queue.claim(database, ["label_initial_prompt"], ["de"], "bob", "t3", 10**13, config, chance) is None
 
 
 async def test_a_write_on_stale_work_is_refused(database) -> None:
@@ -126,18 +126,20 @@ async def test_a_write_on_stale_work_is_refused(database) -> None:
     work = Work.from_document(document)
     assert await queue.write(database, work, queue.take(work, "t1", "ann", 5))
     assert not await queue.write(database, work, queue.take(work, "t2", "bob", 5))
-    assert not await queue.remove(database, work)
+    assert not await queue.write_all(database, [(work, None)])
+    assert not await queue.write_all(database, [(work, queue.take(work, "t2", "bob", 5))])
+    assert not await queue.write_all(database, [(None, work)])
     assert not await queue.insert(database, work)
 
 
 async def test_a_released_place_can_be_taken_again(database) -> None:
     await open_many(database, count=1, places=1)
     config, chance = CollectionConfig(), random.Random(2)
-    work = await queue.claim(database, "label_initial_prompt", ["en"], "ann", "t1", 10**13, config, chance)
-    assert await queue.claim(database, "label_initial_prompt", ["en"], "bob", "t2", 10**13, config, chance) is None
+    work = await queue.claim(database, ["label_initial_prompt"], ["en"], "ann", "t1", 10**13, config, chance)
+    assert await queue.claim(database, ["label_initial_prompt"], ["en"], "bob", "t2", 10**13, config, chance) is None
     await queue.release(database, work.id, "t1")
     await queue.release(database, work.id, "t1")
-    again = await queue.claim(database, "label_initial_prompt", ["en"], "ann", "t3", 10**13, config, chance)
+    again = await queue.claim(database, ["label_initial_prompt"], ["en"], "ann", "t3", 10**13, config, chance)
     assert again is not None
     assert list(again.holds) == ["t3"]
 
