@@ -32,18 +32,25 @@ def create_app(settings: Settings) -> Starlette:
     """The app, not started yet.
 
     Raises:
-        BadInput: the token key cannot be used.
+        BadInput: the token key or the ways to sign in cannot be used.
     """
+    # Sign-in brings the stores' driver, which importing this module must not.
+    from .oauth.providers import providers_of
+    from .oauth.routes import routes
+    from .oauth.site import Site
+
     tokens = Tokens(keys_of(settings), settings.token_issuer, settings.token_seconds)
     schema = build_schema(suggestions=settings.introspection == "anyone")
     view = GraphQLView(schema, settings, Callers(settings, tokens))
+
+    site = Site(settings, tokens, providers_of(settings))
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         from .services import open_services
 
         async with open_services(settings, tokens) as services:
-            app.state.services = services
+            app.state.services, app.state.site = services, site
             yield
 
     return Starlette(
@@ -52,6 +59,7 @@ def create_app(settings: Settings) -> Starlette:
             WebSocketRoute("/graphql", view),
             Route("/healthz", health.healthz),
             Route("/readyz", health.readyz),
+            *routes(),
         ],
         middleware=middleware(settings),
         lifespan=lifespan,

@@ -28,7 +28,7 @@ from core.records import User
 from core.runs import Runs
 from core.sign_in import SignIn, run_sign_in_sweeper
 from core.sweeper import run_sweeper
-from graphql_schema.context import AccessToken, Services
+from graphql_schema.context import AccessToken, Services, Terms
 from graphql_schema.persisted import read_allow_list
 
 from .relay import Relay
@@ -69,6 +69,7 @@ async def open_services(settings: Settings, tokens: Tokens) -> AsyncIterator[Ser
             chats=chats,
             runs=runs,
             models=Models(database, store),
+            terms=Terms(settings.terms_version, settings.terms_url) if settings.terms_version else None,
             translate=_translated,
             rates=RateLimits(database, rates) if rates else None,
             documents=RegisteredDocuments(database),

@@ -50,6 +50,18 @@ class Settings:
     """`OA_PUBLIC_URL`. The API's address as browsers and apps see it, without a path; unset: nobody signs in."""
     token_issuer: str = "open-assistant"  # noqa: S105 - a name, no secret
     """`OA_TOKEN_ISSUER`. `iss` of the access tokens given and taken; by default the public address, if there is one."""
+    sign_in_file: Path | None = None
+    """`OA_SIGN_IN_FILE`. JSON file of the providers through which people sign in (`api.oauth.providers` shows one)."""
+    smtp_url: str | None = field(default=None, repr=False)
+    """`OA_SMTP_URL`. Mail server for sign-in by letter: `smtp://USER:PASSWORD@HOST:PORT` or `smtps://...`."""
+    mail_from: str = "open-assistant@localhost"
+    """`OA_MAIL_FROM`. Address that letters come from."""
+    mail_outbox: Path | None = None
+    """`OA_MAIL_OUTBOX`. Folder for letters where there is no mail server; embedded mode only."""
+    terms_version: str | None = None
+    """`OA_TERMS_VERSION`. Version of the terms of use that contributors must have accepted; unset: there are none."""
+    terms_url: str | None = None
+    """`OA_TERMS_URL`. Where the terms can be read."""
     token_seconds: int = MAX_TOKEN_SECONDS
     """`OA_TOKEN_SECONDS`. Life of an access token, in seconds; 60 to 900."""
     cors_origins: tuple[str, ...] = ()
@@ -88,6 +100,10 @@ class Settings:
         for name, value in (("OA_MAX_COST", self.max_cost), ("OA_OPERATION_SECONDS", self.operation_seconds)):
             if value <= 0:
                 raise BadInput(f"{name} is {value}; it must be more than 0")
+        if self.mail_outbox is not None and not self.embedded:
+            raise BadInput("OA_MAIL_OUTBOX is for embedded mode; production sends letters by OA_SMTP_URL")
+        if self.terms_url and not self.terms_url.startswith(("https://", "http://127.0.0.1", "http://localhost")):
+            raise BadInput(f"OA_TERMS_URL is {self.terms_url!r}; it must be https://...")
         by_text = self.token_key or self.token_key_secret
         if not self.embedded and not by_text and not self.token_key_file.is_file():
             raise BadInput(
@@ -127,6 +143,12 @@ def from_env(environ: Mapping[str, str] = os.environ) -> Settings:
         token_key_secret=environ.get("OA_TOKEN_KEY_SECRET") or None,
         public_url=public_url,
         token_issuer=environ.get("OA_TOKEN_ISSUER") or public_url or "open-assistant",
+        sign_in_file=_path(environ, "OA_SIGN_IN_FILE"),
+        smtp_url=environ.get("OA_SMTP_URL") or None,
+        mail_from=environ.get("OA_MAIL_FROM") or "open-assistant@localhost",
+        mail_outbox=_path(environ, "OA_MAIL_OUTBOX") or (var / "outbox" if mode == "embedded" else None),
+        terms_version=environ.get("OA_TERMS_VERSION") or None,
+        terms_url=environ.get("OA_TERMS_URL") or None,
         token_seconds=_number(environ, "OA_TOKEN_SECONDS", int, MAX_TOKEN_SECONDS),
         cors_origins=_origins(environ),
         introspection=cast(
@@ -138,7 +160,7 @@ def from_env(environ: Mapping[str, str] = os.environ) -> Settings:
         collection=_collection(environ),
         max_cost=_number(environ, "OA_MAX_COST", int, 10_000),
         rate_limits=environ.get("OA_RATE_LIMITS") or "",
-        documents=Path(environ["OA_DOCUMENTS"]) if environ.get("OA_DOCUMENTS") else None,
+        documents=_path(environ, "OA_DOCUMENTS"),
         operation_seconds=_number(environ, "OA_OPERATION_SECONDS", float, 30.0),
         serving_urls=_list(environ, "OA_SERVING_URLS") or ("http://127.0.0.1:8100",),
         serving_key=environ.get("OA_SERVING_KEY") or None,
@@ -157,6 +179,10 @@ def _collection(environ: Mapping[str, str]) -> CollectionConfig:
             f"OA_COLLECTION_FILE is {name!r}, which cannot be used: {error}; it must be a JSON object with fields of "
             "core.config.CollectionConfig"
         ) from error
+
+
+def _path(environ: Mapping[str, str], name: str) -> Path | None:
+    return Path(environ[name]) if environ.get(name) else None
 
 
 def _one_of(environ: Mapping[str, str], name: str, values: tuple[str, ...], default: str) -> str:

@@ -32,7 +32,7 @@ class Codes:
         self._sessions = sessions
 
     async def issue(
-        self, client_id: str, user_id: str, redirect_uri: str, challenge: str, scopes: Sequence[str]
+        self, client_id: str, user_id: str, redirect_uri: str, challenge: str, scopes: Sequence[str] | None
     ) -> str:
         """A code for this client, good for a minute and one redemption."""
         if not CHALLENGE.fullmatch(challenge):
@@ -40,7 +40,8 @@ class Codes:
         code = new_secret()
         stored = Code(
             id=hashed(code), client_id=client_id, user_id=user_id, session_id=new_id(), redirect_uri=redirect_uri,
-            challenge=challenge, scopes=tuple(scopes), expires_ms=milliseconds(now()) + CODE_LIFE,
+            challenge=challenge, scopes=None if scopes is None else tuple(scopes),
+            expires_ms=milliseconds(now()) + CODE_LIFE,
         )  # fmt: skip
         await self._codes.insert_one(stored.to_document())
         return code
@@ -81,13 +82,13 @@ class Devices:
     def __init__(self, database: Database) -> None:
         self._devices = database["oauth_devices"]
 
-    async def begin(self, client_id: str, scopes: Sequence[str]) -> tuple[str, str]:
+    async def begin(self, client_id: str, scopes: Sequence[str] | None) -> tuple[str, str]:
         """A device code and the user code that goes with it, such as `BCDF-GHJK`."""
         device_code = new_secret()
         user_code = "".join(secrets.choice(USER_CODE_LETTERS) for _ in range(USER_CODE_LENGTH))
         grant = DeviceGrant(
             id=hashed(device_code), client_id=client_id, user_code_hash=hashed(user_code), session_id=new_id(),
-            scopes=tuple(scopes), expires_ms=milliseconds(now()) + DEVICE_LIFE,
+            scopes=None if scopes is None else tuple(scopes), expires_ms=milliseconds(now()) + DEVICE_LIFE,
         )  # fmt: skip
         await self._devices.insert_one(grant.to_document())
         return device_code, f"{user_code[:4]}-{user_code[4:]}"

@@ -101,6 +101,7 @@ class Code(Record):
     Attributes:
         session_id: the session that it makes when it is redeemed; known before, so that a replay can end it.
         challenge: PKCE, S256.
+        scopes: None: not narrowed.
     """
 
     client_id: str
@@ -108,7 +109,7 @@ class Code(Record):
     session_id: str
     redirect_uri: str
     challenge: str
-    scopes: tuple[str, ...] = ()
+    scopes: tuple[str, ...] | None = ()
     expires_ms: int = 0
     used_ms: int = 0
 
@@ -126,7 +127,7 @@ class DeviceGrant(Record):
     client_id: str
     user_code_hash: str
     session_id: str
-    scopes: tuple[str, ...] = ()
+    scopes: tuple[str, ...] | None = ()
     state: str = "pending"
     user_id: str | None = None
     expires_ms: int = 0

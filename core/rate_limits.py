@@ -47,10 +47,14 @@ class Rate:
 DEFAULT_RATES: dict[str, Rate] = {
     "cost": Rate(60_000, 60),
     "sign_in": Rate(60, 60),
+    "token": Rate(120, 60),
+    "letter": Rate(5, 900),
+    "device_code": Rate(10, 900),
     "request_task": Rate(300, 60),
     "generate": Rate(30, 60),
 }
-"""Cost of operations, sign-ins (by address), requests for a task, and replies that a model is to write."""
+"""Cost of operations, sign-ins (by address), calls of the token endpoint and its neighbours, letters that sign somebody
+in, codes of devices typed by hand, requests for a task, and replies that a model is to write."""
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,13 @@ from .cost import Price, price, units
 from .limits import check_variables
 
 BY_ADDRESS = frozenset({"sign_in"})
-"""Actions that are counted by address, because who is behind them is not known yet."""
+"""Actions of operations that are counted by address, because who is behind them is not known yet."""
+ELSEWHERE: dict[str, tuple[str, str]] = {
+    "token": ("calls of `/oauth/token` and its neighbours, codes given", "confidential client, or address"),
+    "letter": ("letters that sign somebody in", "address, and e-mail address"),
+    "device_code": ("codes of devices typed by hand", "person, and address"),
+}
+"""Actions that no operation is charged for: what they count, and by whom."""
 
 
 class Charging(SchemaExtension):

@@ -18,7 +18,7 @@ from core.rate_limits import DEFAULT_RATES as RATES
 from core.records import User
 
 from . import cost
-from .charging import BY_ADDRESS
+from .charging import BY_ADDRESS, ELSEWHERE
 from .context import AccessToken, Context, Services
 from .limits import LIMITS
 from .permissions import Permission
@@ -26,6 +26,7 @@ from .schema import ApiSchema, build_schema
 
 SCHEMA_FILE = Path(__file__).with_name("schema.graphql")
 DOCS_FILE = Path(__file__).resolve().parents[1] / "docs" / "api" / "README.md"
+PERSON = "person, or address"
 CALLERS: tuple[str, ...] = ("anonymous", "contributor", "trusted", "moderator", "admin", "service")
 
 
@@ -105,9 +106,12 @@ def rate_table() -> str:
     counted = {
         action: ", ".join(f"`{name}`" for name, (it, _) in cost.ACTIONS.items() if it == action) for action in RATES
     }
+    told = {
+        action: (counted[action] or "the cost of every operation", "address" if action in BY_ADDRESS else PERSON)
+        for action in RATES
+    } | ELSEWHERE
     rows = [
-        f"| `{action}` | {counted[action] or 'the cost of every operation'} | "
-        f"{'address' if action in BY_ADDRESS else 'person, or address'} | {rate.count:,} in {rate.seconds:g} s |"
+        f"| `{action}` | {' | '.join(told[action])} | {rate.count:,} in {rate.seconds:g} s |"
         for action, rate in RATES.items()
     ]
     return "\n".join(["| bucket | counts | by | rate |", "| --- | --- | --- | --- |", *rows])

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from auth_site import AuthSite, auth_site
 from running_api import Caller, serving
 
 from api.settings import Settings
@@ -47,3 +48,10 @@ def anyone(base: str) -> Caller:
 def somebody(anyone: Caller) -> Callable[..., Caller]:
     """Signs in somebody new, with the roles given."""
     return lambda *roles: anyone.sign_in(f"user-{uuid.uuid4().hex[:8]}", *roles)
+
+
+@pytest.fixture(scope="session")
+def auth(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AuthSite]:
+    """A running API with sign-in by browser; letters go to a folder."""
+    with auth_site(settings, mail_outbox=tmp_path_factory.mktemp("outbox")) as site:
+        yield site

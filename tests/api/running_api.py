@@ -30,9 +30,9 @@ def eventually(check: Callable[[], Any], seconds: float = DEADLINE) -> Any:
 
 
 @contextlib.contextmanager
-def serving(settings: Settings) -> Iterator[str]:
+def serving(settings: Settings, port: int | None = None) -> Iterator[str]:
     """The app of `settings` under uvicorn; yields its base URL."""
-    port = free_port()
+    port = port or free_port()
     config = uvicorn.Config(
         create_app(settings),
         host="127.0.0.1",

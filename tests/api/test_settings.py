@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+from pathlib import Path
 
 import pytest
 
@@ -50,12 +51,20 @@ def test_lists_and_numbers_are_read():
         "OA_OPERATION_SECONDS": "2.5",
         "OA_DOCUMENTS": "documents",
         "OA_RATE_LIMITS": "off",
+        "OA_SIGN_IN_FILE": "providers.json",
+        "OA_SMTP_URL": "smtps://mail.example.org",
+        "OA_MAIL_FROM": "us@example.org",
+        "OA_TERMS_VERSION": "2",
+        "OA_TERMS_URL": "https://example.org/terms",
     }
     made = from_env({**EMBEDDED, **given})
     assert made.cors_origins == ("https://a.example", "http://localhost:3000")
     assert made.serving_urls == ("http://one:1", "http://two:2")
     assert (made.token_seconds, made.sweep_seconds) == (60, 0.5)
     assert (made.max_cost, made.operation_seconds) == (500, 2.5)
+    assert (str(made.sign_in_file), made.smtp_url) == ("providers.json", "smtps://mail.example.org")
+    assert (made.mail_from, made.mail_outbox) == ("us@example.org", Path("var/outbox"))
+    assert (made.terms_version, made.terms_url) == ("2", "https://example.org/terms")
     assert (str(made.documents), made.rate_limits) == ("documents", "off")
 
 
@@ -68,6 +77,7 @@ def test_lists_and_numbers_are_read():
         ({"OA_MODE": "production", "OA_TOKEN_KEY_FILE": "/nowhere.pem"}, "which is no file"),
         ({"OA_PUBLIC_URL": "http://api.example.org"}, "it must be https://HOST without a path"),
         ({"OA_PUBLIC_URL": "https://api.example.org/"}, "it must be https://HOST without a path"),
+        ({"OA_TERMS_URL": "ftp://x"}, "OA_TERMS_URL is 'ftp://x'"),
         ({"OA_TOKEN_SECONDS": "901"}, "it must be 60 to 900"),
         ({"OA_TOKEN_SECONDS": "long"}, "OA_TOKEN_SECONDS is 'long'; it must be a number"),
         ({"OA_BODY_BYTES": "-1"}, "it must not be negative"),
@@ -95,3 +105,9 @@ def test_every_field_says_its_variable_and_its_meaning():
         text = about.value.value if isinstance(about, ast.Expr) else ""
         variable = {"collection": "OA_COLLECTION_FILE"}.get(name, f"OA_{name.upper()}")
         assert text.startswith(f"`{variable}`. "), name
+
+
+def test_letters_do_not_go_to_a_folder_in_production(tmp_path):
+    given = {"OA_MONGODB_URI": "mongodb://x", "OA_TOKEN_KEY": "given", "OA_MAIL_OUTBOX": str(tmp_path)}
+    with pytest.raises(BadInput, match="OA_MAIL_OUTBOX is for embedded mode"):
+        from_env(given)

@@ -1,0 +1,189 @@
+"""The token endpoint: a code, a refresh token, a device code or a client's own secret for an access token.
+
+Clients say who they are by `client_id` alone (public ones) or with their secret, in the form or by HTTP Basic.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any
+from urllib.parse import unquote_plus
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from core.clients import secret_fits
+from core.errors import OaError, TooMany, Unauthenticated
+from core.oauth_records import DEVICE_GRANT, Client, Session
+from core.records import User
+from core.scopes import parse_scopes
+
+from .errors import NO_STORE, OAuthError, as_oauth, invalid_client
+from .site import auth_of, form_of, services_of, site_of, take
+
+IN_ADDRESS = ("access_token", "refresh_token", "code", "client_secret", "token", "device_code")
+
+
+@dataclass(frozen=True)
+class Call:
+    """A request of a client that is known."""
+
+    request: Request
+    client: Client
+    form: dict[str, str]
+
+    def need(self, name: str) -> str:
+        """The value of a parameter; `invalid_request` where it is missing."""
+        if name not in self.form:
+            raise OAuthError("invalid_request", f"{name} is missing")
+        return self.form[name]
+
+
+def answers(handler: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
+    """`handler`, whose errors for the client are in OAuth's form; secrets in the address are refused."""
+
+    @wraps(handler)
+    async def answered(request: Request) -> Response:
+        try:
+            if any(name in request.query_params for name in IN_ADDRESS):
+                raise OAuthError("invalid_request", "parameters belong in the body; addresses end up in logs")
+            return await handler(request)
+        except OAuthError as error:
+            return error.response()
+        except OaError as error:
+            return as_oauth(error).response()
+        except Exception as error:
+            if (ours := services_of(request).translate(error)) is None:
+                raise
+            return as_oauth(ours).response()
+
+    return answered
+
+
+async def call_of(request: Request) -> Call:
+    """The client that asks, and its form.
+
+    Raises:
+        OAuthError: `invalid_client` where it does not prove who it is.
+    """
+    form = await form_of(request)
+    client_id, secret, basic = _credentials(request, form)
+    client = await auth_of(request).clients.find(client_id)
+    if client is None or not secret_fits(client, secret):
+        await take(request, "token")  # guessing secrets is slow
+        raise invalid_client("the client is unknown, or its secret is wrong or missing", basic)
+    await take(request, "token", f"client:{client.id}" if client.kind == "confidential" else None)
+    return Call(request, client, form)
+
+
+def _credentials(request: Request, form: dict[str, str]) -> tuple[str | None, str | None, bool]:
+    """Client id, secret, and whether they came by HTTP Basic (RFC 6749, section 2.3.1)."""
+    scheme, _, value = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "basic":
+        return form.get("client_id"), form.get("client_secret"), False
+    if "client_secret" in form:
+        raise OAuthError("invalid_request", "the client's secret is given twice; give it once")
+    try:
+        name, _, secret = base64.b64decode(value, validate=True).decode().partition(":")
+    except (binascii.Error, ValueError) as error:
+        raise invalid_client("the Authorization header is malformed", True) from error
+    if form.get("client_id", unquote_plus(name)) != unquote_plus(name):
+        raise OAuthError("invalid_request", "client_id is not that of the Authorization header")
+    return unquote_plus(name), unquote_plus(secret), True
+
+
+@answers
+async def token(request: Request) -> Response:
+    """Give an access token."""
+    call = await call_of(request)
+    grant = call.need("grant_type")
+    if grant not in GRANTS:
+        raise OAuthError("unsupported_grant_type", f"grant_type must be one of: {', '.join(GRANTS)}")
+    if grant not in call.client.grants and grant != "refresh_token":
+        raise OAuthError("unauthorized_client", f"the client is not registered for {grant}")
+    return JSONResponse(await GRANTS[grant](call), headers=NO_STORE)
+
+
+async def _from_code(call: Call) -> dict[str, Any]:
+    auth = auth_of(call.request)
+    grant = await auth.codes.redeem(
+        call.need("code"), call.client.id, call.form.get("redirect_uri"), call.form.get("code_verifier", "")
+    )
+    return await _begin(call, grant.session_id, grant.user_id, grant.scopes)
+
+
+async def _begin(call: Call, session_id: str, user_id: str, scopes: tuple[str, ...] | None) -> dict[str, Any]:
+    """A session of this client for that person, and its first tokens."""
+    user, device = await _person(call, user_id), call.request.headers.get("user-agent", "")
+    opened = auth_of(call.request).sessions.open_app(session_id, user.id, call.client.id, scopes, device)
+    session, refresh = await opened
+    return _tokens(call, user, session, scopes, refresh)
+
+
+async def _from_refresh_token(call: Call) -> dict[str, Any]:
+    session, refresh = await auth_of(call.request).sessions.refresh(call.need("refresh_token"), call.client.id)
+    user, scopes = await _person(call, session.user_id), session.scopes
+    if scopes is not None:
+        scopes = tuple(scope for scope in scopes if scope in call.client.scopes)
+    if "scope" in call.form:
+        scopes = parse_scopes(call.form["scope"], call.client.scopes if scopes is None else scopes)
+    return _tokens(call, user, session, scopes, refresh)
+
+
+async def _from_device_code(call: Call) -> dict[str, Any]:
+    try:
+        grant = await auth_of(call.request).devices.poll(call.need("device_code"), call.client.id)
+    except TooMany as error:
+        raise OAuthError("slow_down", error.message) from error
+    except Unauthenticated as error:
+        raise OAuthError("expired_token" if error.path else "invalid_grant", error.message) from error
+    if grant.state == "pending":
+        raise OAuthError("authorization_pending", "the person has not decided yet")
+    if grant.state != "approved" or grant.user_id is None:
+        raise OAuthError("access_denied", "the person does not allow it")
+    return await _begin(call, grant.session_id, grant.user_id, grant.scopes)
+
+
+async def _from_secret(call: Call) -> dict[str, Any]:
+    client = call.client
+    if client.kind != "confidential" or client.service_id is None:
+        raise OAuthError("unauthorized_client", "the client is no service")
+    service = await _person(call, client.service_id)
+    allowed = [scope for scope in client.scopes if scope != "offline_access"]
+    scopes = parse_scopes(call.form.get("scope"), allowed)
+    access = site_of(call.request).tokens.mint(service.id, service.roles, scopes, client_id=client.id)
+    return _answer(call, access.token, scopes)
+
+
+GRANTS: dict[str, Callable[[Call], Awaitable[dict[str, Any]]]] = {
+    "authorization_code": _from_code,
+    "refresh_token": _from_refresh_token,
+    DEVICE_GRANT: _from_device_code,
+    "client_credentials": _from_secret,
+}
+
+
+async def _person(call: Call, user_id: str) -> User:
+    user = (await auth_of(call.request).accounts.get_many([user_id])).get(user_id)
+    if user is None or user.deleted or not user.enabled:
+        raise OAuthError("invalid_grant", "the account is disabled or gone")
+    return user
+
+
+def _tokens(
+    call: Call, user: User, session: Session, scopes: tuple[str, ...] | None, refresh: str | None
+) -> dict[str, Any]:
+    tokens = site_of(call.request).tokens
+    access = tokens.mint(user.id, user.roles, scopes, session_id=session.id, client_id=call.client.id)
+    answer = _answer(call, access.token, scopes)
+    return answer if refresh is None else answer | {"refresh_token": refresh}
+
+
+def _answer(call: Call, access_token: str, scopes: tuple[str, ...] | None) -> dict[str, Any]:
+    told = {} if scopes is None else {"scope": " ".join(scopes)}
+    seconds = site_of(call.request).settings.token_seconds
+    return {"access_token": access_token, "token_type": "Bearer", "expires_in": seconds, **told}
