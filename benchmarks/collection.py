@@ -35,8 +35,9 @@ from rich.table import Table
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from api.keys import load_keys  # noqa: E402
 from api.settings import Settings  # noqa: E402
-from api.tokens import Tokens, load_key  # noqa: E402
+from api.tokens import Tokens  # noqa: E402
 from benchmarks.simulated import full_store  # noqa: E402
 from core.config import CollectionConfig  # noqa: E402
 from core.database import connect  # noqa: E402
@@ -166,7 +167,7 @@ def measure(size: int, rounds: int, folder: Path, fresh: bool) -> dict[str, Any]
         uri = f"mongodb://{embedded.HOST}:{store_port}"
         users = json.loads(ready.read_text()) if ready.exists() else asyncio.run(filled(uri, size))
         ready.write_text(json.dumps(users))
-        tokens = Tokens(load_key(home / "token.pem", make=True), "open-assistant", 900)
+        tokens = Tokens(load_keys(home / "token.pem", make=True), "open-assistant", 900)
         settings = Settings(
             mongodb_uri=uri, token_key_file=home / "token.pem", sweep_seconds=0, rate_limits="off", collection=CONFIG,
         )  # fmt: skip
