@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from pymongo.errors import DuplicateKeyError
 
@@ -18,6 +18,8 @@ from core.scoring import streak
 
 NAME_LIMIT = 256
 """Characters of a display name."""
+ACTIVITY_STEP = timedelta(minutes=1)
+"""Activity is noted no more often."""
 
 
 class Accounts:
@@ -127,7 +129,7 @@ async def touch(database: Database, user_id: str, moment: datetime, user: User |
         if document is None:
             return
         user = User.from_document(document)
-    if user.last_activity_at is not None and user.last_activity_at >= moment:
+    if user.last_activity_at is not None and moment - user.last_activity_at < ACTIVITY_STEP:
         return
     began, days = streak(user.streak_started_at, user.last_activity_at, moment)
     user = replace(user, last_activity_at=moment, streak_started_at=began, streak_days=days)

@@ -21,7 +21,6 @@ from core.accounts import touch
 from core.config import CollectionConfig
 from core.database import Database
 from core.errors import BadInput, Conflict, TaskGone
-from core.journal import record
 from core.labels import check_labels
 from core.records import Message, Ranking, Record, Review, Task, Tree, User, now, text_hash
 from core.settle import settle
@@ -134,7 +133,6 @@ async def apply(database: Database, config: CollectionConfig, task: Task, user: 
     tree_id = task.tree_id or task.id
     await settle(database, config, tree_id, marking=True, known=(task.user_id,))
     await touch(database, task.user_id, task.answered_at or task.created_at, user)
-    await record(database, "submit", task.id, {"kind": task.kind, "tree": tree_id}, by=task.user_id, key="")
     await tasks.move(database, task, "done")
     return replace(task, state="done")
 

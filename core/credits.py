@@ -2,15 +2,14 @@
 
 A credit is added to one score document a time frame (each remembers the latest credits that it took, so a repetition
 does nothing), then stored; a crash between leaves the tree dirty, and the next settling repeats it. All credits of a
-tree are handled together: five commands, however many they are. Knows the store; `core.scoring` knows what counts.
+tree are handled together: three commands, however many they are. Knows the store; `core.scoring` knows what counts.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
-from typing import Any
 
 from pymongo import UpdateOne
 from pymongo.errors import BulkWriteError
@@ -81,41 +80,60 @@ async def insert_new(database: Database, name: str, documents: list[Document]) -
 
 
 async def apply(database: Database, credits: Sequence[Credit]) -> None:
-    """Add `credits` to their people's scores; nothing where one was added before."""
-    updates = [_addition(credit, frame) for credit in credits for frame in FRAMES]
-    places = {_place(credit, frame): credit.user_id for credit in credits for frame in FRAMES}
-    found = await database["scores"].bulk_write(updates, ordered=False)
-    if found.matched_count < len(updates):  # some were added before, or some document is not there yet
-        await _ensure(database, places)
-        await database["scores"].bulk_write(updates, ordered=False)
-    await _rank(database, list(places))
+    """Add `credits` to their people's scores; nothing where one was added before.
+
+    Mostly two commands: the score documents are read, and each is written with its new points and its new place if
+    nothing changed meanwhile. Where something did, or some document took a part of the credits before, one by one.
+    """
+    by_place: dict[str, list[Credit]] = defaultdict(list)
+    for credit in credits:
+        for frame in FRAMES:
+            by_place[f"{frame}|{bucket(frame, credit.at)}|{credit.user_id}"].append(credit)
+    query = {"_id": {"$in": list(by_place)}}
+    there = {document["_id"]: document async for document in database["scores"].find(query, {"applied": 0})}
+    fresh = [_fresh(place, added) for place, added in by_place.items() if place not in there]
+    if fresh:
+        await insert_new(database, "scores", fresh)
+    updates = [_addition(there[place], added) for place, added in by_place.items() if place in there]
+    found = await database["scores"].bulk_write(updates, ordered=False) if updates else None
+    if fresh or found is None or found.matched_count < len(updates):
+        await _apply_each(database, by_place)
 
 
-def _place(credit: Credit, frame: str) -> str:
-    """The id of the score document that the credit counts in."""
-    return f"{frame}|{bucket(frame, credit.at)}|{credit.user_id}"
+def _fresh(place: str, credits: Sequence[Credit]) -> Document:
+    """A score document with nothing in it yet."""
+    user_id = credits[0].user_id
+    key = place.removesuffix(f"|{user_id}")
+    return {"_id": place, "key": key, "user_id": user_id, "counts": {}, "changes": 0, "applied": [], "points": 0}
 
 
-def _addition(credit: Credit, frame: str) -> UpdateOne:
+def _addition(document: Document, credits: Sequence[Credit]) -> UpdateOne:
+    """The change that adds all of `credits` to a score document as it was read, unless it has one of them already."""
+    counts = Counter(document["counts"])
+    for credit in credits:
+        counts[credit.what] += credit.amount
+    points, names = score(counts), [credit.id for credit in credits]
+    changed = {f"counts.{credit.what}": counts[credit.what] for credit in credits}
+    guard = {"_id": document["_id"], "changes": document["changes"], "applied": {"$nin": names}}
     update = {
-        "$inc": {f"counts.{credit.what}": credit.amount, "changes": 1},
-        "$push": {"applied": {"$each": [credit.id], "$slice": -REMEMBERED}},
+        "$set": {"points": points, "board": board_key(document, points), **changed},
+        "$inc": {"changes": 1},
+        "$push": {"applied": {"$each": names, "$slice": -REMEMBERED}},
     }
-    return UpdateOne({"_id": _place(credit, frame), "applied": {"$nin": [credit.id]}}, update)
+    return UpdateOne(guard, update)
 
 
-async def _ensure(database: Database, places: dict[str, str]) -> None:
-    """Make the score documents that are not there yet; place -> user id."""
-    query = {"_id": {"$in": list(places)}}
-    there = {document["_id"] async for document in database["scores"].find(query, {"_id": 1})}
-    fresh: dict[str, Any] = {"counts": {}, "changes": 0, "applied": [], "points": 0}
-    missing = [
-        {"_id": place, "key": place.removesuffix(f"|{user_id}"), "user_id": user_id, **fresh}
-        for place, user_id in places.items()
-        if place not in there
-    ]
-    if missing:
-        await insert_new(database, "scores", missing)
+async def _apply_each(database: Database, by_place: dict[str, list[Credit]]) -> None:
+    updates = []
+    for place, credits in by_place.items():
+        for credit in credits:
+            update = {
+                "$inc": {f"counts.{credit.what}": credit.amount, "changes": 1},
+                "$push": {"applied": {"$each": [credit.id], "$slice": -REMEMBERED}},
+            }
+            updates.append(UpdateOne({"_id": place, "applied": {"$nin": [credit.id]}}, update))
+    await database["scores"].bulk_write(updates, ordered=False)
+    await _rank(database, list(by_place))
 
 
 async def _rank(database: Database, places: list[str]) -> None:

@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from pymongo import ReturnDocument
-
 from core.database import Database
-from core.records import Message, Ranking, Reaction, Record, Review, Tree
+from core.records import Message, Ranking, Reaction, Record, Review, Tree, Work
 from core.scoring import Credit
 
 MARK = {"$set": {"dirty": True}, "$inc": {"version": 1}}
@@ -18,7 +16,7 @@ AnyRecord = TypeVar("AnyRecord", bound=Record)
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """A tree, its messages, and all that people said about them."""
+    """A tree, its messages, all that people said about them, what that earned them, and its open work."""
 
     tree: Tree
     messages: tuple[Message, ...]
@@ -26,46 +24,40 @@ class Facts:
     rankings: tuple[Ranking, ...]
     reactions: tuple[Reaction, ...]
     credits: tuple[Credit, ...] = ()
+    work: tuple[Work, ...] = ()
 
 
-SAID: dict[str, tuple[type[Record], str]] = {
+READ: dict[str, tuple[type[Record], str]] = {
+    "work": (Work, "holds"),
+    "trees": (Tree, "goal_size"),
     "messages": (Message, "role"),
     "reviews": (Review, "labels"),
     "rankings": (Ranking, "served"),
     "reactions": (Reaction, "emoji"),
     "credits": (Credit, "what"),
 }
-"""What is read of a tree, in this order, by one command; the field tells whose document it is, the first that fits."""
+"""What is read of a tree, in this order; the field tells whose document it is, the first that fits.
+
+Open work comes first, then the tree and its messages, then what was said about them: whoever writes by their `rev` and
+`version` then knows that no later fact was taken for an earlier one.
+"""
 
 
-async def load(database: Database, tree_id: str, *, marking: bool = False) -> Facts | None:
-    """The facts of a tree; None where there is no such tree.
-
-    The tree and its messages are read before what was said about them: whoever writes by their `version` and `rev`
-    then knows that no later fact was taken for an earlier one.
-
-    Args:
-        marking: also say that a fact about the tree has come or gone (see `mark`), with the same command.
-    """
-    if marking:
-        tree = await database["trees"].find_one_and_update({"_id": tree_id}, MARK, return_document=ReturnDocument.AFTER)
-    else:
-        tree = await database["trees"].find_one({"_id": tree_id})
-    if tree is None:
-        return None
-    found = await _said(database, tree_id)
-    return Facts(tree=Tree.from_document(tree), **found)
+async def load(database: Database, tree_id: str) -> Facts | None:
+    """The facts of a tree, by one command; None where there is no such tree."""
+    first, *others = READ
+    unions = [{"$unionWith": {"coll": name, "pipeline": [_of(name, tree_id)]}} for name in others]
+    found: dict[str, list[Any]] = {name: [] for name in READ}
+    async for document in await database[first].aggregate([_of(first, tree_id), *unions]):
+        name = next(name for name, (_, mark) in READ.items() if mark in document)
+        found[name].append(READ[name][0].from_document(document))
+    trees = found.pop("trees")
+    records = {name: tuple(sorted(each, key=lambda record: record.id)) for name, each in found.items()}
+    return Facts(tree=trees[0], **records) if trees else None
 
 
-async def _said(database: Database, tree_id: str) -> dict[str, Any]:
-    first, *others = SAID
-    here = [{"$match": {"tree_id": tree_id}}]
-    unions = [{"$unionWith": {"coll": name, "pipeline": here}} for name in others]
-    found: dict[str, list[Record]] = {name: [] for name in SAID}
-    async for document in await database[first].aggregate([*here, *unions]):
-        name = next(name for name, (_, mark) in SAID.items() if mark in document)
-        found[name].append(SAID[name][0].from_document(document))
-    return {name: tuple(sorted(records, key=lambda record: record.id)) for name, records in found.items()}
+def _of(name: str, tree_id: str) -> dict[str, Any]:
+    return {"$match": {"_id" if name == "trees" else "tree_id": tree_id}}
 
 
 async def of_tree(database: Database, name: str, kind: type[AnyRecord], tree_id: str) -> tuple[AnyRecord, ...]:

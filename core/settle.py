@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from pymongo import UpdateOne
@@ -21,7 +21,7 @@ from core.backlog import after_end
 from core.config import CollectionConfig
 from core.credits import credit_tree
 from core.database import Database, count_range
-from core.facts import Facts, load
+from core.facts import Facts, load, mark
 from core.journal import record
 from core.lottery import missing_prompts
 from core.moderation_queue import enqueue
@@ -45,24 +45,19 @@ async def settle(
     Returns:
         the tree as it is then; None where there is no such tree, or so much is going on that the sweeper must do it.
     """
+    if marking:
+        await mark(database, tree_id)
     for attempt in range(ATTEMPTS):
-        held = await _work_of(database, tree_id)
-        facts = await load(database, tree_id, marking=marking and attempt == 0)
+        facts = await load(database, tree_id)
         if facts is None:
             return None
-        if (tree := await _attempt(database, config, facts, held, known)) is not None:
+        if (tree := await _attempt(database, config, facts, known)) is not None:
             return tree
         await asyncio.sleep(random.random() * 0.002 * min(attempt, 10))  # noqa: S311 - spreads the contenders
     return None
 
 
-async def _work_of(database: Database, tree_id: str) -> list[Work]:
-    return [Work.from_document(document) async for document in database["work"].find({"tree_id": tree_id})]
-
-
-async def _attempt(
-    database: Database, config: CollectionConfig, facts: Facts, held: list[Work], known: Collection[str]
-) -> Tree | None:
+async def _attempt(database: Database, config: CollectionConfig, facts: Facts, known: Collection[str]) -> Tree | None:
     """One round; None when a guard was lost."""
     tree = facts.tree
     following = advance(tree, facts.messages, facts.reviews, facts.rankings, config, facts.reactions)
@@ -78,7 +73,7 @@ async def _attempt(
             await after_end(database, config, moved)
         tree = moved
     # Work opens only after the state that wants it is stored under the version that the facts were read at.
-    if not await _write_work(database, tree, following, held, _finished(facts)):
+    if not await _write_work(database, tree, following, facts.work, _finished(facts)):
         return None
     await credit_tree(database, replace(facts, tree=tree, messages=following.messages), known)
     return await _write_tree(database, tree, replace(tree, dirty=False)) if tree.dirty else tree
@@ -118,7 +113,7 @@ def _finished(facts: Facts) -> set[str]:
 
 
 async def _write_work(
-    database: Database, tree: Tree, following: Transition, held: list[Work], finished: set[str]
+    database: Database, tree: Tree, following: Transition, held: Sequence[Work], finished: set[str]
 ) -> bool:
     """Make the tree's open work what `following` wants; False when a guard was lost."""
     holding = await _holding(database, held, finished)
@@ -138,12 +133,12 @@ def _bound(opening: Opening, budget: int) -> int | None:
     return budget if opening.kind in ("assistant_reply", "prompter_reply") else None
 
 
-def _reply_holds(held: list[Work], holding: set[str]) -> int:
+def _reply_holds(held: Sequence[Work], holding: set[str]) -> int:
     replies = [work for work in held if work.kind in ("assistant_reply", "prompter_reply")]
     return sum(task_id in holding for work in replies for task_id in work.holds)
 
 
-async def _holding(database: Database, held: list[Work], finished: Collection[str]) -> set[str]:
+async def _holding(database: Database, held: Sequence[Work], finished: Collection[str]) -> set[str]:
     """Ids of tasks whose holds stand: open or answered, and not yet among the facts.
 
     A task not found is just being handed out, and one that is done has its answer stored since the facts were read:

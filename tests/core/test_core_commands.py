@@ -17,7 +17,7 @@ from core.errors import NothingToDo
 from core.leaderboard import leaderboard
 
 MOST_TO_TAKE = 6
-MOST_TO_SUBMIT = 17
+MOST_TO_SUBMIT = 14
 FIRST_SCORES = 3
 """More for whose first credit in a day it is: the score documents are made."""
 MOVING_ON = 3
