@@ -109,7 +109,7 @@ def _fresh(place: str, credits: Sequence[Credit]) -> Document:
 
 def _addition(document: Document, credits: Sequence[Credit]) -> UpdateOne:
     """The change that adds all of `credits` to a score document as it was read, unless it has one of them already."""
-    counts = Counter(document["counts"])
+    counts: Counter[str] = Counter(document["counts"])
     for credit in credits:
         counts[credit.what] += credit.amount
     points, names = score(counts), [credit.id for credit in credits]
