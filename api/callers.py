@@ -76,7 +76,8 @@ class Callers:
 async def _user(context: Context, user_id: str) -> User:
     user = (await context.services.accounts.get_many([user_id])).get(user_id)
     if user is None or user.deleted or not user.enabled:
-        raise Unauthenticated("the access token's user is unknown or disabled")
+        why = f": {user.disabled_reason}" if user is not None and user.disabled_reason else ""
+        raise Unauthenticated(f"the access token's user is unknown or disabled{why}")
     return user
 
 

@@ -23,6 +23,7 @@ from core.leaderboard import leaderboard, standing
 from core.models import Models
 from core.moderators import Moderators
 from core.objects import ObjectStore
+from core.people import People
 from core.rate_limits import Rate, RateLimits, parse_rates
 from core.records import User
 from core.runs import Runs
@@ -62,6 +63,7 @@ async def open_services(settings: Settings, tokens: Tokens) -> AsyncIterator[Ser
             accounts=Accounts(database),
             auth=SignIn(database),
             moderators=Moderators(database, rules),
+            people=People(database, rules),
             leaderboard=partial(leaderboard, database),
             standing=partial(standing, database),
             database=database,

@@ -86,15 +86,26 @@ async def _mine(database: Database, user: User, task_id: str, kinds: tuple[str, 
 
 
 async def _check_text(database: Database, config: CollectionConfig, user: User, task: Task, text: str) -> str:
+    if task.state != "open":
+        return check_text(text, config.max_text_length)
+    return await checked_text(database, config, user, text, task.id)
+
+
+async def checked_text(database: Database, config: CollectionConfig, user: User, text: str, message_id: str) -> str:
+    """`text` as it may be stored as the message of that id, a new one or one that its author edits.
+
+    Raises:
+        BadInput: it is empty, too long, or no clean text.
+        Conflict: code `DUPLICATE_TEXT`: the user sent the same a short while ago.
+    """
     text = check_text(text, config.max_text_length)
-    if task.state == "open":
-        since = now() - timedelta(seconds=config.duplicate_window_seconds)
-        async for document in database["messages"].find({"content_hash": text_hash(text)}):
-            other = Message.from_document(document)
-            if other.author_id == user.id and other.created_at > since and other.id != task.id:
-                raise Conflict(
-                    "you sent the same text a short while ago; write another", code="DUPLICATE_TEXT", path=("text",)
-                )
+    since = now() - timedelta(seconds=config.duplicate_window_seconds)
+    async for document in database["messages"].find({"content_hash": text_hash(text)}):
+        other = Message.from_document(document)
+        if other.author_id == user.id and other.created_at > since and other.id != message_id:
+            raise Conflict(
+                "you sent the same text a short while ago; write another", code="DUPLICATE_TEXT", path=("text",)
+            )
     return text
 
 

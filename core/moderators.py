@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from core import journal, moderation_queue, rulings
+from core import appeals, journal, moderation_queue, rulings, user_admin
 from core.config import CollectionConfig
 from core.database import Database, aware
 from core.errors import OaError
 from core.moderation_records import Event, ModerationItem, Outcome
+from core.people_records import Appeal
 from core.records import User
 
 
@@ -50,3 +51,23 @@ class Moderators:
         return await journal.events_page(
             self.database, subject=subject, actor=actor, kind=kind, before=before, first=first
         )
+
+    async def decide_appeal(self, moderator: User, appeal_id: str, uphold: bool, reason: str) -> Appeal:
+        """See `core.appeals.decide`."""
+        return await appeals.decide(self.database, self.config, moderator, appeal_id, uphold, reason)
+
+    async def set_roles(self, admin: User, user_id: str, roles: Sequence[str]) -> User:
+        """See `core.user_admin.set_roles`."""
+        return await user_admin.set_roles(self.database, admin, user_id, roles)
+
+    async def set_languages(self, admin: User, user_id: str, langs: Sequence[str]) -> User:
+        """See `core.user_admin.set_languages`."""
+        return await user_admin.set_languages(self.database, admin, user_id, langs)
+
+    async def set_notes(self, moderator: User, user_id: str, notes: str) -> User:
+        """See `core.user_admin.set_notes`."""
+        return await user_admin.set_notes(self.database, moderator, user_id, notes)
+
+    async def set_enabled(self, moderator: User, user_id: str, enabled: bool, reason: str) -> User:
+        """See `core.user_admin.set_enabled`."""
+        return await user_admin.set_enabled(self.database, self.config, moderator, user_id, enabled, reason)

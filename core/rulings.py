@@ -181,16 +181,20 @@ def _state_to_go_on(tree: Tree, root: Message) -> str:
 
 
 async def halt_tree(
-    database: Database, config: CollectionConfig, moderator: User, tree_id: str, halt: bool, reason: str = ""
-) -> Tree:
+    database: Database, config: CollectionConfig, moderator: User, tree_id: str, halt: bool, reason: str = "",
+    *, anywhere: bool = False,
+) -> Tree:  # fmt: skip
     """Stop a tree, or let a stopped one go on from where it was; skips so far then count no more.
+
+    Args:
+        anywhere: whatever its language, as what follows from an act that is bound to none.
 
     Raises:
         Conflict: the tree has ended, its root is out, or it changed at this moment.
     """
     check_moderator(moderator)
     tree = await one(database, "trees", Tree, tree_id)
-    check_moderator(moderator, tree.lang)
+    check_moderator(moderator, None if anywhere else tree.lang)
     reason = check_reason(reason)
     if (tree.state == "halted_by_moderator") == halt:
         return tree

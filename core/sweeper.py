@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from pymongo.errors import PyMongoError
 
-from core import answers, credits, tasks
+from core import answers, appeals, credits, tasks
 from core.config import CollectionConfig
 from core.database import Database, aware
 from core.errors import OaError
@@ -37,6 +37,7 @@ class Swept:
     credited: int = 0
     won: int = 0
     activated: int = 0
+    appeals: int = 0
     failures: list[str] = field(default_factory=list)
 
 
@@ -48,6 +49,7 @@ async def sweep_once(database: Database, config: CollectionConfig, chance: rando
     await _expire(database, config, swept)
     await _settle_dirty(database, config, swept)
     await _credit(database, swept)
+    swept.appeals += await appeals.sweep(database, config)
     for lang in await _langs(database):
         swept.won += len(await run_lottery(database, config, lang, chance))
         swept.activated += await _activate(database, config, lang)

@@ -157,6 +157,11 @@ async def skip(database: Database, config: CollectionConfig, user: User, task_id
     return task
 
 
+async def give_back(database: Database, config: CollectionConfig, task: Task) -> None:
+    """Let others have the place of a task that has ended."""
+    await _settle_for(database, config, task.tree_id, task.lang)
+
+
 async def _settle_for(database: Database, config: CollectionConfig, tree_id: str | None, lang: str) -> None:
     if tree_id is None:
         await settle_prompts(database, config, lang)

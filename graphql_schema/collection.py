@@ -16,11 +16,13 @@ from .event_types import JournalQuery
 from .message_types import MessageNode
 from .moderation import ModerationMutation
 from .nodes import read_node
+from .own_work import OwnWorkMutation
 from .permissions import MODERATOR, Anyone, Contributor, SignedIn
 from .relay import After, Connection, First, Node, connection, decode_cursor, page_size, raw_id
 from .rulings import RulingMutation, RulingQuery
 from .sign_in import SignInMutation
 from .standing_types import StandingNode
+from .stewardship import StewardshipMutation, StewardshipQuery
 from .task_types import TYPE_OF_KIND
 from .tasks import TaskMutation
 from .tree_types import TreeNode, message_slice
@@ -37,7 +39,7 @@ POLL_SECONDS = 1.0
 
 
 @strawberry.type
-class CollectionQuery(RulingQuery, JournalQuery):
+class CollectionQuery(RulingQuery, JournalQuery, StewardshipQuery):
     """Queries about collection."""
 
     @strawberry.field(description="The object with that global id, if you may see it.", permission_classes=[Anyone])
@@ -96,7 +98,9 @@ def _lang(lang: str | None) -> str | None:
 
 
 @strawberry.type
-class CollectionMutation(TaskMutation, ModerationMutation, RulingMutation, SignInMutation):
+class CollectionMutation(
+    TaskMutation, ModerationMutation, RulingMutation, OwnWorkMutation, StewardshipMutation, SignInMutation
+):
     """Mutations of collection."""
 
 

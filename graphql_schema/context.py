@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from core.leaderboard import Standing
     from core.moderators import Moderators
     from core.objects import ObjectStore
+    from core.people import People
     from core.rate_limits import RateLimits, Verdict
     from core.records import User
     from core.sign_in import SignIn
@@ -40,6 +41,7 @@ class Services:
         collection: trees, tasks, reviews, rankings.
         accounts: users and roles.
         moderators: the queue, what moderators decide, the journal.
+        people: contributors' own work: what came of it, appeals, editing.
         leaderboard: the first places of a time frame; standing: one person's place in it.
         database: the document store; handed on to `core`, never queried here.
         store: the object store.
@@ -59,6 +61,7 @@ class Services:
     collection: Collection = None  # type: ignore[assignment]
     accounts: Accounts = None  # type: ignore[assignment]
     moderators: Moderators | None = None
+    people: People | None = None
     leaderboard: Callable[[str, int], Awaitable[list[Standing]]] | None = None
     standing: Callable[[User, str], Awaitable[Standing]] | None = None
     database: Any = None

@@ -29,6 +29,17 @@ class MessageState(Enum):
     REFUSED = strawberry.enum_value("refused", description="Spam, in another language, or otherwise unfit.")
 
 
+@strawberry.enum(description="What took a message out.")
+class Removal(Enum):
+    """Causes of a deletion."""
+
+    MODERATOR = strawberry.enum_value("moderator", description="A moderator.")
+    FLAGS = strawberry.enum_value("flags", description="Red flags by several people.")
+    AUTHOR = strawberry.enum_value("author", description="Its author took it back.")
+    ACCOUNT = strawberry.enum_value("account", description="Its author left and took everything along.")
+    PARENT = strawberry.enum_value("parent", description="The message that it answers is out.")
+
+
 @strawberry.enum(description="Where a conversation tree is on its way.")
 class TreeState(Enum):
     """States of a tree."""
@@ -117,3 +128,14 @@ class LeaderboardFrame(Enum):
     WEEK = strawberry.enum_value("week", description="The last seven days.")
     MONTH = strawberry.enum_value("month", description="The last thirty days.")
     TOTAL = strawberry.enum_value("total", description="Since the beginning.")
+
+
+@strawberry.enum(description="What somebody may be.")
+class UserRole(Enum):
+    """Roles of people and of API clients."""
+
+    CONTRIBUTOR = strawberry.enum_value("contributor", description="Writes, reviews and ranks.")
+    TRUSTED = strawberry.enum_value("trusted", description="A contributor of long standing.")
+    MODERATOR = strawberry.enum_value("moderator", description="May take messages out.")
+    ADMIN = strawberry.enum_value("admin", description="May do everything.")
+    SERVICE = strawberry.enum_value("service", description="A program that runs jobs; no contributor.")

@@ -14,8 +14,8 @@ import strawberry
 
 from core.records import Message, Tree
 
-from .context import Context, Info
-from .enums import LabelName, MessageState, Role
+from .context import Context, Info, needed
+from .enums import LabelName, MessageState, Removal, Role
 from .nodes import reads
 from .permissions import MODERATOR
 from .relay import Node, global_id
@@ -47,6 +47,15 @@ class LabelAverage:
     count: int = strawberry.field(description="Answers.")
 
 
+@strawberry.type(description="A text that a message had.")
+class Revision:
+    """One of them."""
+
+    number: int = strawberry.field(description="From 0, the first text.")
+    text: str = strawberry.field(description="The text.")
+    at: datetime = strawberry.field(description="From when on.")
+
+
 @strawberry.type(name="Message", description="One message of a conversation tree.")
 class MessageNode(Node):
     """A message as this caller may see it."""
@@ -58,6 +67,8 @@ class MessageNode(Node):
     depth: int = strawberry.field(description="Messages before it in its thread; 0 for a root.")
     state: MessageState = strawberry.field(description="What reviewers made of it.")
     deleted: bool = strawberry.field(description="Whether it was taken out.")
+    removed: Removal | None = strawberry.field(description="What took it out, where that is known.")
+    edited_at: datetime | None = strawberry.field(description="When its author last changed the text; null for never.")
     review_count: int = strawberry.field(description="Reviews counted.")
     ranking_count: int = strawberry.field(description="Rankings that it was part of.")
     rank: int | None = strawberry.field(description="Its place among its siblings by consensus, 0 the best.")
@@ -113,6 +124,14 @@ class MessageNode(Node):
         parent_id = self.record.parent_id
         return None if parent_id is None else await load_message(info.context, parent_id)
 
+    @strawberry.field(description="The texts that it had, the first one first; null but for moderators and its author.")
+    async def revisions(self, info: Info) -> list[Revision] | None:
+        """The history of an edited message."""
+        if not (MODERATOR & info.context.roles or self._is_mine(info)):
+            return None
+        found = await needed(info.context.services.people, "revisions").revisions(self.record.id)
+        return [Revision(number=each.number, text=each.text, at=each.at) for each in found]
+
     @strawberry.field(description="Its tree.")
     async def tree(self, info: Info) -> Annotated[TreeNode, strawberry.lazy(".tree_types")] | None:
         """The tree."""
@@ -125,9 +144,9 @@ class MessageNode(Node):
         return viewer is not None and viewer.id == self.record.author_id
 
     @classmethod
-    def of(cls, record: Message, context: Context) -> MessageNode:
-        """The message as `context`'s caller may see it."""
-        hidden = record.deleted and not MODERATOR & context.roles
+    def of(cls, record: Message, context: Context, mine: bool = False) -> MessageNode:
+        """The message as `context`'s caller may see it, who may be known to be its author."""
+        hidden = record.deleted and not mine and not MODERATOR & context.roles
         return cls(
             id=global_id("Message", record.id),
             record=record,
@@ -137,6 +156,8 @@ class MessageNode(Node):
             depth=record.depth,
             state=MessageState(record.state),
             deleted=record.deleted,
+            removed=None if record.removed is None else Removal(record.removed),
+            edited_at=record.edited_at,
             review_count=record.review_count,
             ranking_count=record.ranking_count,
             rank=record.rank,

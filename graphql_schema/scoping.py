@@ -16,7 +16,7 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "profile": ("viewer",),
     "tasks": (
         "requestTask", "submitPrompt", "submitReply", "submitReview", "submitRanking", "skipTask", "saveDraft",
-        "react", "report", "taskAvailable",
+        "react", "report", "taskAvailable", "editContribution", "withdrawContribution", "appeal",
     ),
     "chat": (
         "chats", "chat", "createChat", "updateChat", "sendMessage", "editMessage", "regenerate", "stopReply",
@@ -25,10 +25,10 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "account": (),
     "moderate": (
         "deleteMessage", "restoreMessage", "haltTree", "resumeTree", "moderate", "moderationQueue",
-        "claimModerationItems", "events",
+        "claimModerationItems", "events", "decideAppeal", "people", "banUser", "setNotes",
     ),
     "jobs": ("jobs", "job", "snapshots", "launchJob", "cancelJob", "promoteModel", "freezeSnapshot", "jobEvents"),
-    "admin": (),
+    "admin": ("setRoles", "setModeratorLanguages"),
 }  # fmt: skip
 """Scope and the root fields (of queries, mutations and subscriptions) that it opens."""
 UNLIMITED_ONLY = ("developmentSignIn",)

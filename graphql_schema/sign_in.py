@@ -9,11 +9,10 @@ import strawberry
 from core.errors import BadInput
 
 from .context import Info, needed
-from .enums import stored
+from .enums import UserRole, stored
 from .errors import Payload, mutation
 from .permissions import DevelopmentOnly
 from .user_types import UserNode
-from .viewer_types import UserRole
 
 MAX_NAME = 64
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import Enum
 from typing import Annotated
 
 import strawberry
@@ -12,7 +11,8 @@ from core.errors import BadInput
 from core.records import TASK_KINDS, User
 
 from .context import Info, needed
-from .enums import LeaderboardFrame, TaskKind, stored
+from .contribution_types import OwnWork
+from .enums import LeaderboardFrame, TaskKind, UserRole, stored
 from .standing_types import StandingNode
 from .task_types import TaskNode
 from .user_types import UserNode
@@ -25,17 +25,6 @@ Langs = Annotated[
 Frame = Annotated[LeaderboardFrame, strawberry.argument(description="The time to count.")]
 
 
-@strawberry.enum(description="What somebody may be.")
-class UserRole(Enum):
-    """Roles of people and of API clients."""
-
-    CONTRIBUTOR = strawberry.enum_value("contributor", description="Writes, reviews and ranks.")
-    TRUSTED = strawberry.enum_value("trusted", description="A contributor of long standing.")
-    MODERATOR = strawberry.enum_value("moderator", description="May take messages out.")
-    ADMIN = strawberry.enum_value("admin", description="May do everything.")
-    SERVICE = strawberry.enum_value("service", description="A program that runs jobs; no contributor.")
-
-
 @strawberry.type(description="Open work of one kind.")
 class TaskAvailability:
     """How much of one kind there is for somebody."""
@@ -45,10 +34,9 @@ class TaskAvailability:
 
 
 @strawberry.type(description="You.")
-class Viewer:
+class Viewer(OwnWork):
     """The signed-in user, as they see themselves."""
 
-    record: strawberry.Private[User]
     user: UserNode = strawberry.field(description="What others see of you.")
     streak_days: int = strawberry.field(description="Days in a row on which you did something.")
 

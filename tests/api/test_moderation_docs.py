@@ -95,5 +95,49 @@ def test_a_report_goes_through_the_queue(api, page):
     assert bob.ask(node, id=item["id"])["node"] is None
 
 
+def test_authors_see_what_came_of_their_work_and_appeal(api, page):
+    ann, bob, mod = api.sign_in("ann"), api.sign_in("bob"), api.sign_in("mod", "MODERATOR")
+    message = prompt_of(ann, "Wie hoch ist der Brocken", "de")
+    assert page.run("Edit", ann, messageId=message, text="Wie hoch ist der Brocken?")["message"]["editedAt"]
+    review(bob, "de", 1)
+    mine = page.run("Mine", ann, first=5)["contributions"]["nodes"][0]
+    assert mine["message"]["state"] == "REFUSED"
+    assert mine["reasons"] == [{"name": "SPAM", "value": 1.0, "count": 1}]
+    assert (mine["mayChange"], mine["mayAppeal"], mine["appeal"]) == (False, True, None)
+    assert [each["text"][-1] for each in mine["message"]["revisions"]] == ["n", "?"]
+    late = ann.attempt("editContribution", messageId=message, text="Wie hoch?")
+    assert [error["code"] for error in late["userErrors"]] == ["CONFLICT"]
+    appeal = page.run("Appeal", ann, messageId=message, text="It is a question.")["appeal"]
+    (item,) = page.run("Queue", mod, first=5, kind="APPEAL")["nodes"]
+    assert item["message"]["id"] == message
+    decided = page.run("DecideAppeal", mod, appealId=appeal["id"], uphold=True, reason="So it is.")["appeal"]
+    assert decided == {"state": "UPHELD", "answer": "So it is.", "message": {"state": "ACCEPTED"}}
+    node = "query ($id: ID!) { node(id: $id) { id } }"
+    assert ann.ask(node, id=appeal["id"])["node"] == {"id": appeal["id"]}
+    assert bob.ask(node, id=appeal["id"])["node"] is None
+    second = prompt_of(ann, "Noch eine Frage?", "de")
+    assert page.run("Withdraw", ann, messageId=second)["message"]["removed"] == "AUTHOR"
+    feedback = page.run("Feedback", bob, first=5)
+    assert feedback["rankingFeedback"]["nodes"] == []
+    assert feedback["agreement"][0]["reviews"] == 1
+
+
+def test_people_are_looked_after(api, page):
+    ann, mod, root = api.sign_in("ann-banned"), api.sign_in("mod", "MODERATOR"), api.sign_in("root", "ADMIN")
+    people = page.run("People", mod, first=100)["nodes"]
+    assert ann.user_id in {each["user"]["id"] for each in people}
+    assert page.run("SetNotes", mod, userId=ann.user_id, notes="floods")["person"]["notes"] == "floods"
+    banned = page.run("Ban", mod, userId=ann.user_id, reason="floods us", lift=False)["person"]
+    assert banned == {"enabled": False, "disabledReason": "floods us"}
+    answer = ann.post("{ viewer { user { id } } }")
+    assert "floods us" in answer.text
+    assert page.run("Ban", mod, userId=ann.user_id, reason="", lift=True)["person"]["enabled"]
+    assert page.run("SetRoles", root, userId=ann.user_id, roles=["MODERATOR"])["person"]["roles"] == ["MODERATOR"]
+    changed = page.run("SetLanguages", root, userId=ann.user_id, langs=["nl"])["person"]
+    assert changed["moderates"] == ["nl"]
+    again = api.sign_in("ann-banned", "MODERATOR")
+    assert again.refused(page.operations["Queue"], first=5, lang="de")["extensions"]["code"] == "FORBIDDEN"
+
+
 def test_every_operation_of_the_page_was_executed(page):
     assert page.executed == set(page.operations)

@@ -13,9 +13,11 @@ from graphql import (
 )
 
 from core.labels import WIDGETS
-from core.records import MESSAGE_STATES, ROLES, TASK_KINDS, TASK_STATES, TREE_STATES, USER_ROLES
+from core.moderation_records import ACTS, REASONS
+from core.people_records import APPEAL_STATES
+from core.records import MESSAGE_STATES, REMOVED, ROLES, TASK_KINDS, TASK_STATES, TREE_STATES, USER_ROLES
 from core.scopes import SCOPES, SERVICE_ONLY
-from graphql_schema import enums, export, scoping, task_types, viewer_types
+from graphql_schema import contribution_types, enums, export, queue_types, scoping, task_types
 from graphql_schema.permissions import LADDER
 from graphql_schema.schema import build_schema
 
@@ -115,12 +117,16 @@ def test_there_is_no_union_and_so_every_payload_can_be_read_the_same_way():
     [
         (enums.Role, ROLES),
         (enums.MessageState, MESSAGE_STATES),
+        (enums.Removal, REMOVED),
         (enums.TreeState, TREE_STATES),
         (enums.TaskState, TASK_STATES),
         (enums.TaskKind, ("random", *TASK_KINDS)),
         (enums.LabelName, tuple(WIDGETS)),
         (enums.LabelWidget, tuple(dict.fromkeys(WIDGETS.values()))),
-        (viewer_types.UserRole, USER_ROLES),
+        (enums.UserRole, USER_ROLES),
+        (queue_types.ModerationKind, REASONS),
+        (queue_types.ModerationAction, ACTS),
+        (contribution_types.AppealState, APPEAL_STATES),
     ],
 )
 def test_enums_are_the_stored_names_in_capitals(enum, values):

@@ -1,0 +1,195 @@
+"""What came of one's own work: verdicts and why, appeals, how one's rankings compare with the consensus."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from enum import Enum
+from typing import TYPE_CHECKING
+
+import strawberry
+
+from core.errors import NotFound
+from core.moderation_records import may_moderate
+from core.people_records import (
+    Agreement,
+    Appeal,
+    Contribution,
+    RankingFeedback,
+    decision_of,
+    reasons_against,
+    untouched,
+)
+from core.records import User, time_key
+
+from .context import Context, Info, needed
+from .enums import LabelName
+from .message_types import LabelAverage, MessageNode, load_message
+from .nodes import reads
+from .permissions import MODERATOR
+from .relay import After, Connection, First, Node, connection, decode_cursor, global_id, page_size
+
+if TYPE_CHECKING:
+    from core.people import People
+
+
+@strawberry.enum(description="What became of an appeal.")
+class AppealState(Enum):
+    """States of an appeal."""
+
+    OPEN = strawberry.enum_value("open", description="Waits for a moderator.")
+    UPHELD = strawberry.enum_value("upheld", description="The author was right: the message is accepted, or back.")
+    REJECTED = strawberry.enum_value("rejected", description="The decision stands.")
+
+
+@strawberry.type(name="Appeal", description="An author's appeal against a decision about their message.")
+class AppealNode(Node):
+    """An appeal."""
+
+    message_key: strawberry.Private[str]
+    text: str = strawberry.field(description="What its author wrote.")
+    state: AppealState = strawberry.field(description="What became of it.")
+    answer: str | None = strawberry.field(description="What the moderator who decided wrote.")
+    created_at: datetime = strawberry.field(description="When it was made.")
+
+    @strawberry.field(description="The message that it is about.")
+    async def message(self, info: Info) -> MessageNode | None:
+        """The message."""
+        return await load_message(info.context, self.message_key)
+
+    @classmethod
+    def of(cls, appeal: Appeal) -> AppealNode:
+        """The appeal."""
+        return cls(
+            id=global_id("Appeal", appeal.id), message_key=appeal.message_id, text=appeal.text,
+            state=AppealState(appeal.state), answer=appeal.answer, created_at=appeal.created_at,
+        )  # fmt: skip
+
+
+@strawberry.type(description="What a moderator decided about a message.")
+class Ruling:
+    """The latest ruling."""
+
+    act: str = strawberry.field(description="delete, restore, accept or refuse.")
+    reason: str = strawberry.field(description="Why, in the moderator's words.")
+    at: datetime = strawberry.field(description="When.")
+
+
+@strawberry.type(name="Contribution", description="A message of yours, and what came of it.")
+class ContributionNode:
+    """A message of the viewer's."""
+
+    message: MessageNode = strawberry.field(description="The message; its state is the verdict.")
+    reasons: list[LabelAverage] = strawberry.field(
+        description="What reviewers held against it, the strongest first; empty until they have decided."
+    )
+    ruling: Ruling | None = strawberry.field(description="What a moderator decided about it last.")
+    may_change: bool = strawberry.field(description="Whether you may still edit or withdraw it.")
+    may_appeal: bool = strawberry.field(description="Whether a decision stands that you have not appealed against.")
+    appeal: AppealNode | None = strawberry.field(description="Your appeal against the decision that stands.")
+
+    @classmethod
+    def of(cls, record: Contribution, context: Context) -> ContributionNode:
+        """The contribution."""
+        message, ruling = record.message, record.message.ruling
+        against = reasons_against(message) if message.state != "pending" else {}
+        return cls(
+            message=MessageNode.of(message, context, mine=True),
+            reasons=[
+                LabelAverage(name=LabelName(name), value=label["value"], count=int(label["count"]))
+                for name, label in against.items()
+            ],
+            ruling=None if ruling is None else Ruling(
+                act=ruling["act"], reason=ruling["reason"], at=datetime.fromtimestamp(ruling["at"] / 1000, UTC)
+            ),
+            may_change=untouched(message),
+            may_appeal=decision_of(message) is not None and record.appeal is None,
+            appeal=None if record.appeal is None else AppealNode.of(record.appeal),
+        )  # fmt: skip
+
+
+@strawberry.type(name="RankingFeedback", description="A ranking of yours, held against the consensus.")
+class RankingFeedbackNode:
+    """A ranking."""
+
+    parent_key: strawberry.Private[str]
+    created_at: datetime = strawberry.field(description="When you gave it.")
+    mine: list[strawberry.ID] = strawberry.field(description="Your order of the messages, best first.")
+    consensus: list[strawberry.ID] = strawberry.field(description="The order of all; empty until there is one.")
+    tau: float | None = strawberry.field(description="Kendall's tau between the two, -1 to 1; null until then.")
+
+    @strawberry.field(description="The message whose replies you ranked.")
+    async def parent(self, info: Info) -> MessageNode | None:
+        """The message."""
+        return await load_message(info.context, self.parent_key)
+
+    @classmethod
+    def of(cls, record: RankingFeedback) -> RankingFeedbackNode:
+        """The feedback."""
+        return cls(
+            parent_key=record.parent_id, created_at=record.created_at, tau=record.tau,
+            mine=[global_id("Message", each) for each in record.mine],
+            consensus=[global_id("Message", each) for each in record.consensus],
+        )  # fmt: skip
+
+
+@strawberry.type(name="Agreement", description="How your reviews and rankings of a month agree with what came of them.")
+class AgreementNode:
+    """One month, or all."""
+
+    month: str = strawberry.field(description="Such as 2026-11, or all.")
+    reviews: int = strawberry.field(description="Reviews of messages that have been decided.")
+    agreed: int = strawberry.field(description="Those that spoke for the verdict.")
+    rankings: int = strawberry.field(description="Rankings of replies that have a consensus.")
+    mean_tau: float | None = strawberry.field(description="Mean Kendall's tau with it, -1 to 1; null without any.")
+
+    @classmethod
+    def of(cls, record: Agreement) -> AgreementNode:
+        """The sums."""
+        return cls(
+            month=record.month, reviews=record.reviews, agreed=record.agreed, rankings=record.rankings,
+            mean_tau=record.tau,
+        )  # fmt: skip
+
+
+@strawberry.type
+class OwnWork:
+    """The viewer's own work."""
+
+    record: strawberry.Private[User]
+
+    @strawberry.field(description="Your messages, newest first: what came of each, and why.")
+    async def contributions(self, info: Info, first: First, after: After = None) -> Connection[ContributionNode]:
+        """A page of one's messages."""
+        found, more = await people(info.context).contributions(self.record, decode_cursor(after), page_size(first))
+        return connection(
+            found, key=lambda each: time_key(each.message.created_at, each.message.id), has_next=more,
+            node=lambda each: ContributionNode.of(each, info.context),
+        )  # fmt: skip
+
+    @strawberry.field(description="Your rankings, newest first, each held against the consensus.")
+    async def ranking_feedback(self, info: Info, first: First, after: After = None) -> Connection[RankingFeedbackNode]:
+        """A page of one's rankings."""
+        found, more = await people(info.context).ranking_feedback(self.record, decode_cursor(after), page_size(first))
+        return connection(found, key=lambda each: each.key, has_next=more, node=RankingFeedbackNode.of)
+
+    @strawberry.field(description="How your latest 500 reviews and rankings agree with what came of them.")
+    async def agreement(self, info: Info) -> list[AgreementNode]:
+        """Feedback, never a punishment."""
+        return [AgreementNode.of(each) for each in await people(info.context).agreement(self.record)]
+
+
+def people(context: Context) -> People:
+    """The service, where this app has it."""
+    return needed(context.services.people, "people's own work")
+
+
+@reads("Appeal")
+async def load_appeal(context: Context, appeal_id: str) -> AppealNode | None:
+    """The appeal with that id, for its author and those who moderate its language."""
+    user = context.user()
+    try:
+        found = await people(context).appeal_of(appeal_id)
+    except NotFound:
+        return None
+    moderates = MODERATOR & context.roles and may_moderate(user, found.lang)
+    return AppealNode.of(found) if moderates or found.user_id == user.id else None

@@ -1,0 +1,176 @@
+"""Moderators' and admins' part of the schema about people: appeals, roles, languages, bans, notes."""
+
+from __future__ import annotations
+
+import strawberry
+
+from core.records import User
+
+from .context import Info
+from .contribution_types import AppealNode
+from .enums import UserRole, stored
+from .errors import Payload, mutation
+from .permissions import Admin, Moderator
+from .queue_types import moderators
+from .relay import After, Connection, First, connection, decode_cursor, page_size, raw_id
+from .user_types import UserNode
+
+
+@strawberry.type(description="A person, as moderators see them.")
+class Person:
+    """What is not for everyone."""
+
+    user: UserNode = strawberry.field(description="What everyone sees.")
+    roles: list[UserRole] = strawberry.field(description="What they may be.")
+    moderates: list[str] = strawberry.field(description="Languages that they moderate; empty for all.")
+    enabled: bool = strawberry.field(description="Whether they may do anything; false for who is banned.")
+    disabled_reason: str | None = strawberry.field(description="What they were told when they were banned.")
+    notes: str = strawberry.field(description="What moderators noted about them.")
+    left: bool = strawberry.field(description="Whether they deleted their account.")
+
+    @classmethod
+    def of(cls, user: User) -> Person:
+        """The person."""
+        return cls(
+            user=UserNode.of(user), roles=[UserRole(role) for role in user.roles], moderates=list(user.moderates),
+            enabled=user.enabled, disabled_reason=user.disabled_reason, notes=user.notes, left=user.deleted,
+        )  # fmt: skip
+
+
+@strawberry.input(description="A decision about an appeal.")
+class DecideAppealInput:
+    """Input of `decideAppeal`."""
+
+    appeal_id: strawberry.ID = strawberry.field(description="The appeal.")
+    uphold: bool = strawberry.field(description="Whether its author is right: the message is accepted, or put back.")
+    reason: str = strawberry.field(description="Why; its author reads it.")
+
+
+@strawberry.type(description="What became of a decision.")
+class DecideAppealPayload(Payload):
+    """Payload of `decideAppeal`."""
+
+    appeal: AppealNode | None = strawberry.field(default=None, description="The appeal, decided.")
+
+
+@strawberry.input(description="The roles of a person.")
+class SetRolesInput:
+    """Input of `setRoles`."""
+
+    user_id: strawberry.ID = strawberry.field(description="The person.")
+    roles: list[UserRole] = strawberry.field(description="Exactly these.")
+
+
+@strawberry.type(description="What became of roles.")
+class SetRolesPayload(Payload):
+    """Payload of `setRoles`."""
+
+    person: Person | None = strawberry.field(default=None, description="The person.")
+
+
+@strawberry.input(description="The languages of a moderator.")
+class SetModeratorLanguagesInput:
+    """Input of `setModeratorLanguages`."""
+
+    user_id: strawberry.ID = strawberry.field(description="The moderator.")
+    langs: list[str] = strawberry.field(description="BCP 47 tags; none for all languages.")
+
+
+@strawberry.type(description="What became of languages.")
+class SetModeratorLanguagesPayload(Payload):
+    """Payload of `setModeratorLanguages`."""
+
+    person: Person | None = strawberry.field(default=None, description="The moderator.")
+
+
+@strawberry.input(description="Somebody to ban, or to let in again.")
+class BanUserInput:
+    """Input of `banUser`."""
+
+    user_id: strawberry.ID = strawberry.field(description="The person.")
+    reason: str = strawberry.field(default="", description="Why; needed for a ban, and told to the person.")
+    lift: bool = strawberry.field(default=False, description="Lift the ban instead.")
+
+
+@strawberry.type(description="What became of a ban.")
+class BanUserPayload(Payload):
+    """Payload of `banUser`."""
+
+    person: Person | None = strawberry.field(default=None, description="The person.")
+
+
+@strawberry.input(description="Notes about a person.")
+class SetNotesInput:
+    """Input of `setNotes`."""
+
+    user_id: strawberry.ID = strawberry.field(description="The person.")
+    notes: str = strawberry.field(description="In place of those that there are; at most 4,096 characters.")
+
+
+@strawberry.type(description="What became of notes.")
+class SetNotesPayload(Payload):
+    """Payload of `setNotes`."""
+
+    person: Person | None = strawberry.field(default=None, description="The person.")
+
+
+@strawberry.type
+class StewardshipQuery:
+    """People, for moderators."""
+
+    @strawberry.field(description="Everybody with an account, oldest first.", permission_classes=[Moderator])
+    async def people(self, info: Info, first: First, after: After = None) -> Connection[Person]:
+        """A page of accounts."""
+        size = page_size(first)
+        found = await info.context.services.accounts.page(decode_cursor(after), size + 1)
+        return connection(
+            found[:size], key=lambda row: row[0], has_next=len(found) > size, node=lambda row: Person.of(row[1])
+        )
+
+
+@strawberry.type
+class StewardshipMutation:
+    """Decisions about people."""
+
+    @mutation(DecideAppealPayload, Moderator, "Uphold or reject an appeal; not one against your own decision.")
+    async def decide_appeal(self, info: Info, input: DecideAppealInput) -> DecideAppealPayload:
+        """Decide it, and do what follows."""
+        appeal_id = raw_id(input.appeal_id, "Appeal", path=("appeal_id",))
+        decided = await moderators(info.context).decide_appeal(
+            info.context.user(), appeal_id, input.uphold, input.reason
+        )
+        return DecideAppealPayload(appeal=AppealNode.of(decided))
+
+    @mutation(SetRolesPayload, Admin, "Give a person exactly these roles.")
+    async def set_roles(self, info: Info, input: SetRolesInput) -> SetRolesPayload:
+        """Set them."""
+        roles = [stored(role) for role in input.roles]
+        return SetRolesPayload(
+            person=Person.of(await moderators(info.context).set_roles(info.context.user(), _user(input.user_id), roles))
+        )
+
+    @mutation(SetModeratorLanguagesPayload, Admin, "Say which languages a moderator looks after.")
+    async def set_moderator_languages(
+        self, info: Info, input: SetModeratorLanguagesInput
+    ) -> SetModeratorLanguagesPayload:
+        """Set them."""
+        changed = await moderators(info.context).set_languages(info.context.user(), _user(input.user_id), input.langs)
+        return SetModeratorLanguagesPayload(person=Person.of(changed))
+
+    @mutation(BanUserPayload, Moderator, "Keep a person out, or let them in again; moderators ban contributors only.")
+    async def ban_user(self, info: Info, input: BanUserInput) -> BanUserPayload:
+        """Ban, or lift the ban."""
+        changed = await moderators(info.context).set_enabled(
+            info.context.user(), _user(input.user_id), input.lift, input.reason
+        )
+        return BanUserPayload(person=Person.of(changed))
+
+    @mutation(SetNotesPayload, Moderator, "Note something about a person, for moderators.")
+    async def set_notes(self, info: Info, input: SetNotesInput) -> SetNotesPayload:
+        """Set them."""
+        changed = await moderators(info.context).set_notes(info.context.user(), _user(input.user_id), input.notes)
+        return SetNotesPayload(person=Person.of(changed))
+
+
+def _user(value: str) -> str:
+    return raw_id(value, "User", path=("user_id",))

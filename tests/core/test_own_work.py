@@ -1,0 +1,283 @@
+"""One's own work: what came of it, appeals, editing and taking back; and what moderators do about people."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from core_people import BAD, GOOD, review_all, until_growing, until_ranking, write_prompt
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core import appeals
+from core.errors import BadInput, Conflict, Forbidden, NotFound, NothingToDo, TaskGone
+from core.journal import events_page
+from core.moderators import Moderators
+from core.people import People
+from core.people_records import agreement, decision_of, kendall_tau, review_agreed
+from core.records import Message
+from core.sweeper import sweep_once
+
+
+@pytest.fixture
+def moderators(collection) -> Moderators:
+    return Moderators(collection.database, collection.config)
+
+
+@pytest.fixture
+def people(collection) -> People:
+    return People(collection.database, collection.config)
+
+
+async def refused_prompt(collection, person) -> str:
+    ann, bob, cid = [await person(name) for name in ("ann", "bob", "cid")]
+    tree_id = await write_prompt(collection, ann)
+    await review_all(collection, [bob, cid], "label_initial_prompt", BAD)
+    return tree_id
+
+
+# Rules.
+
+
+@given(st.permutations("abcdef"), st.permutations("abcdef"))
+def test_tau_is_one_for_the_same_order_and_changes_sign_when_reversed(mine, other) -> None:
+    ranks = {each: place for place, each in enumerate(other)}
+    assert kendall_tau(other, ranks) == 1
+    tau = kendall_tau(mine, ranks)
+    assert kendall_tau(mine[::-1], ranks) == pytest.approx(-tau)
+    assert -1 <= tau <= 1
+
+
+def test_tau_is_over_what_both_have() -> None:
+    assert kendall_tau(["a", "x", "b"], {"a": 0, "b": 1, "c": 2}) == 1
+    assert kendall_tau(["a"], {"a": 0}) is None
+
+
+@pytest.mark.parametrize(
+    ("labels", "verdict", "agreed"),
+    [(GOOD, "accepted", True), (BAD, "accepted", False), (BAD, "refused", True), (GOOD, "refused", False),
+     ({"spam": 0.0, "lang_mismatch": 1.0}, "refused", True), (BAD, "pending", None)],
+)  # fmt: skip
+def test_a_review_agrees_with_the_verdict_that_it_spoke_for(labels, verdict, agreed) -> None:
+    assert review_agreed(labels, verdict) is agreed
+
+
+def test_agreement_is_summed_by_month() -> None:
+    october, november = datetime(2026, 10, 5, tzinfo=UTC), datetime(2026, 11, 5, tzinfo=UTC)
+    found = agreement(
+        [(october, True), (november, False), (november, None)], [(november, 0.5), (november, 1.0), (october, None)]
+    )
+    assert [(each.month, each.reviews, each.agreed, each.rankings, each.tau) for each in found] == [
+        ("all", 2, 1, 2, 0.75), ("2026-11", 1, 0, 2, 0.75), ("2026-10", 1, 1, 0, None),
+    ]  # fmt: skip
+
+
+def test_only_decisions_about_the_message_itself_can_be_appealed() -> None:
+    message = Message(id="m", tree_id="m", parent_id=None, role="prompter", lang="en", text="x")
+    for removed in ("parent", "author", "account", None):
+        gone = Message.from_document(message.to_document() | {"deleted": True, "removed": removed})
+        assert decision_of(gone) is None
+    assert decision_of(message) is None
+    assert decision_of(Message.from_document(message.to_document() | {"state": "refused"})) == "refused-0"
+
+
+# Contributions and feedback.
+
+
+async def test_authors_see_why_they_were_refused(collection, people, person) -> None:
+    tree_id = await refused_prompt(collection, person)
+    ann = await person("ann")
+    second = await write_prompt(collection, ann, "Another prompt?")
+    (newest,), more = await people.contributions(ann, None, 1)
+    assert (newest.message.id, more) == (second, True)
+    (older,), more = await people.contributions(ann, f"{newest.message.to_document()['by_time']}", 5)
+    assert (older.message.id, older.message.state, older.appeal, more) == (tree_id, "refused", None, False)
+    assert older.message.labels["spam"] == {"value": 1.0, "count": 2}
+    assert await people.contributions(await person("bob"), None, 5) == ([], False)
+
+
+async def test_rankings_are_held_against_the_consensus(collection, people, person) -> None:
+    users = [await person(name) for name in ("ann", "bob", "cid", "dan", "eve", "fay")]
+    await until_ranking(collection, users[:4])
+    ranked = {}
+    for number, user in enumerate(users[2:]):
+        while True:
+            try:
+                task = await collection.request_task(user, "rank_assistant_replies", ["en"])
+            except NothingToDo:
+                break
+            order = sorted(task.served, reverse=number == 3)
+            await collection.submit_ranking(user, task.id, order)
+            ranked[user.id] = order
+    assert len(ranked) == 2
+    for user in users:
+        if user.id in ranked:
+            (found,), _ = await people.ranking_feedback(user, None, 5)
+            assert found.mine == tuple(ranked[user.id])
+            expected = 1.0 if found.mine == found.consensus else -1.0
+            assert found.tau == expected
+            overall = (await people.agreement(user))[0]
+            assert (overall.rankings, overall.tau) == (1, expected)
+    reviewer = (await people.agreement(users[1]))[0]
+    assert reviewer.agreed == reviewer.reviews > 0
+
+
+# Appeals.
+
+
+async def test_an_appeal_that_is_upheld_accepts_the_message(collection, moderators, people, person) -> None:
+    tree_id = await refused_prompt(collection, person)
+    ann, bob, mod = await person("ann"), await person("bob"), await person("mod", "moderator")
+    with pytest.raises(NotFound):
+        await people.appeal(bob, tree_id, "not mine")
+    made = await people.appeal(ann, tree_id, " It is no spam. ")
+    assert await people.appeal(ann, tree_id, "Again!") == made, "once for each decision"
+    (item,), _ = await moderators.queue_page(mod, None, "appeal", None, 5)
+    assert item.evidence[0]["reason"] == "It is no spam."
+    with pytest.raises(BadInput):
+        await moderators.decide_appeal(mod, made.id, True, " ")
+    with pytest.raises(Forbidden):
+        await moderators.decide_appeal(ann, made.id, True, "I am right")
+    decided = await moderators.decide_appeal(mod, made.id, True, "Indeed it is not.")
+    assert (decided.state, decided.answer, decided.applied) == ("upheld", "Indeed it is not.", True)
+    assert await moderators.decide_appeal(mod, made.id, True, "Indeed it is not.") == decided
+    assert (await collection.tree(tree_id)).state == "prompt_lottery_waiting"
+    with pytest.raises(Conflict, match="upheld already"):
+        await moderators.decide_appeal(mod, made.id, False, "No.")
+    assert (await moderators.item(item.id)).state == "done"
+    with pytest.raises(Conflict, match="nothing was decided"):
+        await people.appeal(ann, tree_id, "But why?")
+
+
+async def test_nobody_judges_their_own_decision(collection, moderators, people, person) -> None:
+    ann, mod, other = await person("ann"), await person("mod", "moderator"), await person("other", "moderator")
+    tree_id = await write_prompt(collection, ann)
+    await collection.delete_message(mod, tree_id, "advertising")
+    made = await people.appeal(ann, tree_id, "It is a question.")
+    with pytest.raises(Forbidden, match="your own decision"):
+        await moderators.decide_appeal(mod, made.id, False, "No.")
+    assert (await moderators.decide_appeal(other, made.id, False, "It is not.")).state == "rejected"
+    assert (await collection.message(tree_id)).deleted
+    (mine,), _ = await people.contributions(ann, None, 5)
+    assert (mine.appeal.state, mine.appeal.answer) == ("rejected", "It is not.")
+
+
+async def test_a_crash_between_decision_and_effect_heals(collection, moderators, people, person, monkeypatch) -> None:
+    ann, mod, other = await person("ann"), await person("mod", "moderator"), await person("other", "moderator")
+    tree_id = await write_prompt(collection, ann)
+    await collection.delete_message(mod, tree_id)
+    made = await people.appeal(ann, tree_id, "It is a question.")
+
+    async def crash(*_args) -> None:
+        raise ConnectionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(appeals, "apply", crash)
+        with pytest.raises(ConnectionError):
+            await moderators.decide_appeal(other, made.id, True, "Yes.")
+    assert (await collection.message(tree_id)).deleted
+    assert (await sweep_once(collection.database, collection.config)).appeals == 1
+    assert not (await collection.message(tree_id)).deleted
+    assert (await people.appeal_of(made.id)).applied
+    assert (await sweep_once(collection.database, collection.config)).appeals == 0
+
+
+# Editing and taking back.
+
+
+async def test_an_edit_keeps_the_old_text_and_ends_reviews_under_way(collection, people, person) -> None:
+    ann, bob = await person("ann"), await person("bob")
+    tree_id = await write_prompt(collection, ann, "Why is the sky bleu?")
+    task = await collection.request_task(bob, "label_initial_prompt", ["en"])
+    edited = await people.edit(ann, tree_id, " Why is the sky blue? ")
+    assert (edited.text, edited.revision) == ("Why is the sky blue?", 1)
+    assert edited.edited_at is not None
+    assert await people.edit(ann, tree_id, "Why is the sky blue?") == edited
+    assert [each.text for each in await people.revisions(tree_id)] == ["Why is the sky bleu?", "Why is the sky blue?"]
+    with pytest.raises(TaskGone):
+        await collection.submit_review(bob, task.id, GOOD)
+    again = await collection.request_task(bob, "label_initial_prompt", ["en"])
+    (_, shown) = (again, (await collection.shown(again))[0][-1])
+    assert shown.text == "Why is the sky blue?"
+    await collection.submit_review(bob, again.id, GOOD)
+    for attempt in (people.edit(ann, tree_id, "Why?"), people.withdraw(ann, tree_id)):
+        with pytest.raises(Conflict, match="reviewed"):
+            await attempt
+
+
+async def test_an_edit_is_checked_as_a_submission_is(collection, people, person) -> None:
+    ann, bob = await person("ann"), await person("bob")
+    first = await write_prompt(collection, ann, "One prompt?")
+    second = await write_prompt(collection, ann, "Another prompt?")
+    with pytest.raises(Conflict) as same:
+        await people.edit(ann, second, "One prompt?")
+    assert same.value.code == "DUPLICATE_TEXT"
+    for text in ("", "x" * 2001, "a\x00b"):
+        with pytest.raises(BadInput):
+            await people.edit(ann, first, text)
+    with pytest.raises(NotFound):
+        await people.edit(bob, first, "Mine now")
+    assert (await collection.message(first)).text == "One prompt?"
+
+
+async def test_taking_back_gives_the_place_to_others(collection, people, person) -> None:
+    ann, bob, cid = [await person(name) for name in ("ann", "bob", "cid")]
+    mod = await person("mod", "moderator")
+    tree_id = await until_growing(collection, [ann, bob, cid])
+    places = {each["_id"]: each["free"] async for each in collection.database["work"].find({"tree_id": tree_id})}
+    task = await collection.request_task(bob, "assistant_reply", ["en"])
+    reply = (await collection.submit_reply(bob, task.id, "An answer")).result_id
+    for _ in range(2):
+        assert (await people.withdraw(bob, reply)).removed == "author"
+    assert places == {
+        each["_id"]: each["free"] async for each in collection.database["work"].find({"tree_id": tree_id})
+    }
+    with pytest.raises(Conflict, match="taken back by its author"):
+        await collection.restore_message(mod, reply)
+    events, _ = await events_page(collection.database, subject=reply, kind="withdraw_message")
+    assert [each.by for each in events] == [bob.id]
+
+
+# People.
+
+
+async def test_a_ban_gives_back_tasks_and_halts_waiting_prompts(collection, moderators, accounts, person) -> None:
+    ann, bob, mod = await person("ann"), await person("bob"), await person("mod", "moderator")
+    tree_id = await write_prompt(collection, ann)
+    other = await write_prompt(collection, bob)
+    task = await collection.request_task(ann, "label_initial_prompt", ["en"])
+    with pytest.raises(BadInput):
+        await moderators.set_enabled(mod, ann.id, False, "")
+    banned = await moderators.set_enabled(mod, ann.id, False, "floods us")
+    assert (banned.enabled, banned.disabled_reason) == (False, "floods us")
+    assert (await collection.tree(tree_id)).state == "halted_by_moderator"
+    assert (await collection.tree(other)).state == "initial_prompt_review"
+    with pytest.raises(TaskGone):
+        await collection.submit_review(ann, task.id, GOOD)
+    lifted = await moderators.set_enabled(mod, ann.id, True, "")
+    assert (lifted.enabled, lifted.disabled_reason) == (True, None)
+    acts, _ = await events_page(collection.database, subject=ann.id, kind="set_enabled")
+    assert [each.details["enabled"] for each in acts] == [True, False]
+    for who, whom in ((ann, bob), (mod, mod), (mod, await person("admin", "admin"))):
+        with pytest.raises(Forbidden):
+            await moderators.set_enabled(who, whom.id, False, "because")
+
+
+async def test_admins_set_roles_and_languages_and_moderators_note(moderators, person) -> None:
+    admin, mod, ann = await person("root", "admin"), await person("mod", "moderator"), await person("ann")
+    assert (await moderators.set_roles(admin, ann.id, ["moderator", "contributor"])).roles == (
+        "contributor",
+        "moderator",
+    )
+    assert (await moderators.set_languages(admin, ann.id, ["pt-BR", "de", "de"])).moderates == ("de", "pt-BR")
+    assert (await moderators.set_notes(mod, ann.id, "writes well")).notes == "writes well"
+    with pytest.raises(BadInput):
+        await moderators.set_languages(admin, ann.id, ["German"])
+    for attempt in (
+        moderators.set_roles(mod, ann.id, ["admin"]), moderators.set_roles(admin, admin.id, ["contributor"]),
+        moderators.set_languages(mod, ann.id, []), moderators.set_notes(await person("bob"), ann.id, "x"),
+    ):  # fmt: skip
+        with pytest.raises(Forbidden):
+            await attempt
+    with pytest.raises(NotFound):
+        await moderators.set_roles(admin, "nobody", ["admin"])
