@@ -40,8 +40,14 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)
 	$(BIN)/python -m oa.demo $(if $(DATA),--data '$(DATA)')
 
+# Two processes, a file at a time; then the whole stack by itself. A part named in TESTS runs in one.
 test: $(STAMP)
+ifdef TESTS
 	$(BIN)/python -m pytest $(TESTS)
+else
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --ignore tests/e2e
+	$(BIN)/python -m pytest tests/e2e
+endif
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

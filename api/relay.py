@@ -14,7 +14,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,15 +60,19 @@ class Relay:
         urls: base URLs of the serving nodes.
         key: bearer key for them.
         limits: see `RelayLimits`.
+        published: whether a model (`name` or `name@version`) is published: of one that is, a node may yet be loading
+            it; for any other, a reply fails as soon as no node knows it. Without it every model is waited for.
     """
 
     def __init__(
-        self, chats: Chats, urls: Sequence[str], key: str | None = None, limits: RelayLimits | None = None
-    ) -> None:
+        self, chats: Chats, urls: Sequence[str], key: str | None = None, limits: RelayLimits | None = None,
+        published: Callable[[str], Awaitable[bool]] | None = None,
+    ) -> None:  # fmt: skip
         self.chats = chats
         self.nodes = Nodes(urls)
         self.limits = limits or RelayLimits()
         self._key = key
+        self._published = published
         self._speaking: set[asyncio.Task[None]] = set()
         self._closing = self._handing_over = False
         self._loop: asyncio.Task[None] | None = None
@@ -204,6 +208,7 @@ class Telling:
             node = self._relay.nodes.pick(chat.id, last, tried)
             if node is None:
                 self._give_up_in_time()
+                await self._give_up_the_unknown(message.model)
                 tried.clear()
                 await asyncio.sleep(PAUSE)
             elif await self._said_by(node, request(chat, thread, self._writer)):
@@ -243,6 +248,19 @@ class Telling:
         if self._refusal is not None:
             raise Unavailable(self._refusal.message, code=self._refusal.code)
         raise Unavailable("no serving node answers; try again in a while", retry_after=10)
+
+    async def _give_up_the_unknown(self, model: str) -> None:
+        """Raise what the nodes said where none has the model and none will: a mistyped name is not waited for."""
+        published = self._relay._published
+        if published is None or self._refusal is None or self._refusal.code != "NO_MODEL":
+            return
+        try:
+            coming = await published(model)
+        except OaError:
+            return  # the object store is away: that says nothing of the model
+        if not coming:
+            message = f"no model {model[:80]!r} is published and no serving node has it; `models` lists what there is"
+            raise Unavailable(message, code="NO_MODEL")
 
 
 def request(chat: Chat, thread: Sequence[ChatMessage], writer: ReplyWriter) -> dict[str, Any]:

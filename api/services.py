@@ -57,7 +57,7 @@ async def open_services(settings: Settings, tokens: Tokens) -> AsyncIterator[Ser
             await asyncio.to_thread(store.ensure_bucket)
         rules = settings.collection
         collection = Collection(database, rules)
-        chats, runs = Chats(database, collection), Runs(database, store)
+        chats, runs, models = Chats(database, collection), Runs(database, store), Models(database, store)
         services = Services(
             collection=collection,
             accounts=Accounts(database),
@@ -70,7 +70,7 @@ async def open_services(settings: Settings, tokens: Tokens) -> AsyncIterator[Ser
             store=store,
             chats=chats,
             runs=runs,
-            models=Models(database, store),
+            models=models,
             terms=Terms(settings.terms_version, settings.terms_url) if settings.terms_version else None,
             translate=_translated,
             rates=RateLimits(database, rates) if rates else None,
@@ -81,7 +81,8 @@ async def open_services(settings: Settings, tokens: Tokens) -> AsyncIterator[Ser
         )
         if settings.embedded:
             services.sign_in = partial(_development_token, tokens, services.auth, settings.token_seconds)
-        services.relay = await stack.enter_async_context(Relay(chats, settings.serving_urls, settings.serving_key))
+        relay = Relay(chats, settings.serving_urls, settings.serving_key, published=models.published)
+        services.relay = await stack.enter_async_context(relay)
         if settings.sweep_seconds:
             stack.push_async_callback(_stop, asyncio.create_task(run_sweeper(database, rules, settings.sweep_seconds)))
             stack.push_async_callback(_stop, asyncio.create_task(runs.run_mirror()))

@@ -174,6 +174,11 @@ class Models:
             await journal.record(self.database, "promote_model", name, details, by=by)
         return found
 
+    async def published(self, model: str) -> bool:
+        """Whether there is a version of the model `name`, or the version `name@version`."""
+        name, _, version = model.partition("@")
+        return any(version in ("", each.version) for each in await self.versions(name))
+
     async def lineage(self, name: str, version: str) -> Lineage:
         """See `lineage`."""
         return await asyncio.to_thread(lineage, self.store, name, version)

@@ -129,6 +129,9 @@ class Worker:
                 return _cancelled()
             spec = read_spec(self.store, job_id)
             _check_losses(self.store, spec, job_id, attempt)
+            # Starting processes takes a while; who watches should see at once that the job was taken.
+            with StoreReporter(self.store, job_id, JOB, attempt) as report:
+                report.state("running", "a worker took the job; its processes are starting")
             error = self._drive(job_id, attempt, heartbeat)
         except OaError as problem:
             if problem.code == "UNAVAILABLE":

@@ -167,11 +167,12 @@ class Supervisor:
             failures = 1 if time.monotonic() - began > self.policy.steady else failures + 1
             delay = self.policy.delay(failures)
             status.restarts += 1
-            self._set(status, State.RESTARTING)
+            # Said before it shows: who sees the count finds the line.
             self.say(
                 status.part.name,
                 f"ended with {_ending(status.exit_code)}; restart {status.restarts} in {delay:g} s",
             )
+            self._set(status, State.RESTARTING)
             await self._unless_stopping(asyncio.sleep(delay))
         self._set(status, State.STOPPED)
 

@@ -17,14 +17,16 @@ import pytest
 from core.objects import ObjectStore
 from oa import embedded
 
-LAST = "e2e"
-"""The folder whose tests come last, so that their whole stack does not run beside everybody else's."""
+ALONE = "e2e"
+"""The folder whose tests start a whole stack: `make test` runs them by themselves, after the others."""
+FIRST = ("test_worker_life.py", "test_worker_launchers.py", "test_stage_workers.py")
+"""Files that wait for Ray for minutes: begun first, so that the other process tests meanwhile."""
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the end-to-end tests behind the others."""
-    items.sort(key=lambda item: LAST in item.path.parts)
+    """Put the longest files before the others, the end-to-end tests behind them."""
+    items.sort(key=lambda item: (ALONE in item.path.parts, item.path.name not in FIRST))
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,8 @@ from core.chat_records import COMPLETE, FAILED, STOPPED, STREAMING, ChatMessage,
 from core.chat_stream import Token, take
 from core.chats import Chats
 from core.ids import new_id
+from core.models import Models
+from core.objects import ObjectStore
 from core.records import milliseconds, now
 from oa import embedded
 
@@ -236,6 +238,31 @@ async def test_a_refused_reply_fails_with_the_nodes_code(chats: Chats, start: St
     assert message.error is not None
     assert message.error["code"] == code
     assert "refused" in message.error["message"]
+
+
+async def test_a_model_that_nobody_published_is_not_waited_for(chats: Chats, start: Start, store: ObjectStore) -> None:
+    """With an hour's patience: the reply ends because the name is wrong, not because time ran out."""
+    without = start("--refuse", "NO_MODEL")
+    patient = RelayLimits(poll=0.1, patience=3600)
+    published = Models(chats.database, store).published
+    async with Relay(chats, [without.url], limits=patient, published=published):
+        message = await ended(chats, (await ask(chats, "count to 3", model="asistant")).id)
+    assert message.error is not None
+    assert message.error["code"] == "NO_MODEL"
+    assert "'asistant'" in message.error["message"]
+
+
+async def test_a_published_model_is_waited_for(chats: Chats, start: Start, store: ObjectStore) -> None:
+    store.put_json("models/assistant/v1/manifest.json", {"name": "assistant", "version": "v1", "created_at": ""})
+    models = Models(chats.database, store)
+    assert await models.published("assistant")
+    assert await models.published("assistant@v1")
+    assert not await models.published("assistant@v2")
+    loading = start("--refuse", "NO_MODEL")
+    async with Relay(chats, [loading.url], limits=RelayLimits(poll=0.1, patience=0.5), published=models.published):
+        message = await ended(chats, (await ask(chats, "count to 3")).id)
+    assert message.error is not None
+    assert "refused" in message.error["message"]  # the node's own words, when patience has run out
 
 
 async def test_a_full_node_is_left_for_another(chats: Chats, start: Start, node: Node) -> None:

@@ -19,8 +19,6 @@ from oa.client import GraphQLClient
 from oa.demo_operations import CREATE_CHAT, FREEZE, JOB, LAUNCH, REPLY_EVENTS, SEND
 from oa.demo_people import REQUEST_TASK, SUBMIT_PROMPT, sign_in
 
-REGENERATE = """mutation Regenerate($input: RegenerateInput!) {
-  regenerate(input: $input) { userErrors { code message path } reply { id } } }"""
 JOB_EVENTS = """subscription JobEvents($jobId: ID!) {
   jobEvents(jobId: $jobId) { type stage attempt step message } }"""
 MESSAGE = "query Message($id: ID!) { node(id: $id) { ... on Message { text } } }"
@@ -90,21 +88,14 @@ def test_a_reply_survives_the_node_that_was_speaking_it(
         if event["chatReply"]["seq"] == 20:
             stack.kill("serving")
     assert end is not None
-    assert end["text"].startswith(heard[: len(end["text"])])
+    assert end["state"] == "COMPLETE", end["error"]  # the node that came back went on from what had been said
     assert end["text"] == heard
-    if end["state"] == "FAILED":  # said so clearly; what was said is kept, and the next try works
-        assert end["error"]["code"] in ("UNAVAILABLE", "NO_MODEL")
-        until(lambda: _regenerates(reader, reply["id"]), 60, "a new reply")
+    assert end["seq"] > 20
 
 
 def _serves(reader: GraphQLClient, chat: str) -> bool:
     reply = reader.mutate(SEND, input={"chatId": chat, "text": "Hello"})["reply"]
     return _complete(reader, reply["id"])
-
-
-def _regenerates(reader: GraphQLClient, reply: str) -> bool:
-    again = reader.mutate(REGENERATE, input={"messageId": reply})["reply"]
-    return _complete(reader, again["id"])
 
 
 def _complete(reader: GraphQLClient, reply: str) -> bool:

@@ -262,7 +262,7 @@ def test_doctor_fails_on_an_address_that_does_not_answer(tmp_path: Path) -> None
     [
         ("nonsense", "error BAD_INPUT: OA_MONGODB_URI must be mongodb://HOST:PORT"),
         ("mongodb://u:secret@h:99999", "error BAD_INPUT: OA_MONGODB_URI is no address of a document store"),
-        (f"mongodb://u:secret@127.0.0.1:{free_port()}", "error UNAVAILABLE: the document store does not answer"),
+        ("mongodb://u:secret@127.0.0.1:1", "error UNAVAILABLE: the document store does not answer"),
     ],
 )
 def test_users_of_a_store_that_is_none(tmp_path: Path, uri: str, says: str) -> None:
