@@ -41,7 +41,8 @@ class Mail:
         letter["Auto-Submitted"] = "auto-generated"
         letter.set_content(
             f"To sign in to {where}, open this link in the browser in which you asked for it:\n\n{url}\n\n"
-            f"It works once, within {minutes} minutes. If you did not ask for it, do nothing: nobody gets in.\n"
+            f"It works once, within {minutes} minutes. If you did not ask for it, do nothing: nobody gets in.\n",
+            cte="7bit",  # all of it is ASCII, and the link must not be broken into lines
         )
         await self.deliver(letter)
 

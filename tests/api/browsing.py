@@ -76,10 +76,10 @@ class Browser:
         return answer(self.page)
 
 
-def request(client_id: str, redirect_uri: str, verifier: str, **changes: str | None) -> str:
+def request(client_id: str, to: str, verifier: str, /, **changes: str | None) -> str:
     """The query of a good authorization request, with changes; None leaves a parameter out."""
     given = {
-        "response_type": "code", "client_id": client_id, "redirect_uri": redirect_uri,
+        "response_type": "code", "client_id": client_id, "redirect_uri": to,
         "scope": "read profile offline_access",
         "state": "state-1", "code_challenge": challenge_of(verifier), "code_challenge_method": "S256",
     }  # fmt: skip
