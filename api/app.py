@@ -51,6 +51,7 @@ def create_app(settings: Settings) -> Starlette:
 
         async with open_services(settings, tokens) as services:
             app.state.services, app.state.site = services, site
+            services.link_url = site.link_url
             yield
 
     return Starlette(

@@ -87,6 +87,10 @@ class Accounts:
         """Note that the person accepted that version of the terms of use."""
         return await self._change(user_id, "accept_terms", {"terms_version": version}, user_id)
 
+    async def unlink(self, user_id: str, key: str) -> User:
+        """Let an identity no longer sign in to the account; see `identities.unlink`."""
+        return await identities.unlink(self.database, user_id, key)
+
     async def record_acting(self, user_id: str, action: str, *, by: str) -> None:
         """Journal that the service `by` does something in that person's name."""
         await record(self.database, "acted_for", user_id, {"action": action}, by=by)

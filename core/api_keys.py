@@ -10,7 +10,7 @@ from core.ids import new_id
 from core.journal import record
 from core.oauth_records import DAY, KEY_PREFIX, MINUTE, ApiKey
 from core.records import milliseconds, now
-from core.scopes import check_scopes
+from core.scopes import SCOPES, check_scopes
 from core.secret_values import hashed, matches, new_secret
 
 MAX_DAYS = 366
@@ -31,9 +31,16 @@ class ApiKeys:
         self._keys = database["api_keys"]
 
     async def create(
-        self, user_id: str, name: str, scopes: Sequence[str], days: int, *, by: str | None = None
+        self,
+        user_id: str,
+        name: str,
+        scopes: Sequence[str],
+        days: int,
+        *,
+        by: str | None = None,
+        allowed: Sequence[str] = tuple(SCOPES),
     ) -> tuple[ApiKey, str]:
-        """A key of that service account; its text is given now and never again.
+        """A key of that service account, with scopes of `allowed`; its text is given now and never again.
 
         Raises:
             BadInput: the name, a scope or the number of days is wrong, or there are too many keys.
@@ -47,12 +54,12 @@ class ApiKeys:
             raise BadInput(f"the service has {MOST} keys; revoke some first")
         secret, present = new_secret(), milliseconds(now())
         key = ApiKey(
-            id=new_id(), user_id=user_id, name=name, secret_hash=hashed(secret), scopes=check_scopes(scopes),
+            id=new_id(), user_id=user_id, name=name, secret_hash=hashed(secret), scopes=check_scopes(scopes, allowed),
             created_by=by, created_ms=present, expires_ms=present + days * DAY,
         )  # fmt: skip
         await self._keys.insert_one(key.to_document())
         await record(self._database, "create_api_key", key.id, {"user": user_id, "scopes": list(key.scopes)}, by=by)
-        return key, f"{KEY_PREFIX}{key.id.replace('-', '')}_{secret}"
+        return key, f"{key.text_begins}_{secret}"
 
     async def verify(self, text: str) -> ApiKey:
         """The key of that text; notes, to the minute, that it was used.

@@ -148,6 +148,11 @@ class ApiKey(Record):
     expires_ms: int = 0
     revoked_ms: int = 0
 
+    @property
+    def text_begins(self) -> str:
+        """How the key's text begins: enough to tell it from others, nothing to use it by."""
+        return f"{KEY_PREFIX}{self.id.replace('-', '')}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Attempt(Record):

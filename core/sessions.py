@@ -138,14 +138,15 @@ class Sessions:
         await self._sessions.update_one({"_id": session_id}, change | {"$setOnInsert": stone}, upsert=True)
         return True
 
-    async def revoke_all(self, user_id: str | None = None, client_id: str | None = None) -> int:
-        """End all sessions of a person, of a client, or of the one with the other; returns how many."""
+    async def revoke_all(self, user_id: str | None = None, client_id: str | None = None, but: str | None = None) -> int:
+        """End all sessions of a person, of a client, or of the one with the other, but one; returns how many."""
         whose = {"user_id": user_id, "client_id": client_id}
         query = {name: value for name, value in whose.items() if value is not None}
         if not query:
             return 0
         change = {"$set": {"revoked_ms": milliseconds(now())}}
-        return (await self._sessions.update_many(query | {"revoked_ms": 0}, change)).matched_count
+        spared = {} if but is None else {"_id": {"$ne": but}}
+        return (await self._sessions.update_many(query | spared | {"revoked_ms": 0}, change)).matched_count
 
 
 def _fresh(session_id: str, user_id: str, kind: str, device: str, life: int, **more: object) -> Session:

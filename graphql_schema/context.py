@@ -48,6 +48,7 @@ class Services:
         chats, runs, models, relay: chat and training services; None where this app runs without them.
         auth: sessions, clients, grants and keys.
         sign_in: makes an access token for a user; None where development sign-in is off.
+        link_url: where a person links a provider of that id; raises `NotFound` for an unknown one.
         terms: version and address of the terms of use that contributors must accept; None where there are none.
         translate: an error of a driver as one that a caller may see, or None where it is a defect.
         rates: the buckets that operations are charged to; None where nothing is counted.
@@ -73,6 +74,7 @@ class Services:
     auth: SignIn = None  # type: ignore[assignment]
     sign_in: Callable[[User], Awaitable[AccessToken]] | None = None
     terms: Terms | None = None
+    link_url: Callable[[str], str] | None = None
     translate: Callable[[Exception], OaError | None] = lambda error: None
     rates: RateLimits | None = None
     documents: RegisteredDocuments | None = None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 from strawberry.dataloader import DataLoader
 
 if TYPE_CHECKING:
+    from core.oauth_records import Client
     from core.records import Message, Tree, User
 
     from .context import Services
@@ -25,6 +26,7 @@ class Loaders:
         self.messages: DataLoader[str, Message | None] = DataLoader(by_id(lambda: services.collection.messages))
         self.trees: DataLoader[str, Tree | None] = DataLoader(by_id(lambda: services.collection.trees))
         self.users: DataLoader[str, User | None] = DataLoader(by_id(lambda: services.accounts.get_many))
+        self.clients: DataLoader[str, Client | None] = DataLoader(by_id(lambda: services.auth.clients.get_many))
 
 
 def by_id(

@@ -22,8 +22,10 @@ from strawberry.types.execution import ExecutionResult, PreExecutionError
 
 from core.errors import OaError
 
+from .account import AccountMutation
 from .charging import Charging
 from .chats import ChatMutation, ChatQuery, ChatSubscription
+from .clients import ClientMutation, ClientQuery
 from .collection import TYPES, CollectionMutation, CollectionQuery, CollectionSubscription
 from .context import Context, token_ran_out
 from .errors import presentable
@@ -33,12 +35,12 @@ from .training import TrainingMutation, TrainingQuery, TrainingSubscription
 
 
 @strawberry.type(description="What can be read.")
-class Query(CollectionQuery, ChatQuery, TrainingQuery):
+class Query(CollectionQuery, ChatQuery, TrainingQuery, ClientQuery):
     """Root of queries."""
 
 
 @strawberry.type(description="What can be done. Each mutation takes one `input` and answers a payload of its own.")
-class Mutation(CollectionMutation, ChatMutation, TrainingMutation):
+class Mutation(CollectionMutation, ChatMutation, TrainingMutation, AccountMutation, ClientMutation):
     """Root of mutations."""
 
 

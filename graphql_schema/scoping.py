@@ -22,13 +22,18 @@ FIELDS: dict[str, tuple[str, ...]] = {
         "chats", "chat", "createChat", "updateChat", "sendMessage", "editMessage", "regenerate", "stopReply",
         "rateReply", "chatReply", "models",
     ),
-    "account": (),
+    "account": (
+        "revokeSession", "signOutEverywhere", "linkIdentity", "unlinkIdentity", "acceptTerms",
+    ),
     "moderate": (
         "deleteMessage", "restoreMessage", "haltTree", "resumeTree", "moderate", "moderationQueue",
         "claimModerationItems", "events", "decideAppeal", "people", "banUser", "setNotes",
     ),
     "jobs": ("jobs", "job", "snapshots", "launchJob", "cancelJob", "promoteModel", "freezeSnapshot", "jobEvents"),
-    "admin": ("setRoles", "setModeratorLanguages"),
+    "admin": (
+        "setRoles", "setModeratorLanguages", "clients", "createClient", "updateClient", "deleteClient",
+        "createApiKey", "revokeApiKey",
+    ),
 }  # fmt: skip
 """Scope and the root fields (of queries, mutations and subscriptions) that it opens."""
 UNLIMITED_ONLY = ("developmentSignIn",)
@@ -39,6 +44,7 @@ NODES: dict[str, str] = {
     "ChatMessage": "chat",
     "Job": "jobs",
     "Snapshot": "jobs",
+    "OAuthClient": "admin",
 }
 """Types of node and the scope that opens them; others need `read`."""
 CONTRIBUTING = frozenset({"tasks", "chat"})

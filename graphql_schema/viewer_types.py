@@ -10,6 +10,7 @@ from core import texts
 from core.errors import BadInput
 from core.records import TASK_KINDS, User
 
+from .account_types import OwnAccount
 from .context import Info, needed
 from .contribution_types import OwnWork
 from .enums import LeaderboardFrame, TaskKind, UserRole, stored
@@ -34,7 +35,7 @@ class TaskAvailability:
 
 
 @strawberry.type(description="You.")
-class Viewer(OwnWork):
+class Viewer(OwnWork, OwnAccount):
     """The signed-in user, as they see themselves."""
 
     user: UserNode = strawberry.field(description="What others see of you.")

@@ -50,6 +50,12 @@ class Site:
         """The name of a cookie; with https, browsers let nobody but this host set it."""
         return f"__Host-oa_{name}" if self.secure else f"oa_{name}"
 
+    def link_url(self, method: str) -> str:
+        """Where a person links a provider (or `email`) to their account; raises `NotFound` for an unknown one."""
+        if method != "email" or self.providers.mail is None:
+            self.providers.get(method)
+        return f"{self.settings.public_url or ''}/account/link/{method}"
+
 
 def site_of(request: Request) -> Site:
     """The site of this app."""

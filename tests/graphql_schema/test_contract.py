@@ -14,6 +14,7 @@ from graphql import (
 
 from core.labels import WIDGETS
 from core.moderation_records import ACTS, REASONS
+from core.oauth_records import CLIENT_KINDS, SESSION_KINDS
 from core.people_records import APPEAL_STATES
 from core.records import MESSAGE_STATES, REMOVED, ROLES, TASK_KINDS, TASK_STATES, TREE_STATES, USER_ROLES
 from core.scopes import SCOPES, SERVICE_ONLY
@@ -124,6 +125,9 @@ def test_there_is_no_union_and_so_every_payload_can_be_read_the_same_way():
         (enums.LabelName, tuple(WIDGETS)),
         (enums.LabelWidget, tuple(dict.fromkeys(WIDGETS.values()))),
         (enums.UserRole, USER_ROLES),
+        (client_types.Scope, tuple(SCOPES)),
+        (client_types.ClientKind, CLIENT_KINDS),
+        (account_types.SessionKind, SESSION_KINDS),
         (queue_types.ModerationKind, REASONS),
         (queue_types.ModerationAction, ACTS),
         (contribution_types.AppealState, APPEAL_STATES),

@@ -1,0 +1,124 @@
+"""What one sees of one's own account: sessions, ways to sign in, the terms of use."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from enum import Enum
+
+import strawberry
+
+from core.errors import Forbidden
+from core.oauth_records import Session
+from core.records import User
+
+from .context import Context, Info
+from .relay import global_id
+from .scoping import require_scope
+
+
+@strawberry.enum(description="How a session began.")
+class SessionKind(Enum):
+    """Kinds of session."""
+
+    BROWSER = strawberry.enum_value("browser", description="Signed in on our pages.")
+    APP = strawberry.enum_value("app", description="Through an app.")
+    DEVELOPMENT = strawberry.enum_value("development", description="By development sign-in.")
+    COMMAND = strawberry.enum_value("command", description="By the command line.")
+
+
+@strawberry.type(name="Session", description="One sign-in of yours, which you may end.")
+class SessionNode:
+    """A session."""
+
+    id: strawberry.ID = strawberry.field(description="Pass it to `revokeSession`.")
+    client_key: strawberry.Private[str | None]
+    kind: SessionKind = strawberry.field(description="How it began.")
+    device: str = strawberry.field(description="What the browser or app called itself.")
+    scopes: list[str] | None = strawberry.field(description="What it is limited to; null: to nothing.")
+    created_at: datetime = strawberry.field(description="When it began.")
+    last_used_at: datetime = strawberry.field(description="When it was renewed last.")
+    expires_at: datetime = strawberry.field(description="When it ends, if it is not renewed.")
+    current: bool = strawberry.field(description="Whether this request belongs to it.")
+
+    @strawberry.field(description="Name of the app; null where there is none, or it is not registered any more.")
+    async def client_name(self, info: Info) -> str | None:
+        """The client's name."""
+        client = await info.context.loaders.clients.load(self.client_key) if self.client_key else None
+        return None if client is None else client.name
+
+    @classmethod
+    def of(cls, session: Session, context: Context) -> SessionNode:
+        """The session."""
+        return cls(
+            id=global_id("Session", session.id), client_key=session.client_id, kind=SessionKind(session.kind),
+            device=session.device, scopes=None if session.scopes is None else list(session.scopes),
+            created_at=at(session.created_ms), last_used_at=at(session.used_ms), expires_at=at(session.expires_ms),
+            current=session.id == context.session_id,
+        )  # fmt: skip
+
+
+@strawberry.type(description="A way in which you sign in.")
+class Identity:
+    """A linked identity."""
+
+    id: strawberry.ID = strawberry.field(description="Pass it to `unlinkIdentity`.")
+    provider: str = strawberry.field(description="Id of the provider, such as google; email for letters.")
+
+
+@strawberry.type(description="The terms of use that hold now.")
+class TermsOfUse:
+    """The terms."""
+
+    version: str = strawberry.field(description="Pass it to `acceptTerms`.")
+    url: str | None = strawberry.field(description="Where they can be read.")
+    accepted: bool = strawberry.field(description="Whether you accepted this version.")
+
+
+@strawberry.type
+class OwnAccount:
+    """Fields of `Viewer` about the account; needs the scope `account`."""
+
+    record: strawberry.Private[User]
+
+    @strawberry.field(description="Where you are signed in, newest first; 200 at most.")
+    async def sessions(self, info: Info) -> list[SessionNode]:
+        """Good sessions."""
+        by_oneself(info.context, "sessions")
+        found = await info.context.services.auth.sessions.of_user(self.record.id)
+        return [SessionNode.of(session, info.context) for session in found]
+
+    @strawberry.field(description="The ways in which you sign in.")
+    def identities(self, info: Info) -> list[Identity]:
+        """Linked identities."""
+        by_oneself(info.context, "identities")
+        return identities_of(self.record)
+
+    @strawberry.field(description="The terms of use; null where there are none.")
+    def terms(self, info: Info) -> TermsOfUse | None:
+        """The terms, and whether they were accepted."""
+        terms = info.context.services.terms
+        if terms is None:
+            return None
+        return TermsOfUse(version=terms.version, url=terms.url, accepted=self.record.terms_version == terms.version)
+
+
+def identities_of(user: User) -> list[Identity]:
+    """The ways in which a person signs in, the first one first."""
+    return [Identity(id=global_id("Identity", key), provider=key.partition(":")[0]) for key in user.identities]
+
+
+def by_oneself(context: Context, what: str) -> User:
+    """The viewer, who asks in person and with the scope `account`.
+
+    Raises:
+        Forbidden: a service asks in the person's name, or the token lacks the scope.
+    """
+    require_scope(context, "account", what)
+    if context.actor is not None:
+        raise Forbidden(f"{what} is for the person alone, not for a service that acts in the name")
+    return context.user()
+
+
+def at(milliseconds: int) -> datetime:
+    """Milliseconds since 1970 as a time."""
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)
