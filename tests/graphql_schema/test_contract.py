@@ -18,7 +18,16 @@ from core.oauth_records import CLIENT_KINDS, SESSION_KINDS
 from core.people_records import APPEAL_STATES
 from core.records import MESSAGE_STATES, REMOVED, ROLES, TASK_KINDS, TASK_STATES, TREE_STATES, USER_ROLES
 from core.scopes import SCOPES, SERVICE_ONLY
-from graphql_schema import contribution_types, enums, export, queue_types, scoping, task_types
+from graphql_schema import (
+    account_types,
+    client_types,
+    contribution_types,
+    enums,
+    export,
+    queue_types,
+    scoping,
+    task_types,
+)
 from graphql_schema.permissions import LADDER
 from graphql_schema.schema import build_schema
 
