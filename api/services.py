@@ -18,6 +18,7 @@ from core.chats import Chats
 from core.collection import Collection
 from core.database import connect, migrate, unavailable
 from core.documents import RegisteredDocuments
+from core.errands import run_errands
 from core.errors import BadInput, OaError
 from core.leaderboard import leaderboard, standing
 from core.models import Models
@@ -63,7 +64,7 @@ async def open_services(settings: Settings, tokens: Tokens) -> AsyncIterator[Ser
             accounts=Accounts(database),
             auth=SignIn(database),
             moderators=Moderators(database, rules),
-            people=People(database, rules),
+            people=People(database, rules, store),
             leaderboard=partial(leaderboard, database),
             standing=partial(standing, database),
             database=database,
@@ -86,6 +87,8 @@ async def open_services(settings: Settings, tokens: Tokens) -> AsyncIterator[Ser
         if settings.sweep_seconds:
             stack.push_async_callback(_stop, asyncio.create_task(run_sweeper(database, rules, settings.sweep_seconds)))
             stack.push_async_callback(_stop, asyncio.create_task(runs.run_mirror()))
+            errands = run_errands(database, rules, store, settings.sweep_seconds)
+            stack.push_async_callback(_stop, asyncio.create_task(errands))
             stack.push_async_callback(_stop, asyncio.create_task(run_sign_in_sweeper(database)))
         yield services
 

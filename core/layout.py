@@ -14,6 +14,8 @@
     jobs/<job-id>/result.json                                    outcome, per stage; written once
     models/<name>/<version>/manifest.json, card.md, hf/, onnx/   hashed; manifest last; loaded only if hashes match
     models/<name>/promoted.json                                  which version serves
+    people/<user-id>/<name>.json.gz                              one's own data, for its person; removed after a week
+    people/<user-id>/<name>.json.gz                              all of one's own data, for its person alone; removed
 
 A stage's folder is `<index:02d>-<kind>`, for instance `00-sft`.
 """
@@ -119,3 +121,13 @@ def model_manifest(name: str, version: str) -> str:
 def promoted(name: str) -> str:
     """Key of the pointer to the version of `name` that serves."""
     return f"models/{name}/promoted.json"
+
+
+def personal_exports(user_id: str) -> str:
+    """Prefix of the exports of one person's data."""
+    return f"people/{user_id}/"
+
+
+def personal_export(user_id: str, name: str) -> str:
+    """Key of one export of a person's data."""
+    return f"{personal_exports(user_id)}{name}.json.gz"

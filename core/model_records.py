@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,3 +67,14 @@ class Lineage:
     model: ModelVersion
     job_id: str | None
     snapshots: tuple[SnapshotUse, ...]
+
+
+def marked_models(versions: Iterable[ModelVersion], marked: Iterable[str]) -> set[str]:
+    """Models (`name@version`) that learned from a marked snapshot, or were trained from such a model."""
+    marked, models = set(marked), list(versions)
+    holding = {
+        each.label for each in models if any(f"{use['name']}@{use['version']}" in marked for use in each.datasets)
+    }
+    while more := {each.label for each in models if each.manifest.get("base") in holding} - holding:
+        holding |= more
+    return holding

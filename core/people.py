@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from core import appeals, contributions, own_messages
+import asyncio
+from collections.abc import Sequence
+
+from core import appeals, contributions, departures, layout, own_data, own_messages, propagation
 from core.config import CollectionConfig
 from core.database import Database, aware
-from core.people_records import Agreement, Appeal, Contribution, RankingFeedback, Revision
+from core.objects import ObjectStore
+from core.people_records import Agreement, Appeal, Contribution, DataExport, RankingFeedback, Revision
 from core.records import Message, User
 
 
 class People:
-    """Contributors' own work in one database."""
+    """Contributors' own work in one database.
 
-    def __init__(self, database: Database, config: CollectionConfig) -> None:
+    Args:
+        database: migrated.
+        config: the collection's.
+        store: holds exports of people's own data; None where there are none.
+    """
+
+    def __init__(self, database: Database, config: CollectionConfig, store: ObjectStore | None = None) -> None:
         self.database = aware(database)
         self.config = config
+        self.store = store
 
     async def contributions(self, user: User, before: str | None, first: int) -> tuple[list[Contribution], bool]:
         """See `core.contributions.contributions`."""
@@ -47,3 +58,27 @@ class People:
     async def appeal_of(self, appeal_id: str) -> Appeal:
         """The appeal of that id; raises `NotFound`."""
         return await appeals.load(self.database, appeal_id)
+
+    async def request_export(self, user: User) -> DataExport:
+        """See `core.own_data.request`."""
+        return await own_data.request(self.database, user)
+
+    async def export_of(self, user: User) -> tuple[DataExport, str | None] | None:
+        """The person's export and, when it is ready, a signed URL that is good for a quarter of an hour."""
+        found = await own_data.of_user(self.database, user.id)
+        if found is None or found.state != "ready" or self.store is None:
+            return None if found is None else (found, None)
+        key = layout.personal_export(user.id, found.name)
+        return found, await asyncio.to_thread(self.store.signed_url, key)
+
+    async def depart(self, user: User, withdraw: bool) -> None:
+        """See `core.departures.depart`; the rest follows in the background."""
+        await departures.depart(self.database, user, withdraw)
+
+    async def gone_from(self, labels: Sequence[str]) -> dict[str, int]:
+        """Those of the snapshots (`name@version`) that hold what is gone since -> how many of their sources."""
+        return await propagation.gone_from(self.database, labels)
+
+    async def marked_snapshots(self) -> dict[str, int]:
+        """See `core.propagation.marked_snapshots`."""
+        return await propagation.marked_snapshots(self.database)

@@ -8,7 +8,7 @@ from datetime import datetime
 from itertools import combinations
 from typing import Any
 
-from core.records import Message, Record, now, time_key
+from core.records import Message, Record, milliseconds, now, time_key
 
 APPEAL_STATES = ("open", "upheld", "rejected")
 AGAINST = ("spam", "fails_task", "lang_mismatch", "pii", "not_appropriate", "hate_speech", "sexual_content")
@@ -50,6 +50,29 @@ class Appeal(Record):
             "by_user": f"{self.user_id}|{when}",
             "unapplied": when if self.state != "open" and not self.applied else None,
         }
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataExport(Record):
+    """All of one's data, asked for; the id is the person's.
+
+    Attributes:
+        number: how many this person has asked for.
+        name: random part of its key in the object store.
+        state: `waiting` or `ready`.
+        size: bytes.
+        expires_at: when it is removed.
+    """
+
+    number: int
+    name: str
+    state: str = "waiting"
+    size: int = 0
+    created_at: datetime = field(default_factory=now)
+    expires_at: datetime | None = None
+
+    def _keys(self) -> dict[str, Any]:
+        return {"due": milliseconds(self.expires_at or self.created_at)}
 
 
 def decision_of(message: Message) -> str | None:

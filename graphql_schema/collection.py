@@ -13,6 +13,7 @@ from core.texts import check_lang
 from .context import Info, needed
 from .enums import TreeState, stored
 from .event_types import JournalQuery
+from .leaving import LeavingMutation
 from .message_types import MessageNode
 from .moderation import ModerationMutation
 from .nodes import read_node
@@ -99,7 +100,13 @@ def _lang(lang: str | None) -> str | None:
 
 @strawberry.type
 class CollectionMutation(
-    TaskMutation, ModerationMutation, RulingMutation, OwnWorkMutation, StewardshipMutation, SignInMutation
+    TaskMutation,
+    ModerationMutation,
+    RulingMutation,
+    OwnWorkMutation,
+    LeavingMutation,
+    StewardshipMutation,
+    SignInMutation,
 ):
     """Mutations of collection."""
 

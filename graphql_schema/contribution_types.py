@@ -19,6 +19,7 @@ from core.people_records import (
     reasons_against,
     untouched,
 )
+from core.people_records import DataExport as DataExportRecord
 from core.records import User, time_key
 
 from .context import Context, Info, needed
@@ -151,6 +152,33 @@ class AgreementNode:
         )  # fmt: skip
 
 
+@strawberry.enum(description="How far an export of one's data is.")
+class DataExportState(Enum):
+    """States of an export."""
+
+    WAITING = strawberry.enum_value("waiting", description="Being made.")
+    READY = strawberry.enum_value("ready", description="Can be fetched.")
+
+
+@strawberry.type(description="All of your data, as gzipped JSON.")
+class DataExport:
+    """One's own export."""
+
+    state: DataExportState = strawberry.field(description="How far it is.")
+    url: str | None = strawberry.field(description="Where to fetch it in the next 15 minutes; null until it is ready.")
+    size: int = strawberry.field(description="Bytes; 0 until it is ready.")
+    created_at: datetime = strawberry.field(description="When it was asked for.")
+    expires_at: datetime | None = strawberry.field(description="When it is removed.")
+
+    @classmethod
+    def of(cls, record: DataExportRecord, url: str | None) -> DataExport:
+        """The export."""
+        return cls(
+            state=DataExportState(record.state), url=url, size=record.size, created_at=record.created_at,
+            expires_at=record.expires_at,
+        )  # fmt: skip
+
+
 @strawberry.type
 class OwnWork:
     """The viewer's own work."""
@@ -171,6 +199,12 @@ class OwnWork:
         """A page of one's rankings."""
         found, more = await people(info.context).ranking_feedback(self.record, decode_cursor(after), page_size(first))
         return connection(found, key=lambda each: each.key, has_next=more, node=RankingFeedbackNode.of)
+
+    @strawberry.field(description="The export of your data that you asked for last; null for none.")
+    async def data_export(self, info: Info) -> DataExport | None:
+        """The export."""
+        found = await people(info.context).export_of(self.record)
+        return None if found is None else DataExport.of(*found)
 
     @strawberry.field(description="How your latest 500 reviews and rankings agree with what came of them.")
     async def agreement(self, info: Info) -> list[AgreementNode]:

@@ -7,8 +7,12 @@ from typing import TYPE_CHECKING, TypeVar
 
 from strawberry.dataloader import DataLoader
 
+from core.errors import Unavailable
+from core.model_records import marked_models
+
 if TYPE_CHECKING:
     from core.oauth_records import Client
+    from core.people import People
     from core.records import Message, Tree, User
 
     from .context import Services
@@ -27,6 +31,25 @@ class Loaders:
         self.trees: DataLoader[str, Tree | None] = DataLoader(by_id(lambda: services.collection.trees))
         self.users: DataLoader[str, User | None] = DataLoader(by_id(lambda: services.accounts.get_many))
         self.clients: DataLoader[str, Client | None] = DataLoader(by_id(lambda: services.auth.clients.get_many))
+        self.gone: DataLoader[str, int | None] = DataLoader(by_id(lambda: _people(services).gone_from))
+        self.marked: DataLoader[str, bool] = DataLoader(marked(services))
+
+
+def _people(services: Services) -> People:
+    if services.people is None:
+        raise Unavailable("people's own work is not available in this deployment")
+    return services.people
+
+
+def marked(services: Services) -> Callable[[list[str]], Awaitable[list[bool]]]:
+    """A loader's function: whether models (`name@version`) learned from what is gone since."""
+
+    async def load(labels: list[str]) -> list[bool]:
+        snapshots = await _people(services).marked_snapshots()
+        models = marked_models(await services.models.versions(), snapshots) if snapshots else set()
+        return [label in models for label in labels]
+
+    return load
 
 
 def by_id(

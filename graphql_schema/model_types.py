@@ -42,6 +42,11 @@ class ModelNode(Node):
         """Its job and the snapshots that the job read."""
         return LineageNode.of(await models(info.context).lineage(self.record.name, self.record.version))
 
+    @strawberry.field(description="Whether it, or its base, learned from contributions that are gone since.")
+    async def contains_deleted_contributions(self, info: Info) -> bool:
+        """Whether a snapshot of its lineage is marked."""
+        return await info.context.loaders.marked.load(self.record.label)
+
     @classmethod
     def of(cls, record: ModelVersion) -> ModelNode:
         """The version."""

@@ -25,6 +25,7 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "account": (
         "revokeSession", "signOutEverywhere", "linkIdentity", "unlinkIdentity", "acceptTerms",
     ),
+    "account": ("requestDataExport", "deleteAccount"),
     "moderate": (
         "deleteMessage", "restoreMessage", "haltTree", "resumeTree", "moderate", "moderationQueue",
         "claimModerationItems", "events", "decideAppeal", "people", "banUser", "setNotes",

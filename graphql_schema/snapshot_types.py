@@ -8,6 +8,7 @@ from typing import Any
 import strawberry
 from strawberry.scalars import JSON
 
+from .context import Info
 from .relay import Node, global_id
 
 
@@ -27,6 +28,16 @@ class SnapshotNode(Node):
     by_lang: JSON = strawberry.field(description="Rows by language.")
     filters: JSON = strawberry.field(description="What decided which trees and messages are in.")
     files_hash: str = strawberry.field(description="SHA-256 over its files.")
+
+    @strawberry.field(description="Whether it holds contributions of people who left since, or that were purged.")
+    async def contains_deleted_contributions(self, info: Info) -> bool:
+        """Whether it is marked."""
+        return bool(await info.context.loaders.gone.load(f"{self.name}@{self.version}"))
+
+    @strawberry.field(description="Messages, reviews and rankings in it that are gone since.")
+    async def deleted_contributions(self, info: Info) -> int:
+        """Their number."""
+        return await info.context.loaders.gone.load(f"{self.name}@{self.version}") or 0
 
     @classmethod
     def of(cls, manifest: Mapping[str, Any]) -> SnapshotNode:

@@ -33,6 +33,9 @@ from .training_inputs import (
 if TYPE_CHECKING:
     from core.objects import ObjectStore
 
+Gone = Annotated[
+    bool | None, strawberry.argument(description="Only those that hold contributions deleted since, or only others.")
+]
 JobId = Annotated[strawberry.ID, strawberry.argument(description="A job.")]
 OfName = Annotated[str | None, strawberry.argument(description="Only those of this name.")]
 AfterEvent = Annotated[str | None, strawberry.argument(description="Cursor of the last event that you have.")]
@@ -56,9 +59,14 @@ class TrainingQuery:
         return JobNode.of(await runs(info.context).get(raw_id(id, "Job")))
 
     @strawberry.field(description="Published model versions, newest first.", permission_classes=[SignedIn])
-    async def models(self, info: Info, first: First, after: After = None, name: OfName = None) -> Connection[ModelNode]:
+    async def models(
+        self, info: Info, first: First, after: After = None, name: OfName = None, contains_deleted: Gone = None
+    ) -> Connection[ModelNode]:
         """A page of versions."""
         found = await models(info.context).versions(name)
+        if contains_deleted is not None:
+            gone = await info.context.loaders.marked.load_many([each.label for each in found])
+            found = [each for each, marked in zip(found, gone, strict=True) if marked == contains_deleted]
         return slice_connection(found, first, after, key=lambda each: each.label, node=ModelNode.of)
 
     @strawberry.field(
@@ -74,12 +82,15 @@ class TrainingQuery:
 
     @strawberry.field(description="Frozen data sets, newest first.", permission_classes=[Operator])
     async def snapshots(
-        self, info: Info, first: First, after: After = None, name: OfName = None
+        self, info: Info, first: First, after: After = None, name: OfName = None, contains_deleted: Gone = None
     ) -> Connection[SnapshotNode]:
         """A page of snapshots."""
         from core.snapshots import list_snapshots
 
         found = await asyncio.to_thread(list_snapshots, _store(info.context), name)
+        if contains_deleted is not None:
+            gone = await info.context.loaders.gone.load_many([snapshot_label(each) for each in found])
+            found = [each for each, count in zip(found, gone, strict=True) if bool(count) == contains_deleted]
         return slice_connection(found, first, after, key=snapshot_label, node=SnapshotNode.of)
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
 
+import httpx
 import pytest
 from graphql import OperationDefinitionNode, parse
-from running_api import Caller, serving
+from running_api import Caller, eventually, serving
 
 from core.config import CollectionConfig
 
@@ -33,10 +36,11 @@ class Page:
         self.operations = operations()
         self.executed: set[str] = set()
 
-    def run(self, name: str, caller: Caller, **variables):
+    def run(self, name: str, caller: Caller, /, **variables):
         """The root field of the operation's answer; fails on any error."""
         self.executed.add(name)
-        (answer,) = caller.ask(self.operations[name], **variables).values()
+        answers = caller.ask(self.operations[name], **variables)
+        answer = next(iter(answers.values())) if len(answers) == 1 else answers
         assert not (isinstance(answer, dict) and answer.get("userErrors")), answer["userErrors"]
         return answer
 
@@ -137,6 +141,25 @@ def test_people_are_looked_after(api, page):
     assert changed["moderates"] == ["nl"]
     again = api.sign_in("ann-banned", "MODERATOR")
     assert again.refused(page.operations["Queue"], first=5, lang="de")["extensions"]["code"] == "FORBIDDEN"
+
+
+def test_all_of_ones_data_and_leaving(api, page):
+    ann, root = api.sign_in("ann-leaves"), api.sign_in("root", "ADMIN")
+    message = prompt_of(ann, "Qui a inventé le vélo ?", "fr")
+    assert page.run("RequestExport", ann)["dataExport"] == {"state": "WAITING"}
+    ready = eventually(lambda: page.run("Export", ann)["dataExport"]["url"])
+    data = json.loads(gzip.decompress(httpx.get(ready).content))
+    assert [each["text"] for each in data["messages"]] == ["Qui a inventé le vélo ?"]
+    wrong = ann.attempt("deleteAccount", confirmName="somebody")
+    assert [error["path"] for error in wrong["userErrors"]] == [["confirmName"]]
+    assert page.run("Leave", ann, name="ann-leaves", withdraw=True)["left"]
+    assert ann.post("{ viewer { user { id } } }").status_code == 401
+    node = "query ($id: ID!) { node(id: $id) { ... on Message { text removed author { id } } } }"
+    gone = {"text": "", "removed": "ACCOUNT", "author": None}
+    eventually(lambda: root.ask(node, id=message)["node"] == gone)
+    eventually(lambda: httpx.get(ready).status_code == 404)
+    assert api.sign_in("ann-leaves").user_id != ann.user_id
+    assert page.run("Gone", root, first=5) == {"snapshots": {"nodes": []}, "models": {"nodes": []}}
 
 
 def test_every_operation_of_the_page_was_executed(page):

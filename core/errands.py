@@ -1,0 +1,59 @@
+"""What takes its time and is done in the background: accounts being deleted, exports of one's own data.
+
+Any number of processes may run this at once and stop at any moment: each errand may be repeated, and is taken for a
+while by pushing its key into the future, so that two seldom do the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from pymongo.errors import PyMongoError
+
+from core import departures, own_data
+from core.config import CollectionConfig
+from core.database import Database, aware
+from core.departures import Departure
+from core.errors import OaError
+from core.objects import ObjectStore
+from core.people_records import DataExport
+from core.records import milliseconds, now
+
+log = logging.getLogger(__name__)
+TAKEN = 120_000
+"""Milliseconds for which an errand is taken; one that a crash left is taken up then."""
+
+
+async def run_once(database: Database, config: CollectionConfig, store: ObjectStore | None) -> int:
+    """Do what is due; returns how much that was."""
+    database, done = aware(database), 0
+    found = database["departures"].find({"open": {"$lte": milliseconds(now())}}).limit(10)
+    for document in [each async for each in found]:
+        if await _take(database, "departures", "open", document):
+            await departures.carry_out(database, config, store, Departure.from_document(document))
+            done += 1
+    if store is None:
+        return done
+    found = database["data_exports"].find({"due": {"$lte": milliseconds(now())}}).limit(10)
+    for document in [each async for each in found]:
+        if await _take(database, "data_exports", "due", document):
+            await own_data.work_on(database, store, DataExport.from_document(document))
+            done += 1
+    return done
+
+
+async def _take(database: Database, name: str, key: str, document: dict[str, object]) -> bool:
+    guard = {"_id": document["_id"], key: document[key]}
+    result = await database[name].update_one(guard, {"$set": {key: milliseconds(now()) + TAKEN}})
+    return result.matched_count == 1
+
+
+async def run_errands(database: Database, config: CollectionConfig, store: ObjectStore, seconds: float = 5.0) -> None:
+    """Run errands every `seconds` until cancelled; what fails is taken up again later."""
+    while True:
+        try:
+            await run_once(database, config, store)
+        except (PyMongoError, OaError) as error:
+            log.warning("errands failed: %s", error)
+        await asyncio.sleep(seconds)
