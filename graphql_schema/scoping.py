@@ -24,8 +24,8 @@ FIELDS: dict[str, tuple[str, ...]] = {
     ),
     "account": (
         "revokeSession", "signOutEverywhere", "linkIdentity", "unlinkIdentity", "acceptTerms",
+        "requestDataExport", "deleteAccount",
     ),
-    "account": ("requestDataExport", "deleteAccount"),
     "moderate": (
         "deleteMessage", "restoreMessage", "haltTree", "resumeTree", "moderate", "moderationQueue",
         "claimModerationItems", "events", "decideAppeal", "people", "banUser", "setNotes",
