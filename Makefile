@@ -13,7 +13,7 @@ PY ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-EXTRAS := api,jobs,serving,embedded,test,lint
+EXTRAS := api,telemetry,jobs,serving,embedded,test,lint
 TORCH := $(shell grep '^torch==' constraints.txt)
 
 LOCALSTACK_VENV ?= .venv-localstack

@@ -6,8 +6,10 @@ this module loads the schema, but no driver: the stores' modules are imported wh
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -19,12 +21,15 @@ from graphql_schema.schema import build_schema
 
 from . import health
 from .callers import Callers
+from .draining import Draining
+from .edge import CrossSite, SecurityHeaders, TrustedHosts
 from .keys import keys_of
 from .logs import configure
 from .middleware import RequestIds, WebSocketMessageLimit
 from .rate import HEADERS
 from .settings import Settings, from_env
 from .tokens import Tokens
+from .tracing import TracedRequests, Tracing, resolvers, tracing_of
 from .view import GraphQLView
 
 
@@ -34,13 +39,16 @@ def create_app(settings: Settings) -> Starlette:
     Raises:
         BadInput: the token key or the ways to sign in cannot be used.
     """
-    # Sign-in brings the stores' driver, which importing this module must not.
+    # Sign-in brings the stores' driver, which importing this module must not; metrics bring their library.
+    from .metrics import Metrics, endpoint
     from .oauth.providers import providers_of
     from .oauth.routes import routes
     from .oauth.site import Site
 
     tokens = Tokens(keys_of(settings), settings.token_issuer, settings.token_seconds)
-    schema = build_schema(suggestions=settings.introspection == "anyone")
+    metrics, tracing = Metrics(), tracing_of(settings.otlp_endpoint)
+    traced = () if tracing is None else (resolvers(tracing),)
+    schema = build_schema(suggestions=settings.introspection == "anyone", besides=traced)
     view = GraphQLView(schema, settings, Callers(settings, tokens))
 
     site = Site(settings, tokens, providers_of(settings))
@@ -49,10 +57,14 @@ def create_app(settings: Settings) -> Starlette:
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         from .services import open_services
 
-        async with open_services(settings, tokens) as services:
-            app.state.services, app.state.site = services, site
+        async with open_services(settings, tokens, metrics, tracing) as services:
+            draining = Draining(services.streams, settings.drain_notice_seconds)
+            app.state.services, app.state.site, app.state.draining = services, site, draining
             services.link_url = site.link_url
-            yield
+            with draining.watching():
+                yield
+        if tracing is not None:
+            await asyncio.to_thread(tracing.close)
 
     return Starlette(
         routes=[
@@ -60,29 +72,43 @@ def create_app(settings: Settings) -> Starlette:
             WebSocketRoute("/graphql", view),
             Route("/healthz", health.healthz),
             Route("/readyz", health.readyz),
+            Route("/metrics", endpoint(settings, metrics)),
             *routes(),
         ],
-        middleware=middleware(settings),
+        middleware=middleware(settings, metrics.request, tracing),
         lifespan=lifespan,
     )
 
 
-def middleware(settings: Settings) -> list[Middleware]:
+def middleware(
+    settings: Settings, watch: Callable[[str, str, int, float], None], tracing: Tracing | None
+) -> list[Middleware]:
     """What every request passes through, outermost first."""
+    hosts = settings.trusted_hosts or _public_host(settings)
     cors = Middleware(
         CORSMiddleware,
         allow_origins=settings.cors_origins,
         allow_methods=["GET", "POST"],
-        allow_headers=["authorization", "content-type", "x-request-id"],
+        allow_headers=["authorization", "content-type", "x-request-id", "traceparent", "idempotency-key"],
         expose_headers=["x-request-id", "retry-after", *HEADERS],
         max_age=600,
     )
     return [
-        Middleware(RequestIds),
+        *([] if tracing is None else [Middleware(TracedRequests, tracing=tracing)]),
+        Middleware(RequestIds, watch=watch),
+        Middleware(SecurityHeaders, tls=not settings.embedded),
+        Middleware(TrustedHosts, hosts=hosts),
+        Middleware(CrossSite, origins=settings.cors_origins, public_url=settings.public_url),
         cors,
         Middleware(RequestBodyLimitMiddleware, max_body_size=settings.body_bytes),
         Middleware(WebSocketMessageLimit, most=settings.body_bytes),
     ]
+
+
+def _public_host(settings: Settings) -> tuple[str, ...]:
+    """The host of the public address; any where there is none."""
+    host = urlsplit(settings.public_url or "").hostname
+    return ("*",) if host is None else (host,)
 
 
 def app_from_env() -> Starlette:

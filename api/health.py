@@ -1,4 +1,5 @@
-"""`/healthz`: the process answers. `/readyz`: so do the stores that it needs; 503 names those that do not."""
+"""`/healthz`: the process answers. `/readyz`: so do the stores that it needs; 503 names those that do not, or says that
+the process is about to stop."""
 
 from __future__ import annotations
 
@@ -21,6 +22,8 @@ async def healthz(request: Request) -> JSONResponse:
 
 async def readyz(request: Request) -> JSONResponse:
     """200 when both stores answer, else 503; says which."""
+    if request.app.state.draining.began:
+        return JSONResponse({"status": "stopping"}, 503)
     services = services_of(request)
     parts = await asyncio.gather(_answers(_ping(services.database)), _answers(_bucket(services.store)))
     ready = all(parts)

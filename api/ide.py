@@ -6,6 +6,9 @@ scripts run where tokens are.
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import re
 from functools import cache
 from pathlib import Path
 
@@ -14,3 +17,18 @@ from pathlib import Path
 def page() -> str:
     """The page's HTML."""
     return Path(__file__).with_name("ide.html").read_text("utf-8")
+
+
+@cache
+def policy() -> str:
+    """Its content security policy: the script and the styles that are in it, and this API, and nothing else."""
+    hashes = {name: re.findall(rf"<{name}>(.*?)</{name}>", page(), re.DOTALL) for name in ("script", "style")}
+    allowed = {name: " ".join(f"'sha256-{_hash(text)}'" for text in texts) for name, texts in hashes.items()}
+    return (
+        f"default-src 'none'; script-src {allowed['script']}; style-src {allowed['style']}; connect-src 'self'; "
+        "img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
+
+
+def _hash(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

@@ -1,4 +1,5 @@
-"""Two pure ASGI middlewares: a name and a log line for each request; a limit on WebSocket messages.
+"""Two pure ASGI middlewares: a name and a log line for each request, and an end to its defects; a limit on WebSocket
+messages.
 
 The limit on HTTP bodies is Starlette's own `RequestBodyLimitMiddleware`.
 """
@@ -8,15 +9,21 @@ from __future__ import annotations
 import logging
 import re
 import time
+from collections.abc import Callable
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from core.ids import new_id
 
+from .edge import refuse
+from .logs import REQUEST
+
 log = logging.getLogger("oa.access")
 GIVEN_ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
 HEADER = "x-request-id"
+TRACE_PARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]{2}(-.*)?")
+"""W3C Trace Context, section 3.2; what is of another form is passed over."""
 TOO_BIG = 1009
 """WebSocket close code for a message that is too big (RFC 6455, section 7.4.1)."""
 
@@ -24,11 +31,17 @@ TOO_BIG = 1009
 class RequestIds:
     """Names each request (a proxy's `X-Request-Id` is kept if it is harmless), answers the name, logs one line.
 
-    The line holds method, path without its query, status and milliseconds: no header, no body, no token.
+    The line holds method, path without its query, status and milliseconds: no header, no body, no token. A defect that
+    nobody caught becomes one more line and an answer of 500 that holds the name and nothing else.
+
+    Args:
+        app: the app behind.
+        watch: is told of each answer: path, method, status, seconds.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, watch: Callable[[str, str, int, float], None] | None = None) -> None:
         self.app = app
+        self.watch = watch
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request or one WebSocket."""
@@ -38,6 +51,8 @@ class RequestIds:
         given = Headers(scope=scope).get(HEADER, "")
         request_id = given if GIVEN_ID.fullmatch(given) else new_id()
         scope.setdefault("state", {})["request_id"] = request_id
+        trace = TRACE_PARENT.fullmatch(Headers(scope=scope).get("traceparent", "")[:256])
+        token = REQUEST.set({"request_id": request_id} | ({"trace_id": trace[1]} if trace else {}))
         started, status = time.perf_counter(), 0
 
         async def send_named(message: Message) -> None:
@@ -49,16 +64,24 @@ class RequestIds:
 
         try:
             await self.app(scope, receive, send_named)
+        except Exception:
+            log.exception("defect in answering a request")
+            if not status and scope["type"] == "http":
+                message = f"internal error; quote {request_id} when you report it"
+                await refuse(scope, receive, send_named, 500, "INTERNAL", message)
         finally:
-            _log(scope, request_id, status, time.perf_counter() - started)
+            seconds = time.perf_counter() - started
+            _log(scope, status, seconds)
+            if self.watch is not None:
+                self.watch(scope["path"], scope.get("method", "WEBSOCKET"), status, seconds)
+            REQUEST.reset(token)
 
 
-def _log(scope: Scope, request_id: str, status: int, seconds: float) -> None:
+def _log(scope: Scope, status: int, seconds: float) -> None:
     quiet = scope["path"] in ("/healthz", "/readyz") and status == 200
     fields = {
-        "request_id": request_id,
         "method": scope.get("method", "WEBSOCKET"),
-        "path": scope["path"],
+        "path": scope["path"][:256],
         "status": status,
         "ms": round(seconds * 1000, 1),
     }

@@ -7,6 +7,7 @@ The only module of this room that imports the stores' drivers (through `core`), 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -32,15 +33,27 @@ from core.sign_in import SignIn, run_sign_in_sweeper
 from core.sweeper import run_sweeper
 from graphql_schema.context import AccessToken, Services, Terms
 from graphql_schema.persisted import read_allow_list
+from graphql_schema.streams import Streams
 
+from .commands import Commands
+from .metrics import Metrics
 from .relay import Relay
 from .settings import Settings
 from .tokens import Tokens
+from .tracing import Tracing
 
 
 @asynccontextmanager
-async def open_services(settings: Settings, tokens: Tokens) -> AsyncIterator[Services]:
+async def open_services(
+    settings: Settings, tokens: Tokens, metrics: Metrics | None = None, tracing: Tracing | None = None
+) -> AsyncIterator[Services]:
     """The services, until the app stops.
+
+    Args:
+        settings: of the app.
+        tokens: signs access tokens.
+        metrics: is told of operations and database commands; counts by itself where none is given.
+        tracing: takes spans of database commands.
 
     Raises:
         BadInput: the rates or the list of documents are of another form.
@@ -49,7 +62,8 @@ async def open_services(settings: Settings, tokens: Tokens) -> AsyncIterator[Ser
     rates = rates_of(settings)
     allowed = None if settings.documents is None else read_allow_list(settings.documents)
     async with AsyncExitStack() as stack:
-        client = connect(settings.mongodb_uri)
+        metrics = metrics or Metrics()
+        client = connect(settings.mongodb_uri, Commands(metrics, tracing))
         stack.push_async_callback(client.close)
         database = client[settings.mongodb_database]
         await migrate(database)
@@ -79,18 +93,38 @@ async def open_services(settings: Settings, tokens: Tokens) -> AsyncIterator[Ser
             allowed=allowed,
             max_cost=settings.max_cost,
             operation_seconds=settings.operation_seconds,
+            streams=Streams(settings.subscription_seconds),
+            watch=metrics.operation,
         )
         if settings.embedded:
             services.sign_in = partial(_development_token, tokens, services.auth, settings.token_seconds)
         relay = Relay(chats, settings.serving_urls, settings.serving_key, published=models.published)
         services.relay = await stack.enter_async_context(relay)
+        swept = LastTime()
+        metrics.follow(services, swept.ago)
         if settings.sweep_seconds:
-            stack.push_async_callback(_stop, asyncio.create_task(run_sweeper(database, rules, settings.sweep_seconds)))
+            sweeper = run_sweeper(database, rules, settings.sweep_seconds, swept.now)
+            stack.push_async_callback(_stop, asyncio.create_task(sweeper))
             stack.push_async_callback(_stop, asyncio.create_task(runs.run_mirror()))
             errands = run_errands(database, rules, store, settings.sweep_seconds)
             stack.push_async_callback(_stop, asyncio.create_task(errands))
             stack.push_async_callback(_stop, asyncio.create_task(run_sign_in_sweeper(database)))
         yield services
+
+
+class LastTime:
+    """When something last happened; from the start on, as if it had then."""
+
+    def __init__(self) -> None:
+        self.now()
+
+    def now(self) -> None:
+        """It happens now."""
+        self._at = time.monotonic()
+
+    def ago(self) -> float:
+        """Seconds since it last happened."""
+        return time.monotonic() - self._at
 
 
 def rates_of(settings: Settings) -> dict[str, Rate]:

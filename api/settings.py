@@ -16,6 +16,8 @@ from typing import Literal, TypeVar, cast
 from core.config import CollectionConfig
 from core.errors import BadInput
 
+from .production import check_production
+
 N = TypeVar("N", int, float)
 MODES = ("production", "embedded")
 INTROSPECTION = ("anyone", "signed-in", "nobody")
@@ -29,7 +31,7 @@ class Settings:
 
     mode: Literal["production", "embedded"] = "production"
     """`OA_MODE`. `embedded`: one machine, development sign-in, a page to try the API, a token key of its own."""
-    mongodb_uri: str
+    mongodb_uri: str = field(repr=False)
     """`OA_MONGODB_URI`. Address of the document store."""
     mongodb_database: str = "open_assistant"
     """`OA_MONGODB_DATABASE`. Database in it."""
@@ -84,10 +86,21 @@ class Settings:
     """`OA_OPERATION_SECONDS`. How long a query or mutation may take, in seconds."""
     serving_urls: tuple[str, ...] = ("http://127.0.0.1:8100",)
     """`OA_SERVING_URLS`. Comma-separated base URLs of the serving nodes."""
-    serving_key: str | None = None
+    serving_key: str | None = field(default=None, repr=False)
     """`OA_SERVING_KEY`. Bearer key between API and serving nodes."""
     log_level: str = "INFO"
     """`OA_LOG_LEVEL`. `DEBUG`, `INFO`, `WARNING` or `ERROR`."""
+    trusted_hosts: tuple[str, ...] = ()
+    """`OA_TRUSTED_HOSTS`. Comma-separated host names that the API answers to, `*.example.org` for those below one;
+    unset: that of the public address, or any where there is none. Loopback is always among them."""
+    subscription_seconds: float = 3600.0
+    """`OA_SUBSCRIPTION_SECONDS`. How long a subscription may last, in seconds; then clients subscribe again."""
+    drain_notice_seconds: float = 0.0
+    """`OA_DRAIN_NOTICE_SECONDS`. Seconds for which a stopping process is not ready and serves on."""
+    metrics_key: str | None = field(default=None, repr=False)
+    """`OA_METRICS_KEY`. Bearer key of `/metrics`; unset: open in embedded mode, absent in production."""
+    otlp_endpoint: str | None = None
+    """`OA_OTLP_ENDPOINT`. URL that traces are sent to, as OTLP over HTTP; unset: nothing is traced."""
 
     @property
     def embedded(self) -> bool:
@@ -97,7 +110,12 @@ class Settings:
     def __post_init__(self) -> None:
         if not 60 <= self.token_seconds <= MAX_TOKEN_SECONDS:
             raise BadInput(f"OA_TOKEN_SECONDS is {self.token_seconds}; it must be 60 to {MAX_TOKEN_SECONDS}")
-        for name, value in (("OA_MAX_COST", self.max_cost), ("OA_OPERATION_SECONDS", self.operation_seconds)):
+        positive = {
+            "OA_MAX_COST": self.max_cost,
+            "OA_OPERATION_SECONDS": self.operation_seconds,
+            "OA_SUBSCRIPTION_SECONDS": self.subscription_seconds,
+        }
+        for name, value in positive.items():
             if value <= 0:
                 raise BadInput(f"{name} is {value}; it must be more than 0")
         if self.mail_outbox is not None and not self.embedded:
@@ -110,6 +128,7 @@ class Settings:
                 f"OA_TOKEN_KEY_FILE is {str(self.token_key_file)!r}, which is no file; production needs a PEM private "
                 "key (openssl ecparam -name prime256v1 -genkey -noout)"
             )
+        check_production(self)
 
 
 def from_env(environ: Mapping[str, str] = os.environ) -> Settings:
@@ -165,6 +184,11 @@ def from_env(environ: Mapping[str, str] = os.environ) -> Settings:
         serving_urls=_list(environ, "OA_SERVING_URLS") or ("http://127.0.0.1:8100",),
         serving_key=environ.get("OA_SERVING_KEY") or None,
         log_level=_one_of(environ, "OA_LOG_LEVEL", ("DEBUG", "INFO", "WARNING", "ERROR"), "INFO"),
+        trusted_hosts=_hosts(environ),
+        subscription_seconds=_number(environ, "OA_SUBSCRIPTION_SECONDS", float, 3600.0),
+        drain_notice_seconds=_number(environ, "OA_DRAIN_NOTICE_SECONDS", float, 0.0),
+        metrics_key=environ.get("OA_METRICS_KEY") or None,
+        otlp_endpoint=environ.get("OA_OTLP_ENDPOINT") or None,
     )
 
 
@@ -214,6 +238,14 @@ def _public_url(environ: Mapping[str, str]) -> str | None:
             f"OA_PUBLIC_URL is {url!r}; it must be https://HOST without a path (http only on 127.0.0.1 or localhost)"
         )
     return url or None
+
+
+def _hosts(environ: Mapping[str, str]) -> tuple[str, ...]:
+    hosts = _list(environ, "OA_TRUSTED_HOSTS")
+    for host in hosts:
+        if host != "*" and not re.fullmatch(r"(\*\.)?[A-Za-z0-9.-]+|\[[0-9a-fA-F:]+\]", host):
+            raise BadInput(f"OA_TRUSTED_HOSTS has {host!r}; each must be a host name without scheme, port or path")
+    return hosts
 
 
 def _origins(environ: Mapping[str, str]) -> tuple[str, ...]:

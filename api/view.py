@@ -30,7 +30,7 @@ from strawberry.http.base import BaseRequestProtocol
 from strawberry.schema.exceptions import InvalidOperationTypeError
 from strawberry.subscriptions import GRAPHQL_SSE_PROTOCOL, GRAPHQL_TRANSPORT_WS_PROTOCOL
 
-from core.errors import BadInput, OaError
+from core.errors import OaError
 from graphql_schema.context import Context, Services
 from graphql_schema.schema import ApiSchema
 
@@ -109,8 +109,6 @@ class GraphQLView(GraphQL[Context, None]):
         if isinstance(response, AskedFor):
             context.verdicts = response.verdicts
         over_websocket = request.scope["type"] == "websocket"
-        if "access_token" in request.query_params:
-            raise BadInput("access_token is in the address, where logs and histories keep it; send it as a header")
         headers = {} if over_websocket else request.headers
         await self._identify(context, headers.get("authorization"), headers.get(ACT_AS))
         return context
@@ -155,7 +153,7 @@ class GraphQLView(GraphQL[Context, None]):
 
     async def render_graphql_ide(self, request: Request) -> Response:
         """The page to try the API by hand."""
-        return HTMLResponse(ide.page())
+        return HTMLResponse(ide.page(), headers={"content-security-policy": ide.policy()})
 
     async def parse_http_body(self, request: AsyncHTTPRequestAdapter) -> GraphQLRequestData | list[GraphQLRequestData]:
         """The request's parts; a `documentId` becomes part of `extensions.persistedQuery`."""

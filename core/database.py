@@ -26,11 +26,11 @@ DUPLICATE = 11000
 """The store's code for a document that is there already."""
 
 
-def connect(uri: str) -> Client:
+def connect(uri: str, *listeners: Any) -> Client:
     """A client for the server at `uri` (mongodb://...); it connects on first use.
 
     Datetimes come back aware. A server that does not answer is given up after 5 s, a single call after 20 s. Writes
-    ask for the majority where there is a replica set.
+    ask for the majority where there is a replica set. `listeners` are told of each command (`pymongo.monitoring`).
 
     Raises:
         BadInput: `uri` is no such address. It is not quoted: it may hold a password.
@@ -40,6 +40,7 @@ def connect(uri: str) -> Client:
         return AsyncMongoClient(
             uri, tz_aware=True, serverSelectionTimeoutMS=5_000, connectTimeoutMS=5_000, socketTimeoutMS=20_000,
             maxPoolSize=100, retryWrites=False, appname="open-assistant", w="majority" if "replicaSet=" in uri else 1,
+            event_listeners=listeners,
         )  # fmt: skip
     except (ConfigurationError, ValueError) as error:
         raise BadInput(f"OA_MONGODB_URI is no address of a document store: {error}") from error

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from pymongo.errors import PyMongoError
@@ -129,13 +130,19 @@ async def _activate(database: Database, config: CollectionConfig, lang: str) -> 
     return activated
 
 
-async def run_sweeper(database: Database, config: CollectionConfig, seconds: float = 5.0) -> None:
-    """Sweep every `seconds` until cancelled; a store that does not answer is tried again next time."""
+async def run_sweeper(
+    database: Database, config: CollectionConfig, seconds: float = 5.0, done: Callable[[], None] = lambda: None
+) -> None:
+    """Sweep every `seconds` until cancelled; a store that does not answer is tried again next time.
+
+    `done` is called at the end of each round that went through.
+    """
     while True:
         try:
             swept = await sweep_once(database, config)
             for failure in swept.failures:
                 log.warning("sweep: %s", failure)
+            done()
         except (PyMongoError, OaError) as error:
             log.warning("sweep failed: %s", error)
         await asyncio.sleep(seconds)

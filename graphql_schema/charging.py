@@ -8,15 +8,24 @@ does not. Knows buckets by the name of what they count, and no HTTP: `api.rate` 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Any
 
-from graphql import GraphQLError, OperationDefinitionNode, get_operation_ast
+from graphql import (
+    DocumentNode,
+    FieldNode,
+    FragmentDefinitionNode,
+    FragmentSpreadNode,
+    GraphQLError,
+    OperationDefinitionNode,
+    get_operation_ast,
+)
 from strawberry.extensions import SchemaExtension
 
 from core.errors import BadInput, OaError
 
 from .context import Context
 from .cost import Price, price, units
-from .limits import check_variables
+from .limits import LIMITS, check_variables
 
 BY_ADDRESS = frozenset({"sign_in"})
 """Actions of operations that are counted by address, because who is behind them is not known yet."""
@@ -49,6 +58,9 @@ class Charging(SchemaExtension):
         asked = None if document is None else get_operation_ast(document, operation.operation_name)
         if document is None or asked is None or not isinstance(context, Context):
             return
+        context.asked = (asked.operation.value, _first_field(document, asked))
+        if context.asked[0] == "subscription":
+            context.services.streams.check()
         charge = price(operation.schema._schema, document, asked, variables)
         self._tell(asked, units(charge), context.services.max_cost)
         await take(context, charge)
@@ -62,6 +74,19 @@ class Charging(SchemaExtension):
                 f"the operation costs {cost}, and one may cost {most}; ask for smaller pages or fewer fields",
                 code="TOO_COSTLY",
             )
+
+
+def _first_field(document: DocumentNode, asked: OperationDefinitionNode) -> str:
+    """Name of the first field of the root, which is one of the schema's; looked for no further than it must be."""
+    pending: list[Any] = list(asked.selection_set.selections)
+    fragments = {each.name.value: each for each in document.definitions if isinstance(each, FragmentDefinitionNode)}
+    for _ in range(LIMITS["fragment spreads"].most):
+        node = pending[0]
+        if isinstance(node, FieldNode):
+            return node.name.value
+        named = fragments[node.name.value] if isinstance(node, FragmentSpreadNode) else node
+        pending = list(named.selection_set.selections)
+    return "none"
 
 
 async def take(context: Context, charge: Price) -> None:

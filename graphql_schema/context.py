@@ -17,6 +17,7 @@ import strawberry
 from core.errors import OaError, Unauthenticated, Unavailable
 
 from .loaders import Loaders
+from .streams import Streams
 
 if TYPE_CHECKING:
     from core.accounts import Accounts
@@ -56,6 +57,8 @@ class Services:
         allowed: the only documents that run; None where any may.
         max_cost: the most that one operation may cost, in units of `cost`.
         operation_seconds: how long a query or mutation may take.
+        streams: the streams of this process.
+        watch: is told of each query and mutation: kind, first field of the root, `OK` or a code, seconds.
     """
 
     # Absent only in tests whose resolvers ask for neither.
@@ -81,6 +84,8 @@ class Services:
     allowed: AllowList | None = None
     max_cost: int = 10_000
     operation_seconds: float = 30.0
+    streams: Streams = field(default_factory=Streams)
+    watch: Callable[[str, str, str, float], None] | None = None
 
 
 @dataclass(frozen=True)
@@ -118,6 +123,7 @@ class Context:
         address: where the caller is, as far as the server can tell; what is counted is counted by it for who is
             not signed in.
         verdicts: takes what the rate limits say, where somebody wants to know.
+        asked: kind of the operation and the first field of its root, once it is known to be valid.
     """
 
     services: Services
@@ -133,6 +139,7 @@ class Context:
     connection_params: dict[str, object] | None = field(default=None, repr=False)
     address: str = ""
     verdicts: list[Verdict] | None = field(default=None, repr=False)
+    asked: tuple[str, str] = ("none", "none")
     loaders: Loaders = field(init=False, repr=False)
 
     def __post_init__(self) -> None:

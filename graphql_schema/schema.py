@@ -9,7 +9,8 @@ of validated documents from ever hitting.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -27,7 +28,7 @@ from .charging import Charging
 from .chats import ChatMutation, ChatQuery, ChatSubscription
 from .clients import ClientMutation, ClientQuery
 from .collection import TYPES, CollectionMutation, CollectionQuery, CollectionSubscription
-from .context import Context, token_ran_out
+from .context import Context
 from .errors import presentable
 from .limits import Parsing, Validation
 from .persisted import Persisted
@@ -74,8 +75,10 @@ class ApiSchema(strawberry.Schema):
     async def execute(self, query: str | None, *args: Any, **options: Any) -> ExecutionResult:
         """Run a query or mutation; arguments as in `strawberry.Schema.execute`, those behind `query` by name."""
         context = options["context_value"] = _for_operation(options.get("context_value"))
+        started = time.perf_counter()
         result: ExecutionResult = await super().execute(query, *args, **options)
         _edge(result, context, options.get("operation_name"))
+        _tell(result, context, time.perf_counter() - started)
         return result
 
     async def _execute_operation(self, execution_context: Any, *args: Any) -> Any:
@@ -113,32 +116,38 @@ def _edge(result: Any, context: Context, operation: str | None) -> None:
         result.errors = presentable(result.errors, context, operation)
 
 
+def _tell(result: Any, context: Context, seconds: float) -> None:
+    """Count a query or mutation by the code of its first error."""
+    if (watch := context.services.watch) is None:
+        return
+    kind, field = context.asked
+    code = "OK" if not result.errors else str((result.errors[0].extensions or {}).get("code"))
+    watch(kind, field, code, seconds)
+
+
 async def _edged(source: StreamResult, context: Context, operation: str | None) -> StreamResult:
-    """`source` until it ends or the caller's token runs out, be it in the middle of a long silence."""
+    """`source` until it ends, its time is over, the process stops or the caller's token runs out, be it in the middle
+    of a long silence."""
+    streams, started = context.services.streams, time.perf_counter()
+    ends = asyncio.get_running_loop().time() + streams.seconds
     try:
         async with aclosing(source):
-            while (result := await _next(source, context)) is not None:
+            while (result := await streams.next(source, context, ends)) is not None:
                 _edge(result, context, operation)
+                _tell(result, context, time.perf_counter() - started)
                 yield result
+                started = time.perf_counter()
     except Exception as error:
         wrapped = error if isinstance(error, GraphQLError) else GraphQLError(str(error), original_error=error)
         yield PreExecutionError(data=None, errors=presentable([wrapped], context, operation))
 
 
-async def _next(source: StreamResult, context: Context) -> Any:
-    """The next result of `source`, None at its end; raises `Unauthenticated` when the caller's token runs out first."""
-    try:
-        async with asyncio.timeout(context.seconds_left()) as limit:
-            return await anext(source, None)
-    except TimeoutError as error:
-        raise token_ran_out() if limit.expired() else error from None
-
-
-def build_schema(*, suggestions: bool = True) -> ApiSchema:
+def build_schema(*, suggestions: bool = True, besides: Sequence[type[SchemaExtension]] = ()) -> ApiSchema:
     """The executable schema.
 
     Args:
         suggestions: whether errors on unknown fields suggest known ones; off where introspection is closed.
+        besides: more extensions, such as one that takes traces.
     """
     return ApiSchema(
         query=Query,
@@ -146,5 +155,5 @@ def build_schema(*, suggestions: bool = True) -> ApiSchema:
         subscription=Subscription,
         types=TYPES,
         config=StrawberryConfig(disable_field_suggestions=not suggestions),
-        extensions=[Introspection, Persisted, Parsing, Validation, Charging],
+        extensions=[Introspection, Persisted, Parsing, Validation, Charging, *besides],
     )

@@ -132,6 +132,7 @@ def _objects(var: Path, port: int, environment: Mapping[str, str]) -> Part:
 def _api(port: int) -> Part:
     where = ("--host", HOST, "--port", str(port))
     command = [sys.executable, "-m", "uvicorn", "api.app:app_from_env", "--factory", *where, "--no-access-log"]
+    command += ["--timeout-graceful-shutdown", "15"]
     address = f"http://{HOST}:{port}/graphql"
     return Part("api", command, answers(port, "/healthz"), address, needs=("documents", "objects"))
 

@@ -1,0 +1,157 @@
+"""What the outside meets first: whose name the API answers to, which pages may call it, and headers for browsers.
+
+Threats, each with the middleware that is against it:
+
+    DNS rebinding: a page whose own name leads to this server       TrustedHosts
+    a page of another site that calls with a visitor's browser      CrossSite (and CORS, which hides the answers)
+    secrets in addresses, which logs and histories keep             CrossSite
+    answers read as scripts or shown in another site's frame        SecurityHeaders
+
+A browser says where a request comes from (`Origin`, `Sec-Fetch-Site`); a program says neither and is not asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from urllib.parse import parse_qsl, urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
+PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
+"""Paths that load balancers and monitors ask for by address, whatever the name."""
+SECRETS = frozenset(
+    {"access_token", "api_key", "apikey", "authorization", "client_secret", "id_token", "password", "refresh_token",
+     "token"}
+)  # fmt: skip
+"""Parameters that must not stand in the address of the API."""
+GRAPHQL = "/graphql"
+YEAR = 31_536_000
+HEADERS = {
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "permissions-policy": "camera=(), geolocation=(), microphone=()",
+    "content-security-policy": "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+}
+"""On every answer that does not say otherwise itself."""
+
+
+async def refuse(scope: Scope, receive: Receive, send: Send, status: int, code: str, message: str) -> None:
+    """Answer a request with an error in GraphQL's form; close a WebSocket before it is opened (HTTP 403)."""
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.close", "code": 1008, "reason": message[:120]})
+        return
+    body = {"errors": [{"message": message, "extensions": {"code": code}}]}
+    await JSONResponse(body, status)(scope, receive, send)
+
+
+class TrustedHosts:
+    """Answers only to its own names.
+
+    Args:
+        app: the app behind.
+        hosts: names without a port; `*` for any, `*.example.org` for those below. Loopback is always meant.
+    """
+
+    def __init__(self, app: ASGIApp, hosts: Collection[str]) -> None:
+        self.app = app
+        self.exact = {host.lower() for host in hosts} | LOOPBACK
+        self.below = tuple(host[1:].lower() for host in hosts if host.startswith("*."))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request or WebSocket."""
+        if scope["type"] in ("http", "websocket") and scope["path"] not in PROBES and not self._ours(scope):
+            await refuse(scope, receive, send, 421, "FORBIDDEN", "this server does not answer to that host name")
+            return
+        await self.app(scope, receive, send)
+
+    def _ours(self, scope: Scope) -> bool:
+        host = _name(Headers(scope=scope).get("host", ""))
+        return "*" in self.exact or host in self.exact or host.endswith(self.below or ("\n",))
+
+
+def _name(authority: str) -> str:
+    """The host name in `host:port`."""
+    name, bracket, _ = authority.lower().partition("]")
+    return name + bracket if bracket else name.rpartition(":")[0] or name
+
+
+class CrossSite:
+    """Refuses calls of the API that a browser makes for a page of another site that is not on the list.
+
+    Args:
+        app: the app behind.
+        origins: those that may, besides the API's own.
+        public_url: the API's address as browsers see it, where it is known.
+    """
+
+    def __init__(self, app: ASGIApp, origins: Collection[str], public_url: str | None = None) -> None:
+        self.app = app
+        self.origins = {*origins, *([public_url] if public_url else [])}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request or WebSocket."""
+        if scope["type"] in ("http", "websocket") and scope["path"] == GRAPHQL:
+            if names := _secrets(scope):
+                message = f"{names[0]} is in the address, where logs and histories keep it; send it as a header"
+                await refuse(scope, receive, send, 400, "BAD_INPUT", message)
+                return
+            if not self._allowed(scope):
+                message = "pages of this origin may not call the API; OA_CORS_ORIGINS lists those that may"
+                await refuse(scope, receive, send, 403, "FORBIDDEN", message)
+                return
+        await self.app(scope, receive, send)
+
+    def _allowed(self, scope: Scope) -> bool:
+        headers = Headers(scope=scope)
+        origin, site = headers.get("origin"), headers.get("sec-fetch-site")
+        if scope.get("method") == "OPTIONS" or origin in self.origins:
+            return True
+        if origin is not None:
+            return urlsplit(origin).netloc.lower() == headers.get("host", "").lower() != ""
+        if site in (None, "same-origin", "none"):
+            return True
+        # A link from elsewhere may lead to the page to try the API, and may ask for nothing.
+        is_link = scope.get("method") == "GET" and headers.get("sec-fetch-mode") == "navigate"
+        return is_link and not scope.get("query_string")
+
+
+def _secrets(scope: Scope) -> list[str]:
+    query = scope.get("query_string", b"").decode("latin-1")
+    return [name for name, _ in parse_qsl(query, keep_blank_values=True) if name.lower() in SECRETS]
+
+
+class SecurityHeaders:
+    """Puts `HEADERS` on answers, and has browsers use TLS only.
+
+    Args:
+        app: the app behind.
+        tls: whether browsers reach it by TLS, and should by nothing else.
+    """
+
+    def __init__(self, app: ASGIApp, tls: bool) -> None:
+        self.app = app
+        self.headers = dict(HEADERS)
+        if tls:
+            self.headers["strict-transport-security"] = f"max-age={2 * YEAR}; includeSubDomains"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+
+        async def send_safe(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in self.headers.items():
+                    headers.setdefault(name, value)
+                if scope["path"] == GRAPHQL:
+                    headers.setdefault("cache-control", "no-store")
+            await send(message)
+
+        await self.app(scope, receive, send_safe)
