@@ -56,8 +56,8 @@ class Draining:
         try:
             yield
         finally:
-            for number, handler in servers.items():
-                signal.signal(number, handler)
+            for before, handler in servers.items():
+                signal.signal(before, handler)
 
     def _begin(self, handler: Any, number: int) -> None:
         again, self.began = self.began, True
