@@ -8,25 +8,30 @@ held, and for an export the ids of the trees (they are written in order of id, s
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-import orjson
 from pymongo.errors import BulkWriteError, PyMongoError
 
+from core.anonymise import Anonymiser
 from core.database import Database, aware, unavailable
 from core.errors import BadInput, BadRecord, Conflict
 from core.flatform import Gatherer
-from core.jsonl import Lines, parse_object, writer
+from core.jsonl import parse_object
 from core.records import TREE_STATES, Message, Ranking, Record, Tree, now
+from core.sources import Source
+from core.targets import PER_PART, tree_writer
 from core.treeform import ImportedTree, export_tree, parse_tree, pseudonymous
 
 BATCH = 1_000
 """Messages that are written, and trees' ids that are looked up, at a time."""
 TREES_PER_READ = 100
+READ = 5_000
+"""Documents of one answer of the store: the messages of so many trees come in one, for most trees."""
 PROBLEMS_KEPT = 100
 
 
@@ -79,19 +84,21 @@ async def import_trees(
     on_error: str = "stop",
     dry_run: bool = False,
     progress: Callable[[ImportReport], None] | None = None,
+    on_bad: Callable[[BadRecord], None] | None = None,
 ) -> ImportReport:
     """Read conversation trees into the document store; reading the same again changes nothing.
 
     Args:
         database: a migrated database.
-        source: a `.jsonl` or `.jsonl.gz` path, `-`, or an iterable of lines or rows: nested trees, or flat messages
-            whose trees follow each other, or both.
+        source: as `core.sources.Source` takes it: a path, a folder, `s3://bucket/key`, `-`, or an iterable of lines or
+            rows: nested trees, or flat messages whose trees follow each other, or both.
         origin: kept with each tree that names none itself.
         on_error: at a wrong line, `stop` (the trees before it stay imported) or `skip` (report it and go on). A flat
             message that is skipped is missing from its tree, with its replies; of a nested tree all or nothing.
         dry_run: check everything, write nothing. What occurs twice in the file is then found only when both places
             are near each other.
         progress: called with the report as it stands, after each batch.
+        on_bad: called with each wrong line that is skipped, of which the report keeps the first 100 only.
 
     Raises:
         BadInput: `on_error` is neither, or the source cannot be read.
@@ -100,7 +107,7 @@ async def import_trees(
     """
     if on_error not in ("stop", "skip"):
         raise BadInput(f"on_error is {on_error!r}; it must be 'stop' or 'skip'", path=("on_error",))
-    run = _Import(aware(database), Lines(source), origin, on_error == "skip", dry_run)
+    run = _Import(aware(database), Source(source), origin, on_error == "skip", dry_run, on_bad)
     try:
         async for report in run.batches():
             if progress is not None:
@@ -118,23 +125,32 @@ def _first(error: BulkWriteError) -> str:
 
 
 class _Import:
-    def __init__(self, database: Database, lines: Lines, origin: str | None, skip: bool, dry_run: bool) -> None:
+    def __init__(
+        self, database: Database, lines: Source, origin: str | None, skip: bool, dry_run: bool,
+        on_bad: Callable[[BadRecord], None] | None,
+    ) -> None:  # fmt: skip
         self.database, self.lines, self.origin, self.skip, self.dry_run = database, lines, origin, skip, dry_run
+        self.on_bad = on_bad
         self.report = ImportReport(bytes_total=lines.total)
 
     async def batches(self) -> AsyncIterator[ImportReport]:
-        """Import batch after batch, giving the report after each, and once at the end."""
+        """Import batch after batch, giving the report after each, and once at the end.
+
+        The store writes one batch while the next is read and checked.
+        """
         batch: dict[str, tuple[int, ImportedTree]] = {}
         ids: set[str] = set()
-        for number, tree in self._trees():
-            with self._line(number):
-                parsed = parse_tree(tree, origin=self.origin, imported_at=now())
-                self._take(batch, ids, number, parsed)
-            if len(ids) >= BATCH:
-                await self._store(batch)
-                batch, ids = {}, set()
-                yield self._told()
-        await self._store(batch)
+        async with _OneAtATime() as writing:
+            for number, tree in self._trees():
+                with self._line(number):
+                    parsed = parse_tree(tree, origin=self.origin, imported_at=now())
+                    self._take(batch, ids, number, parsed)
+                await asyncio.sleep(0)  # lets the batch before go on
+                if len(ids) >= BATCH:
+                    await writing.start(self._store(batch))
+                    batch, ids = {}, set()
+                    yield self._told()
+            await writing.start(self._store(batch))
         yield self._told()
 
     def _take(
@@ -191,6 +207,8 @@ class _Import:
             self.report.bad += 1
             if len(self.report.problems) < PROBLEMS_KEPT:
                 self.report.problems.append(placed.message)
+            if self.on_bad is not None:
+                self.on_bad(placed)
 
     async def _store(self, batch: dict[str, tuple[int, ImportedTree]]) -> None:
         """Write the trees of `batch` that are new, and refuse those at odds with what is there."""
@@ -243,6 +261,35 @@ class _Import:
             await self.database[collection].insert_many(documents, ordered=False)
 
 
+class _OneAtATime:
+    """Runs one coroutine beside the caller; starting another, and leaving, wait for the one before and raise its error.
+
+    A caller that fails still waits: what was read before the fault is written.
+    """
+
+    def __init__(self) -> None:
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await self._wait()
+        except BaseException:
+            work.close()
+            raise
+        self._task = asyncio.create_task(work)
+
+    async def _wait(self) -> None:
+        task, self._task = self._task, None
+        if task is not None:
+            await task
+
+    async def __aenter__(self) -> _OneAtATime:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self._wait()
+
+
 def _check_same(tree: ImportedTree, owners: dict[str, str]) -> None:
     missing = [message.id for message in tree.messages if owners.get(message.id) != tree.tree.id]
     if missing:
@@ -262,24 +309,30 @@ async def export_trees(
     database: Database,
     out: str | Path | IO[bytes],
     *,
+    form: str | None = None,
+    per_part: int = PER_PART,
     states: Sequence[str] | None = None,
     langs: Sequence[str] | None = None,
     include_deleted: bool = False,
     accepted_only: bool = False,
     pseudonyms: str | None = None,
+    anonymiser: Anonymiser | None = None,
     progress: Callable[[ExportReport], None] | None = None,
 ) -> ExportReport:
-    """Write conversation trees, one a line, in order of id, in the form of Open-Assistant's exports.
+    """Write conversation trees in order of id, in one of the forms of Open-Assistant's exports.
 
     Args:
         database: where from.
-        out: a path (`.gz` for gzip; it gets its content when all is written), `-`, or a binary stream.
+        out: as `core.targets.tree_writer` takes it: a path, a folder, `s3://bucket/key`, `-`, or a binary stream.
+        form: `trees`, `messages` or `parquet`; None for what the name says.
+        per_part: messages of one file of a folder.
         states: tree states wanted; None for all.
         langs: languages wanted, of the root; None for all.
         include_deleted: deleted messages too. Otherwise they are left out with their replies.
         accepted_only: leave out messages that are not accepted, with their replies.
         pseudonyms: a secret from which contributors' ids become pseudonyms, the same for the same secret; None leaves
             the ids as they are.
+        anonymiser: replaces all ids and what else it is told to.
         progress: called with the report as it stands.
 
     Raises:
@@ -292,13 +345,14 @@ async def export_trees(
     try:
         ids = await tree_ids(database, states, langs)
         report.total = len(ids)
-        with writer(out) as stream:
+        with tree_writer(out, form, per_part) as target:
             async for tree, messages, rankings in read_trees(database, ids):
                 wanted = _wanted(messages, include_deleted, accepted_only)
                 if wanted:
                     node = export_tree(tree, wanted, rankings)
                     node = node if pseudonyms is None else pseudonymous(node, pseudonyms)
-                    stream.write(orjson.dumps(node, option=orjson.OPT_APPEND_NEWLINE))
+                    node = node if anonymiser is None else anonymiser.tree(node)
+                    target.write(node)
                     report.trees += 1
                     report.messages += len(wanted)
                 if progress is not None and report.trees % TREES_PER_READ == 0:
@@ -341,10 +395,10 @@ async def read_trees(
         part = list(ids[start : start + TREES_PER_READ])
         trees = {each["_id"]: Tree.from_document(each) async for each in database["trees"].find({"_id": {"$in": part}})}
         messages: dict[str, list[Message]] = {}
-        async for document in database["messages"].find({"tree_id": among(part)}):
+        async for document in database["messages"].find({"tree_id": among(part)}, batch_size=READ):
             messages.setdefault(document["tree_id"], []).append(Message.from_document(document))
         rankings: dict[str, list[Ranking]] = {}
-        async for document in database["rankings"].find({"tree_id": among(part)}):
+        async for document in database["rankings"].find({"tree_id": among(part)}, batch_size=READ):
             rankings.setdefault(document["tree_id"], []).append(Ranking.from_document(document))
         for tree_id in part:
             found = sorted(

@@ -9,6 +9,7 @@ import asyncio
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,12 +21,13 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from core.errors import BadInput
+from core.anonymise import Anonymiser
+from core.errors import BadInput, BadRecord
 from core.objects import ObjectStore
 from oa.terminal import lists, names_table
 
-HUB_NAMES = {"oasst1": "OpenAssistant/oasst1", "oasst2": "OpenAssistant/oasst2"}
-"""Names that stand for data sets of the Hugging Face hub."""
+SECONDS = 5.0
+"""Between two lines of progress, where there is no terminal."""
 
 T = TypeVar("T")
 
@@ -36,12 +38,31 @@ Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 @contextmanager
 def _progress(title: str) -> Iterator[Callable[[float | None, float | None, str], None]]:
-    """A bar on standard error, for a terminal only; call it with how far, of how much, and a few words."""
+    """Progress on standard error: a bar on a terminal, else a line now and then.
+
+    Call it with how far, of how much, and a few words.
+    """
     console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _lines(title)
+        return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"))
-    with Progress(*columns, TimeElapsedColumn(), console=console, disable=not console.is_terminal) as bar:
+    with Progress(*columns, TimeElapsedColumn(), console=console) as bar:
         task = bar.add_task(title, total=None, note="")
         yield lambda done, total, note: bar.update(task, completed=done, total=total, note=note)
+
+
+def _lines(title: str) -> Callable[[float | None, float | None, str], None]:
+    last = time.monotonic()
+
+    def show(done: float | None, total: float | None, note: str) -> None:
+        nonlocal last
+        if time.monotonic() - last >= SECONDS:
+            last = time.monotonic()
+            far = f"{100 * done / total:.0f} %, " if done and total else ""
+            print(f"{title}: {far}{note}", file=sys.stderr, flush=True)
+
+    return show
 
 
 def _with_database(action: Callable[[Any], Coroutine[Any, Any, T]]) -> T:
@@ -78,63 +99,82 @@ def _say(values: dict[str, Any], as_json: bool, line: str) -> None:
 
 def import_command(
     source: Annotated[
-        str, typer.Argument(help="A .jsonl or .jsonl.gz file of trees or messages, - for standard input, or oasst2.")
+        str,
+        typer.Argument(
+            help="A .jsonl, .jsonl.gz or .parquet file of trees, messages or rows, a folder of such, s3://BUCKET/KEY, "
+            "hf:OWNER/NAME[/FILE], oasst1, oasst2, or - for standard input."
+        ),
     ],
     origin: Annotated[str | None, typer.Option(help="Where the trees come from, kept with each.")] = None,
     on_error: Annotated[str, typer.Option(help="At a wrong line: stop, or skip it and go on.")] = "stop",
+    bad: Annotated[
+        Path | None, typer.Option(help="Write each skipped line's number and reason to this file, one object a line.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, write nothing.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Read conversation trees into the document store. Reading the same again changes nothing."""
+    """Read conversation trees into the document store. Reading the same again changes nothing, so one that was
+    interrupted goes on when it is run again."""
     from core.interchange import ImportReport, import_trees
+    from oa import hub
 
-    with _progress("import") as show:
-        rows = hub_rows(HUB_NAMES[source]) if source in HUB_NAMES else source
+    with _progress("import") as show, _bad_lines(bad) as note_bad:
+        trees = hub.fetch(source) if hub.is_hub(source) else source
 
         def told(report: ImportReport) -> None:
-            note = f"{report.trees} trees, {report.messages} messages, {report.bad} bad"
+            note = f"{report.trees} trees, {report.messages} messages, {report.unchanged} unchanged, {report.bad} bad"
             show(report.bytes_read or report.lines, report.bytes_total, note)
 
         report = _with_database(
             lambda database: import_trees(
                 database,
-                rows,
+                trees,
                 origin=origin or (None if source == "-" else Path(source).name),
                 on_error=on_error,
                 dry_run=dry_run,
                 progress=told,
+                on_bad=note_bad,
             )
         )
     for problem in report.problems:
         print(f"skipped {problem}", file=sys.stderr)
+    if report.bad > len(report.problems):
+        print(f"skipped {report.bad - len(report.problems)} more; --bad FILE names all", file=sys.stderr)
     done = "would import" if dry_run else "imported"
     line = f"{done} {report.trees} trees with {report.messages} messages and {report.rankings} rankings"
     _say(report.as_dict(), as_json, f"{line}; {report.unchanged} trees unchanged, {report.bad} lines bad")
 
 
-def hub_rows(identity: str) -> Iterator[dict[str, Any]]:
-    """The rows of a data set of the Hugging Face hub, all splits, streaming.
-
-    Raises:
-        Unavailable: the hub does not answer.
-    """
-    from datasets import load_dataset
-
-    from core.errors import Unavailable
-
+@contextmanager
+def _bad_lines(path: Path | None) -> Iterator[Callable[[BadRecord], None] | None]:
+    """Where wrong lines go: a file of `{"line": number, "reason": text}`."""
+    if path is None:
+        yield None
+        return
     try:
-        for rows in load_dataset(identity, streaming=True).values():
-            yield from rows
-    except (OSError, RuntimeError) as error:
-        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        raise Unavailable(
-            f"data set {identity!r} cannot be read from the Hugging Face hub ({type(error).__name__}: {reason}); check "
-            "the network and HF_ENDPOINT, or download a .jsonl.gz file of its trees elsewhere and give that"
-        ) from error
+        with path.open("w", encoding="utf-8") as file:
+            yield lambda error: print(
+                json.dumps({"line": int(error.line or 0), "reason": error.message}, ensure_ascii=False), file=file
+            )
+    except OSError as error:
+        raise BadInput(f"cannot write {str(path)!r}: {error.strerror}") from error
 
 
 def export_command(
-    out: Annotated[str, typer.Argument(help="A .jsonl or .jsonl.gz file, or - for standard output.")],
+    out: Annotated[
+        str,
+        typer.Argument(
+            help="A .jsonl, .jsonl.gz or .parquet file, a folder (with its last /), s3://BUCKET/KEY, or - for standard "
+            "output."
+        ),
+    ],
+    form: Annotated[
+        str | None,
+        typer.Option(
+            "--format", help="trees, messages (flat) or parquet (18 columns); default by the name, else trees."
+        ),
+    ] = None,
+    per_part: Annotated[int, typer.Option(help="Messages of one file of a folder.")] = 100_000,
     state: Annotated[list[str] | None, typer.Option(help="Trees of this state only; may be repeated.")] = None,
     lang: Annotated[list[str] | None, typer.Option(help="Trees of this language only; may be repeated.")] = None,
     include_deleted: Annotated[bool, typer.Option("--include-deleted", help="Deleted messages too.")] = False,
@@ -142,29 +182,59 @@ def export_command(
     pseudonyms: Annotated[
         str | None, typer.Option(envvar="OA_PSEUDONYMS", help="A secret that turns contributors' ids into pseudonyms.")
     ] = None,
+    anonymise: Annotated[
+        bool, typer.Option("--anonymise", help="Replace all ids, by the secret salt in OA_EXPORT_SALT.")
+    ] = False,
+    dates: Annotated[str, typer.Option(help="With --anonymise: how exact dates stay: exact, day or month.")] = "exact",
+    scrub_pii: Annotated[
+        bool, typer.Option("--scrub-pii", help="With --anonymise: take personal data that has a form out of texts.")
+    ] = False,
+    reports: Annotated[
+        bool, typer.Option("--reports", help="Write people's reports of messages instead of the trees.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Write conversation trees from the document store, in the form of Open-Assistant's exports."""
+    """Write conversation trees from the document store, in the forms of Open-Assistant's exports."""
     from core.interchange import ExportReport, export_trees
+    from core.reports import export_reports
+
+    anonymiser = _anonymiser(anonymise, dates, scrub_pii)
 
     def told(report: ExportReport) -> None:
         show(report.trees, report.total, f"{report.messages} messages")
 
+    if reports:
+        count = _with_database(lambda database: export_reports(database, out, anonymiser=anonymiser))
+        if out != "-":
+            _say({"reports": count}, as_json, f"exported {count} reports to {out}")
+        return
     with _progress("export") as show:
         report = _with_database(
             lambda database: export_trees(
                 database,
                 out,
+                form=form,
+                per_part=per_part,
                 states=state or None,
                 langs=lang or None,
                 include_deleted=include_deleted,
                 accepted_only=accepted_only,
                 pseudonyms=pseudonyms,
+                anonymiser=anonymiser,
                 progress=told,
             )
         )
     if out != "-":
         _say(report.as_dict(), as_json, f"exported {report.trees} trees with {report.messages} messages to {out}")
+
+
+def _anonymiser(wanted: bool, dates: str, scrub_texts: bool) -> Anonymiser | None:
+    """There is no salt unless one is set: one that others know would protect nobody."""
+    if not wanted:
+        if scrub_texts or dates != "exact":
+            raise BadInput("--scrub-pii and --dates are parts of --anonymise; give that too")
+        return None
+    return Anonymiser(os.environ.get("OA_EXPORT_SALT", ""), dates, scrub_texts)
 
 
 @snapshot_app.command("freeze")

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import io
 import json
 import os
 import subprocess
 import sys
+import threading
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
+from urllib.parse import urlsplit
 
 import pytest
 from data_forms import SAMPLES, read
@@ -177,3 +182,87 @@ def test_a_data_set_of_the_hub_that_cannot_be_reached_is_said_so(environment: di
     assert done.returncode == 2
     assert "error UNAVAILABLE: data set 'OpenAssistant/oasst2' cannot be read from the Hugging Face hub" in done.stderr
     assert "download a .jsonl.gz file" in done.stderr
+
+
+class _Hub(BaseHTTPRequestHandler):
+    """As much of the Hugging Face hub as its client asks for to list and fetch the files of one data set."""
+
+    files: ClassVar[dict[str, bytes]] = {}
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
+    def do_GET(self) -> None:
+        path = urlsplit(self.path).path
+        if path.startswith("/api/datasets/some/trees"):
+            listed = [
+                {"type": "file", "path": name, "rfilename": name, "size": len(data), "oid": "0" * 40}
+                for name, data in self.files.items()
+            ]
+            about = {"id": "some/trees", "sha": "1" * 40, "siblings": listed}
+            self._answer(200, json.dumps(listed if "/tree/" in path else about).encode())
+        elif (name := path.partition("/datasets/some/trees/resolve/")[2].partition("/")[2]) in self.files:
+            data = self.files[name]
+            self._answer(200, data, {"ETag": f'"{hashlib.sha256(data).hexdigest()}"', "X-Repo-Commit": "1" * 40})
+        else:
+            self._answer(404, b"{}", {"X-Error-Code": "RepoNotFound"})
+
+    def _answer(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
+        self.send_response(status)
+        for name, value in {
+            "Content-Type": "application/json",
+            "Content-Length": str(len(body)),
+            **(headers or {}),
+        }.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+
+def test_a_data_set_comes_from_a_hub(oa: Shell, environment: dict[str, str], tmp_path: Path) -> None:
+    """The hub's own client, in a process of its own, against a hub on loopback."""
+    pytest.importorskip("huggingface_hub")
+    oa("import", str(SAMPLES / "trees.jsonl"))
+    oa("export", f"{tmp_path}/rows/", "--format", "parquet", "--per-part", "200")
+    parts = sorted((tmp_path / "rows").iterdir())
+    _Hub.files = {f"data/train-{path.name}": path.read_bytes() for path in parts} | {"README.md": b"# trees"}
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Hub)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        hub = {
+            "HF_ENDPOINT": f"http://127.0.0.1:{server.server_address[1]}", "HF_HOME": str(tmp_path / "hub"),
+            "OA_MONGODB_DATABASE": f"{environment['OA_MONGODB_DATABASE']}_hub", "HF_HUB_DISABLE_XET": "1",
+        }  # fmt: skip
+        done = [
+            subprocess.run(
+                [sys.executable, "-m", "oa.main", "import", source, "--dry-run", "--json"],
+                env={**os.environ, **environment, **hub}, capture_output=True, text=True, timeout=120, check=False,
+            )
+            for source in ("hf:some/trees", f"hf:some/trees/data/train-{parts[0].name}", "hf:some/others")
+        ]  # fmt: skip
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert [each.returncode for each in done] == [0, 0, 2], done
+    assert json.loads(done[0].stdout)["trees"] == 63
+    assert 0 < json.loads(done[1].stdout)["trees"] < 63
+    assert "error UNAVAILABLE: data set 'some/others' cannot be read from the Hugging Face hub" in done[2].stderr
+
+
+def test_bad_lines_go_to_a_file_and_an_export_is_anonymised(oa: Shell, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.jsonl"
+    (tmp_path / "in.jsonl").write_bytes((SAMPLES / "trees.jsonl").read_bytes() + b"nonsense\n{}\n")
+    done = oa("import", str(tmp_path / "in.jsonl"), "--on-error", "skip", "--bad", str(bad))
+    assert done.returncode == 0
+    assert [json.loads(line)["line"] for line in bad.read_text().splitlines()] == [64, 65]
+    refused = oa("export", "-", "--anonymise")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr.startswith("error BAD_INPUT: the salt has 0 characters; set OA_EXPORT_SALT")
+    assert "parts of --anonymise" in oa("export", "-", "--scrub-pii").stderr
+    salted = oa("export", "-", "--anonymise", "--dates", "day", "--format", "messages", OA_EXPORT_SALT="x" * 32)
+    assert len(salted.stdout.splitlines()) == 312
+    assert oa("export", f"{tmp_path}/reports.jsonl", "--reports", "--json").stdout.strip().endswith('"reports": 0\n}')

@@ -25,7 +25,6 @@ from core.database import Database
 from core.errors import BadInput, BadRecord, Conflict, OaError, Unavailable
 from core.interchange import ImportReport, import_trees
 from core.settle import settle
-from oa.data import hub_rows
 from oa.embedded import free_port
 
 REAL = ("oasst1-en-validation/trees.jsonl.gz", "oasst2-multilingual-551/trees.jsonl.gz")
@@ -117,7 +116,6 @@ async def test_the_consensus_of_imported_rankings_is_found_again_and_settling_ch
 
 
 async def test_rows_of_a_released_table_give_the_trees(database: Database, shared_data: Path, tmp_path: Path) -> None:
-    pytest.importorskip("datasets")
     wanted = read(shared_data / "oasst1-en-validation/trees.jsonl.gz")
     written = 0
     for split, part in (("train", [*wanted.values()][:6]), ("validation", [*wanted.values()][6:8])):
@@ -125,7 +123,7 @@ async def test_rows_of_a_released_table_give_the_trees(database: Database, share
         assert len(rows[0]) == 18
         pq.write_table(pa.Table.from_pylist(rows), tmp_path / f"{split}.parquet")
         written += len(rows)
-    report = await import_trees(database, hub_rows(str(tmp_path)))
+    report = await import_trees(database, tmp_path)
     assert (report.lines, report.messages, report.trees) == (written, written, 8)
     found = await exported(database, include_deleted=True)
     assert {key: by_id(each) for key, each in found.items()} == {key: by_id(wanted[key]) for key in found}
