@@ -77,8 +77,8 @@ def reread(path: Path) -> dict[str, Node]:
 
 
 def same(value: Node) -> list[Node]:
-    """A tree's messages with all of their keys; lost in a flat file is only what stands for no replies, and what a message
-    itself said of its tree."""
+    """A tree's messages with all of their keys; lost in a flat file is only what stands for no replies, and what a
+    message itself said of its tree."""
     lost = ("replies", "message_tree_id", "tree_state")
     return [{key: each for key, each in node.items() if key not in lost} for node in nodes(value)]
 
