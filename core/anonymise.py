@@ -1,10 +1,10 @@
 """Exported trees without who is who: ids replaced, dates coarsened, personal data taken out of texts.
 
 Threats: someone who holds the file and knows ids, names or times of contributors here, or who looks a message up by
-its id. Every id of a user, message or tree becomes a UUID made of it and a secret salt by HMAC-SHA-256, so without the salt
-nothing can be matched and, with the same salt, exports fit each other. Only the fields of the format are written:
-others may say anything. What people wrote stays recognisable to whoever has the text itself; `scrub` takes personal data out
-that has a form (`core.pii`), not names.
+its id. Every id of a user, message or tree becomes a UUID made of it and a secret salt by HMAC-SHA-256, so without the
+salt nothing can be matched and, with the same salt, exports fit each other. Only the fields of the format are written:
+others may say anything. What people wrote stays recognisable to whoever has the text itself; `scrub` takes personal
+data out that has a form (`core.pii`), not names.
 """
 
 from __future__ import annotations
