@@ -10,13 +10,15 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from core.acceptance import verdict
 from core.config import CollectionConfig
 from core.consensus import ranked_pairs
 from core.labels import averages
-from core.records import Message, Ranking, Reaction, Review, Tree
+from core.records import IMPORTED, Message, Ranking, Reaction, Review, Tree
+from core.verdicts import agreed, judged, kept_judgement
+from core.voices import Voices
 
 Fact = TypeVar("Fact")
 ENDED = ("ready_for_export", "aborted_low_grade", "halted_by_moderator")
@@ -71,14 +73,16 @@ def advance(
     rankings: Sequence[Ranking],
     config: CollectionConfig,
     reactions: Sequence[Reaction] = (),
+    voices: Voices | None = None,
 ) -> Transition:
     """The next state of `tree`, its messages' verdicts, counts and ranks, and the work that should be open.
 
     Args:
         messages: all of the tree, the root among them.
         reviews, rankings, reactions: all that are stored about them.
+        voices: how far people are trusted, in weighted mode; who is not in it is a newcomer.
     """
-    view = _View(tree, config, reviews, rankings, reactions, messages)
+    view = _View(tree, config, reviews, rankings, reactions, messages, voices or {})
     state = tree.state
     while (following := view.next_state(state)) != state:
         state = following
@@ -113,8 +117,11 @@ class _View:
         rankings: Sequence[Ranking],
         reactions: Sequence[Reaction],
         messages: Sequence[Message],
+        voices: Voices | None = None,
     ) -> None:
-        self.tree, self.config = tree, config
+        self.tree, self.config, self.voices = tree, config, voices or {}
+        self.policy = config.review_policy
+        self.wanted: dict[str, int] = {}
         self.reviews = _grouped(reviews, "message_id")
         self.rankings = _grouped(rankings, "parent_id")
         self.reactions = _grouped(reactions, "message_id")
@@ -144,29 +151,47 @@ class _View:
         base = message.base or {}
         reviews, reactions = self.reviews.get(message.id, []), self.reactions.get(message.id, [])
         emojis = Counter(base.get("emojis", {})) + Counter(sorted(reaction.emoji for reaction in reactions))
+        state, judgement = self._verdict(message, reviews)
         changed = replace(
             message,
+            state=state,
+            judgement=judgement,
             review_count=base.get("review_count", 0) + len(reviews),
             ranking_count=base.get("ranking_count", 0) + self.ranking_counts[message.id],
             labels=averages((review.labels for review in reviews), base.get("labels", {})),
             emojis={code: count for code, count in emojis.items() if count > 0},
-            state=self._verdict(message, reviews),
         )
         flagged = message.parent_id is not None and self.tree.state == "growing" and self._red_flagged(message)
         return replace(changed, deleted=True, removed="flags") if flagged and not message.deleted else changed
 
-    def _verdict(self, message: Message, reviews: list[Review]) -> str:
-        """A moderator's word counts; a message that came decided, by an import or as a model's draft, stays so."""
+    def _verdict(self, message: Message, reviews: list[Review]) -> tuple[str, dict[str, Any] | None]:
+        """State and judgement. A moderator's word counts; a message that came decided, by an import or as a model's
+        draft, stays so; what weighted reviews decided stays decided."""
         if message.ruling is not None and message.ruling["verdict"] is not None:
-            return str(message.ruling["verdict"])
+            return str(message.ruling["verdict"]), message.judgement
+        if message.judgement is not None:
+            return str(message.judgement["state"]), message.judgement
         if message.state != "pending" and (message.base is not None or not reviews):
-            return message.state
-        root = message.parent_id is None
-        threshold = self.config.acceptance_threshold_initial_prompt if root else self.config.acceptance_threshold_reply
-        return verdict([review.labels for review in reviews], self.reviews_wanted(message), threshold)
+            return message.state, None
+        if not self.config.weighted:
+            root = message.parent_id is None
+            limits = self.config
+            threshold = limits.acceptance_threshold_initial_prompt if root else limits.acceptance_threshold_reply
+            return verdict([review.labels for review in reviews], self.reviews_wanted(message), threshold), None
+        found = judged(reviews, self.policy, self.voices)
+        self.wanted[message.id] = found.wanted
+        return found.state, kept_judgement(found, reviews) if found.state != "pending" else None
 
     def reviews_wanted(self, message: Message) -> int:
+        """Reviews after which a message is decided, in parity mode."""
         return self.tree.num_reviews_prompt if message.parent_id is None else self.tree.num_reviews_reply
+
+    def reviews_missing(self, message: Message) -> int:
+        """Reviews of a message under review that are still wanted."""
+        if self.config.weighted:
+            # One that a moderator sent back was not judged just now.
+            return self.wanted.get(message.id, self.policy.least)
+        return self.reviews_wanted(message) - len(self.reviews.get(message.id, []))
 
     @property
     def root(self) -> Message:
@@ -262,11 +287,25 @@ class _View:
     def rank(self) -> None:
         """Give each ranked set of siblings its consensus; one without a stored ranking keeps the ranks it came with."""
         for parent_id, rankings in self.rankings.items():
-            votes = [ranking.ranking for ranking in rankings if ranking.ranking]
-            order = ranked_pairs(votes, among=self._rankable(parent_id))
+            order = self._weighed(parent_id, rankings) if self.config.weighted else self._counted(parent_id, rankings)
+            if order is None:
+                continue
             for child in self.children[parent_id]:
                 rank = order.index(child.id) if child.id in order else None
                 self.by_id[child.id] = replace(self.by_id[child.id], rank=rank)
+
+    def _counted(self, parent_id: str, rankings: list[Ranking]) -> list[str]:
+        votes = [ranking.ranking for ranking in rankings if ranking.ranking]
+        return ranked_pairs(votes, among=self._rankable(parent_id))
+
+    def _weighed(self, parent_id: str, rankings: list[Ranking]) -> list[str] | None:
+        """The consensus by weight, kept with the parent; None where all came with an import, and so did their ranks."""
+        if all(ranking.id.startswith(IMPORTED) for ranking in rankings):
+            return None
+        parent = self.by_id[parent_id]
+        found = agreed(self.tree.id, rankings, self._rankable(parent_id), parent.consensus, self.voices)
+        self.by_id[parent_id] = replace(parent, consensus=found)
+        return list(found["order"])
 
     # Open work.
 
@@ -305,7 +344,7 @@ class _View:
         kind = "label_initial_prompt" if message.parent_id is None else f"label_{message.role}_reply"
         reviews = self.reviews.get(message.id, [])
         excluded = {message.author_id} | {review.user_id for review in reviews}
-        self._open(kind, message, self.reviews_wanted(message) - len(reviews), excluded, "_skip_labeling")
+        self._open(kind, message, self.reviews_missing(message), excluded, "_skip_labeling")
 
     def _open_reply(self, parent: Message) -> None:
         kind = "assistant_reply" if parent.role == "prompter" else "prompter_reply"

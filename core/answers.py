@@ -61,12 +61,16 @@ async def submit_review(
 
 async def submit_ranking(
     database: Database, config: CollectionConfig, user: User, task_id: str, ranking: Sequence[str],
-    not_rankable: bool = False,
+    not_rankable: bool = False, tiers: Sequence[int] = (),
 ) -> Task:  # fmt: skip
     """The answer to a `rank_*` task: the served replies, best first; may be empty when `not_rankable`.
 
+    Args:
+        tiers: sizes of the groups of equally good replies in `ranking`, in its order; none where all differ.
+
     Raises:
-        BadInput: code `BAD_RANKING` when it is no permutation of the replies served.
+        BadInput: code `BAD_RANKING` when it is no permutation of the replies served, the sizes do not add up to them,
+            or there are ties in a collection that takes none.
     """
     task = await _mine(database, user, task_id, ("rank_assistant_replies", "rank_prompter_replies"))
     order = list(ranking)
@@ -75,7 +79,20 @@ async def submit_ranking(
             f"the ranking names {len(order)} replies; it must name each of the {len(task.served)} served once",
             code="BAD_RANKING", path=("ranking",),
         )  # fmt: skip
-    return await _decide(database, config, user, task, {"ranking": order, "not_rankable": not_rankable})
+    answer: dict[str, Any] = {"ranking": order, "not_rankable": not_rankable}
+    if any(size != 1 for size in tiers):
+        answer["tiers"] = _check_tiers(config, order, tiers)
+    return await _decide(database, config, user, task, answer)
+
+
+def _check_tiers(config: CollectionConfig, order: Sequence[str], tiers: Sequence[int]) -> list[int]:
+    if not config.weighted:
+        message = "this collection takes no ties (it runs in parity mode); put every reply into a group of its own"
+        raise BadInput(message, code="BAD_RANKING", path=("ranking",))
+    if min(tiers) < 1 or sum(tiers) != len(order):
+        message = f"the groups hold {sum(tiers)} replies; none may be empty, and together they hold all {len(order)}"
+        raise BadInput(message, code="BAD_RANKING", path=("ranking",))
+    return list(tiers)
 
 
 async def _mine(database: Database, user: User, task_id: str, kinds: tuple[str, ...]) -> Task:
@@ -188,7 +205,8 @@ def _ranking(task: Task) -> Ranking:
     answer = task.answer or {}
     return Ranking(
         id=task.id, tree_id=task.tree_id or "", parent_id=task.target_id or "", ranking=tuple(answer["ranking"]),
-        served=task.served, not_rankable=answer["not_rankable"], user_id=task.user_id,
+        served=task.served, not_rankable=answer["not_rankable"], tiers=tuple(answer.get("tiers", ())),
+        user_id=task.user_id,
         created_at=task.answered_at or task.created_at,
     )  # fmt: skip
 

@@ -86,10 +86,10 @@ class Collection:
         return await answers.submit_review(self.database, self.config, user, task_id, labels)
 
     async def submit_ranking(
-        self, user: User, task_id: str, ranking: Sequence[str], not_rankable: bool = False
+        self, user: User, task_id: str, ranking: Sequence[str], not_rankable: bool = False, tiers: Sequence[int] = ()
     ) -> Task:
-        """Answer a `rank_*` task: message ids, best first."""
-        return await answers.submit_ranking(self.database, self.config, user, task_id, ranking, not_rankable)
+        """Answer a `rank_*` task: message ids, best first; `tiers` are the sizes of groups of equally good ones."""
+        return await answers.submit_ranking(self.database, self.config, user, task_id, ranking, not_rankable, tiers)
 
     # What people say about messages, and what moderators do.
 

@@ -1,19 +1,27 @@
 """How a collection is run: every number that its rules use, with Open-Assistant's production values as defaults.
 
-The defaults are parity mode: a fixed number of reviews, unweighted. Limits of a tree are copied to it when it is made.
+`mode` says how many opinions become one: by weight, as many as needed (docs/consensus.md), or as Open-Assistant did it.
+Limits of a tree are copied to it when it is made.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
+from core.adaptive_reviews import CRITICAL, ReviewPolicy
 from core.errors import BadInput
 from core.records import TASK_KINDS
+
+MODES = ("weighted", "parity")
 
 
 @dataclass(frozen=True, kw_only=True)
 class CollectionConfig:
     """Settings of a collection; a value out of range is refused when it is made."""
+
+    mode: str = "weighted"
+    """`weighted`: reviews until a message is beyond doubt, people weighed by their reliability, all critical labels.
+    `parity`: Open-Assistant's fixed number of reviews and rankings, one person one vote, spam and language alone."""
 
     max_active_trees: int = 10
     """Growing trees in one language; the lottery draws only below it."""
@@ -41,14 +49,28 @@ class CollectionConfig:
     p_lonely_child_extension: float = 0.75
     """Probability that a reply task goes to a lonely message where there is one."""
 
+    reviews_least: int = 2
+    """Reviews of a message at least, in weighted mode."""
+    reviews_most: int = 5
+    """Reviews of a message at most, in weighted mode."""
+    reviews_quorum: float = 1.0
+    """Weights of reviewers that must come together before `reviews_most` are in; two newcomers have 1.4."""
+    accept_from: float = 0.95
+    """Probability that a message is acceptable from which it is accepted at once, in weighted mode."""
+    refuse_from: float = 0.95
+    """Probability that a message is not acceptable from which it is refused at once, in weighted mode."""
+    accept_at_limit: float = 0.5
+    """After `reviews_most` reviews, probability that a message is acceptable from which it is accepted."""
+    critical_labels: tuple[str, ...] = tuple(CRITICAL)
+    """Labels any of which refuses a message, in weighted mode."""
     num_reviews_initial_prompt: int = 3
-    """Reviews of an initial prompt."""
+    """Reviews of an initial prompt, in parity mode."""
     num_reviews_reply: int = 3
-    """Reviews of a reply."""
+    """Reviews of a reply, in parity mode."""
     acceptance_threshold_initial_prompt: float = 0.6
-    """A prompt is accepted when its score, in [-1, 1], is above this."""
+    """A prompt is accepted when its score, in [-1, 1], is above this, in parity mode."""
     acceptance_threshold_reply: float = 0.6
-    """A reply is accepted when its score, in [-1, 1], is above this."""
+    """A reply is accepted when its score, in [-1, 1], is above this, in parity mode."""
     num_required_rankings: int = 3
     """Rankings of each set of siblings."""
     rank_prompter_replies: bool = False
@@ -96,7 +118,7 @@ class CollectionConfig:
     def __post_init__(self) -> None:
         for item in fields(self):
             value = getattr(self, item.name)
-            if isinstance(value, bool | tuple):
+            if isinstance(value, bool | tuple | str):
                 continue
             if not value >= 0:
                 raise BadInput(f"{item.name} is {value}; it must be 0 or more", path=(item.name,))
@@ -110,6 +132,37 @@ class CollectionConfig:
             raise BadInput(
                 f"min_goal_tree_size {self.min_goal_tree_size} is above goal_tree_size", path=("min_goal_tree_size",)
             )
+
+        if self.mode not in MODES:
+            raise BadInput(f"mode is {self.mode!r}; it must be one of: {', '.join(MODES)}", path=("mode",))
+        self._check_policy()
+
+    def _check_policy(self) -> None:
+        """What `ReviewPolicy` refuses is told by the names that these settings have here."""
+        names = {"least": "reviews_least", "most": "reviews_least", "quorum": "reviews_quorum"}
+        for label in self.critical_labels:
+            if label not in CRITICAL:
+                message = f"critical label {label!r} is none; one of: {', '.join(CRITICAL)}"
+                raise BadInput(message, path=("critical_labels",))
+        try:
+            _ = self.review_policy
+        except BadInput as error:
+            path = tuple(names.get(str(each), str(each)) for each in error.path)
+            raise BadInput(error.message, path=path) from error
+
+    @property
+    def weighted(self) -> bool:
+        """Whether people's opinions are weighed."""
+        return self.mode == "weighted"
+
+    @property
+    def review_policy(self) -> ReviewPolicy:
+        """When reviews of a message suffice, in weighted mode."""
+        return ReviewPolicy(
+            least=self.reviews_least, most=self.reviews_most, quorum=self.reviews_quorum, accept_from=self.accept_from,
+            refuse_from=self.refuse_from, accept_at_limit=self.accept_at_limit,
+            critical={label: CRITICAL[label] for label in self.critical_labels},
+        )  # fmt: skip
 
     def lease_seconds(self, kind: str) -> float:
         """Seconds that a place of this task kind is held."""

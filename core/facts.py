@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from core.database import Database
+from core.lessons import Lesson
 from core.records import Message, Ranking, Reaction, Record, Review, Tree, Work
 from core.scoring import Credit
 
@@ -25,6 +26,7 @@ class Facts:
     reactions: tuple[Reaction, ...]
     credits: tuple[Credit, ...] = ()
     work: tuple[Work, ...] = ()
+    lessons: tuple[Lesson, ...] = ()
 
 
 READ: dict[str, tuple[type[Record], str]] = {
@@ -35,6 +37,7 @@ READ: dict[str, tuple[type[Record], str]] = {
     "rankings": (Ranking, "served"),
     "reactions": (Reaction, "emoji"),
     "credits": (Credit, "what"),
+    "lessons": (Lesson, "said"),
 }
 """What is read of a tree, in this order; the field tells whose document it is, the first that fits.
 

@@ -90,10 +90,15 @@ async def _people_indexes(database: AsyncDatabase[dict[str, Any]]) -> None:
             await database[collection].create_index(name, sparse=sparse)
 
 
+async def _learning_indexes(database: AsyncDatabase[dict[str, Any]]) -> None:
+    await database["lessons"].create_index("tree_id")
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     ("indexes of collection", _collection_indexes),
     ("indexes of chats and jobs", _chat_indexes),
     ("indexes of rate limits and registered documents", _limit_indexes),
     ("indexes of sign-in", _sign_in_indexes),
     ("indexes of moderation and people", _people_indexes),
+    ("index of what is learned of reviewers and rankers", _learning_indexes),
 )

@@ -38,6 +38,8 @@ EMOJIS = (
     "_skip_reply", "_skip_ranking", "_skip_labeling",
 )  # fmt: skip
 """Open-Assistant's codes; those with an underscore are set by skipping a task, never by hand."""
+IMPORTED = "import|"
+"""Start of the ids of rankings that came with an import."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,6 +197,8 @@ class Message(Record):
         ruling: the latest act of a moderator on it: {"act", "verdict" (of `MESSAGE_STATES`, or None to leave it to the
             peers), "reason", "by", "at" (milliseconds since 1970), "number" (from 1)}.
         cleared: emoji code -> number of those that a moderator has dealt with; only further ones count.
+        judgement: what its reviews said when they decided it, in weighted mode (`core.verdicts.kept_judgement`).
+        consensus: what the rankings of its replies say together, in weighted mode (`core.verdicts.agreed`).
         rank: place among its siblings by consensus, 0 the best; None where there is none.
         emojis: code -> number of people.
         labels: name -> {"value": mean in [0, 1], "count": answers}.
@@ -224,6 +228,8 @@ class Message(Record):
     cleared: dict[str, int] = field(default_factory=dict)
     review_count: int = 0
     ranking_count: int = 0
+    judgement: dict[str, Any] | None = None
+    consensus: dict[str, Any] | None = None
     rank: int | None = None
     emojis: dict[str, int] = field(default_factory=dict)
     labels: dict[str, dict[str, float]] = field(default_factory=dict)
@@ -333,6 +339,7 @@ class Ranking(Record):
         parent_id: the message replied to.
         served: the replies in the order shown.
         ranking: their ids, best first; empty only when `not_rankable`.
+        tiers: sizes of the groups of equally good replies in `ranking`, in its order; empty where there are no ties.
         not_rankable: all replies are wrong or cannot be judged.
     """
 
@@ -341,8 +348,18 @@ class Ranking(Record):
     ranking: tuple[str, ...]
     served: tuple[str, ...] = ()
     not_rankable: bool = False
+    tiers: tuple[int, ...] = ()
     user_id: str | None = None
     created_at: datetime = field(default_factory=now)
+
+    @property
+    def groups(self) -> tuple[tuple[str, ...], ...]:
+        """The ids in groups of equally good ones, best first."""
+        groups, rest = [], self.ranking
+        for size in self.tiers or (1,) * len(rest):
+            groups.append(rest[:size])
+            rest = rest[size:]
+        return tuple(groups)
 
     def _keys(self) -> dict[str, Any]:
         return {"by_user": f"{self.user_id or ''}|{time_key(self.created_at, self.id)}"}

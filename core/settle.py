@@ -14,6 +14,7 @@ from dataclasses import replace
 
 from pymongo import UpdateOne
 
+from core import learning
 from core import work as queue
 from core.advance import ENDED, Opening, Transition, advance
 from core.attention import notices
@@ -23,9 +24,11 @@ from core.credits import credit_tree
 from core.database import Database, count_range
 from core.facts import Facts, load, mark
 from core.journal import record
+from core.lessons import lessons
 from core.lottery import missing_prompts
 from core.moderation_queue import enqueue
 from core.records import TREE_STATES, Message, Tree, Work, milliseconds, now
+from core.voices import Voices
 
 ATTEMPTS = 100
 """Lost guards after which a tree is left to the sweeper."""
@@ -60,7 +63,8 @@ async def settle(
 async def _attempt(database: Database, config: CollectionConfig, facts: Facts, known: Collection[str]) -> Tree | None:
     """One round; None when a guard was lost."""
     tree = facts.tree
-    following = advance(tree, facts.messages, facts.reviews, facts.rankings, config, facts.reactions)
+    voices = await learning.voices(database, _heard(facts)) if config.weighted else {}
+    following = advance(tree, facts.messages, facts.reviews, facts.rankings, config, facts.reactions, voices)
     await _tell_moderators(database, facts, following)
     if not await _write_messages(database, facts.messages, following.messages):
         return None
@@ -76,7 +80,30 @@ async def _attempt(database: Database, config: CollectionConfig, facts: Facts, k
     if not await _write_work(database, tree, following, facts.work, _finished(facts)):
         return None
     await credit_tree(database, replace(facts, tree=tree, messages=following.messages), known)
+    if not await _learn(database, config, facts, following, voices):
+        return None
     return await _write_tree(database, tree, replace(tree, dirty=False)) if tree.dirty else tree
+
+
+def _heard(facts: Facts) -> set[str]:
+    """Users whose weight may decide something now: reviewers of undecided messages, rankers of what is not ranked."""
+    undecided = {message.id for message in facts.messages if message.judgement is None and message.state == "pending"}
+    heard = {review.user_id for review in facts.reviews if review.message_id in undecided}
+    weighed = {key for message in facts.messages for key in (message.consensus or {}).get("weights", {})}
+    heard |= {ranking.user_id for ranking in facts.rankings if ranking.id not in weighed}
+    return {user for user in heard if user is not None}
+
+
+async def _learn(
+    database: Database, config: CollectionConfig, facts: Facts, following: Transition, voices: Voices
+) -> bool:
+    """Let people's voices follow from what was decided; False when another did so at the same moment."""
+    if not config.weighted:
+        return True
+    known = {lesson.id: lesson for lesson in facts.lessons}
+    fresh = lessons(following.messages, facts.reviews, facts.rankings, config.review_policy, voices, known)
+    unfinished = any(lesson.following is not None for lesson in facts.lessons)
+    return not (fresh or unfinished) or await learning.learn(database, facts.tree.id, fresh, known)
 
 
 async def _tell_moderators(database: Database, facts: Facts, following: Transition) -> None:

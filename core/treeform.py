@@ -22,7 +22,7 @@ from typing import Any
 import orjson
 
 from core.errors import BadRecord
-from core.records import Message, Ranking, Tree, as_imported, text_hash
+from core.records import IMPORTED, Message, Ranking, Tree, as_imported, text_hash
 from core.treecheck import MAX_DEPTH, MAX_MESSAGES, check_message, check_tree
 
 Node = dict[str, Any]
@@ -31,8 +31,6 @@ VERDICTS = {None: "pending", True: "accepted", False: "refused"}
 RESULTS = {state: result for result, state in VERDICTS.items()}
 WAITING = ("initial_prompt_review", "growing", "ranking", "ready_for_scoring")
 """States in which a tree has work for contributors: the sweeper looks at such a tree after its import."""
-IMPORTED = "import|"
-"""Start of the ids of rankings that came with an import."""
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,12 @@ moderators (and one's own authorship).
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import strawberry
 
 from core.records import Message, Tree
+from core.verdicts import counts_against
 
 from .context import Context, Info, needed
 from .enums import LabelName, MessageState, Removal, Role
@@ -45,6 +46,59 @@ class LabelAverage:
     name: LabelName = strawberry.field(description="The label.")
     value: float = strawberry.field(description="Mean of the answers, from 0 to 1.")
     count: int = strawberry.field(description="Answers.")
+
+
+@strawberry.type(description="How sure the order of two neighbours in a consensus is (Bradley and Terry, 1952).")
+class ConsensusStep:
+    """One step down."""
+
+    first_id: strawberry.ID = strawberry.field(description="The better one.")
+    second_id: strawberry.ID = strawberry.field(description="The one below it.")
+    probability: float = strawberry.field(description="That one more ranker would put them so.")
+    low: float = strawberry.field(description="Lower end of its 95 % interval.")
+    high: float = strawberry.field(description="Upper end of it.")
+    sure: float = strawberry.field(description="Probability that the order is right.")
+
+
+@strawberry.type(description="How much more weight puts one reply before another than the other way round.")
+class Margin:
+    """One pair; level pairs are left out."""
+
+    winner_id: strawberry.ID = strawberry.field(description="The one that more weight puts first.")
+    loser_id: strawberry.ID = strawberry.field(description="The other.")
+    margin: float = strawberry.field(description="Weight for it less weight against it; an expert's ranking weighs 1.")
+
+
+@strawberry.type(description="What the rankings of the replies to a message say together.")
+class ReplyConsensus:
+    """A consensus by ranked pairs (Tideman, 1987) over weighted rankings."""
+
+    order: list[strawberry.ID] = strawberry.field(description="The replies, best first.")
+    rankings: int = strawberry.field(description="Rankings that compared something.")
+    alpha: float | None = strawberry.field(description="Krippendorff's alpha: 1 full agreement, 0 chance.")
+    steps: list[ConsensusStep] = strawberry.field(description="For each two neighbours, how sure their order is.")
+    margins: list[Margin] = strawberry.field(description="For each pair that is not level.")
+
+    @classmethod
+    def of(cls, kept: dict[str, Any]) -> ReplyConsensus:
+        """The consensus as it is kept with a message."""
+
+        def named(identity: str) -> strawberry.ID:
+            return global_id("Message", identity)
+
+        return cls(
+            order=[named(each) for each in kept["order"]],
+            rankings=kept["rankings"],
+            alpha=kept["alpha"],
+            steps=[
+                ConsensusStep(
+                    first_id=named(step["first"]), second_id=named(step["second"]), probability=step["probability"],
+                    low=step["low"], high=step["high"], sure=step["sure"],
+                )
+                for step in kept["steps"]
+            ],
+            margins=[Margin(winner_id=named(a), loser_id=named(b), margin=by) for a, b, by in kept["margins"]],
+        )  # fmt: skip
 
 
 @strawberry.type(description="A text that a message had.")
@@ -91,6 +145,23 @@ class MessageNode(Node):
             LabelAverage(name=LabelName(name), value=average["value"], count=int(average["count"]))
             for name, average in known
         ]
+
+    @strawberry.field(
+        description="What the rankings of its replies say together; null until the tree has ended, and in parity mode."
+    )
+    async def reply_consensus(self, info: Info) -> ReplyConsensus | None:
+        """The consensus, for whom it may be shown."""
+        kept = self.record.consensus
+        return None if kept is None or not await revealed(info.context, self.record) else ReplyConsensus.of(kept)
+
+    @strawberry.field(
+        description="Why reviewers refused it, likeliest first; null but for author and moderators until the end."
+    )
+    async def refused_for(self, info: Info) -> list[LabelName] | None:
+        """Labels that count against it."""
+        if not (self._is_mine(info) or MODERATOR & info.context.roles or await revealed(info.context, self.record)):
+            return None
+        return [LabelName(name) for name in counts_against(self.record)]
 
     @strawberry.field(
         description="Who wrote it; null until the tree has ended (your own excepted), for models and others' chats."

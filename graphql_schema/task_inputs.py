@@ -56,7 +56,13 @@ class SubmitRankingInput:
     """Input of `submitRanking`."""
 
     task_id: strawberry.ID = strawberry.field(description="A ranking task of yours.")
-    ranking: list[strawberry.ID] = strawberry.field(description="The ids of all replies served, best first.")
+    ranking: list[strawberry.ID] = strawberry.field(
+        default_factory=list, description="The ids of all replies served, best first, where no two are equally good."
+    )
+    tiers: list[list[strawberry.ID]] | None = strawberry.field(
+        default=None,
+        description="The ids of all replies served in groups of equally good ones, best first; instead of `ranking`.",
+    )
     not_rankable: bool = strawberry.field(default=False, description="All of them are wrong, or none can be judged.")
 
 

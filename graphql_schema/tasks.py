@@ -72,11 +72,10 @@ class TaskMutation:
     @mutation(SubmitRankingPayload, Contributor, "Answer a ranking task.")
     async def submit_ranking(self, info: Info, input: SubmitRankingInput) -> SubmitRankingPayload:
         """Store the ranking."""
-        if len(input.ranking) > MAX_FIRST:
-            raise BadInput(f"ranking has {len(input.ranking)} ids", code="BAD_RANKING", path=("ranking",))
-        ranking = [raw_id(value, "Message", path=("ranking",)) for value in input.ranking]
+        tiers = _tiers(input)
+        ranking = [raw_id(value, "Message", path=("ranking",)) for tier in tiers for value in tier]
         task = await info.context.services.collection.submit_ranking(
-            info.context.user(), _task_id(input.task_id), ranking, not_rankable=input.not_rankable
+            info.context.user(), _task_id(input.task_id), ranking, input.not_rankable, [len(tier) for tier in tiers]
         )
         return SubmitRankingPayload(task=TaskNode.of(task))
 
@@ -103,6 +102,16 @@ def _task_id(value: str) -> str:
 
 async def _message_of(info: Info, task: Task) -> MessageNode | None:
     return await load_message(info.context, task.result_id)
+
+
+def _tiers(input: SubmitRankingInput) -> list[list[strawberry.ID]]:
+    """The groups of replies given, in either form."""
+    if input.tiers is not None and input.ranking:
+        raise BadInput("both ranking and tiers are given; give one of them", code="BAD_RANKING", path=("tiers",))
+    tiers = input.tiers if input.tiers is not None else [[each] for each in input.ranking]
+    if (count := sum(map(len, tiers))) > MAX_FIRST or len(tiers) > MAX_FIRST:
+        raise BadInput(f"the ranking has {count} ids; {MAX_FIRST} are the most", code="BAD_RANKING", path=("ranking",))
+    return tiers
 
 
 def _labels(answers: list[LabelAnswer]) -> dict[str, float]:

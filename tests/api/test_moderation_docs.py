@@ -16,7 +16,7 @@ from running_api import Caller, eventually, serving
 from core.config import CollectionConfig
 
 PAGE = Path(__file__).parents[2] / "docs" / "moderation.md"
-RULES = CollectionConfig(num_reviews_initial_prompt=1, num_reviews_reply=1, num_required_rankings=1)
+RULES = CollectionConfig(mode="parity", num_reviews_initial_prompt=1, num_reviews_reply=1, num_required_rankings=1)
 
 
 def operations() -> dict[str, str]:

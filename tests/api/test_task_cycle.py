@@ -11,6 +11,7 @@ from core.config import CollectionConfig
 
 # One review and one ranking each, two replies under every message, two levels: 1 + 2 + 4 messages, every kind needed.
 RULES = CollectionConfig(
+    mode="parity",
     goal_tree_size=7, max_tree_depth=2, max_children_count=2, num_prompter_replies=2, rank_prompter_replies=True,
     num_reviews_initial_prompt=1, num_reviews_reply=1, num_required_rankings=1,
 )  # fmt: skip

@@ -11,6 +11,7 @@ from core.records import User
 from core.sweeper import sweep_once
 
 SMALL = CollectionConfig(
+    mode="parity",
     goal_tree_size=4, max_tree_depth=2, max_children_count=2, num_reviews_initial_prompt=2, num_reviews_reply=2,
     num_required_rankings=2, p_activate_backlog_tree=0.0, max_pending_tasks=1000,
 )  # fmt: skip

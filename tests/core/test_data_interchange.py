@@ -111,7 +111,7 @@ async def test_the_consensus_of_imported_rankings_is_found_again_and_settling_ch
     await database["messages"].update_many({}, {"$set": {"rank": None}})
     await database["trees"].update_many({}, {"$set": {"state": "ranking"}})
     for identity in wanted:
-        await settle(database, CollectionConfig(), identity)
+        await settle(database, CollectionConfig(mode="parity"), identity)
     assert await exported(database) == wanted
 
 

@@ -6,7 +6,7 @@ import random
 from dataclasses import dataclass, field, replace
 
 from core.advance import ENDED, Opening, Transition, advance
-from core.config import CollectionConfig
+from core.config import MODES, CollectionConfig
 from core.records import Message, Ranking, Reaction, Review, Tree, reaction_id
 
 PEOPLE = tuple(f"person{number}" for number in range(9))
@@ -16,6 +16,7 @@ ORDER = ("initial_prompt_review", "prompt_lottery_waiting", "growing", "ranking"
 def small(chance: random.Random) -> CollectionConfig:
     """A configuration small enough for many histories."""
     return CollectionConfig(
+        mode=chance.choice(MODES),
         goal_tree_size=chance.randint(1, 9), max_tree_depth=chance.randint(0, 3),
         max_children_count=chance.randint(1, 3),
         num_reviews_initial_prompt=chance.randint(1, 3), num_reviews_reply=chance.randint(1, 3),
