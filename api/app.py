@@ -89,7 +89,7 @@ def middleware(
         CORSMiddleware,
         allow_origins=settings.cors_origins,
         allow_methods=["GET", "POST"],
-        allow_headers=["authorization", "content-type", "x-request-id", "traceparent", "idempotency-key"],
+        allow_headers=["authorization", "content-type", "x-act-as", "x-request-id", "traceparent", "idempotency-key"],
         expose_headers=["x-request-id", "retry-after", *HEADERS],
         max_age=600,
     )

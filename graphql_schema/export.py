@@ -1,7 +1,7 @@
 """Prints the contract and the tables about it: `python -m graphql_schema.export` rewrites them, a test checks them.
 
 graphql_schema/schema.graphql   the schema
-docs/api/README.md              the tables between `<!-- NAME -->` and `<!-- end NAME -->`
+docs/api/README.md, sign-in.md  the tables between `<!-- NAME -->` and `<!-- end NAME -->`
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from strawberry.types.field import StrawberryField
 from core.errors import CODES, Unauthenticated
 from core.rate_limits import DEFAULT_RATES as RATES
 from core.records import User
+from core.scopes import SCOPES
 
 from . import cost
 from .charging import BY_ADDRESS, ELSEWHERE
@@ -23,9 +24,11 @@ from .context import AccessToken, Context, Services
 from .limits import LIMITS
 from .permissions import Permission
 from .schema import ApiSchema, build_schema
+from .scoping import FIELDS
 
 SCHEMA_FILE = Path(__file__).with_name("schema.graphql")
 DOCS_FILE = Path(__file__).resolve().parents[1] / "docs" / "api" / "README.md"
+SIGN_IN_FILE = DOCS_FILE.with_name("sign-in.md")
 PERSON = "person, or address"
 CALLERS: tuple[str, ...] = ("anonymous", "contributor", "trusted", "moderator", "admin", "service")
 
@@ -117,8 +120,17 @@ def rate_table() -> str:
     return "\n".join(["| bucket | counts | by | rate |", "| --- | --- | --- | --- |", *rows])
 
 
+def scope_table() -> str:
+    """The closed list of scopes, and the root fields that each opens."""
+    rows = [
+        f"| `{scope}` | {told} | {', '.join(f'`{field}`' for field in FIELDS.get(scope, ()))} |"
+        for scope, told in SCOPES.items()
+    ]
+    return "\n".join(["| scope | what a person is told | opens |", "| --- | --- | --- |", *rows])
+
+
 def with_tables(text: str) -> str:
-    """`text` with the generated tables put between their marks."""
+    """`text` of the page about the API with the generated tables put between their marks."""
     tables = {
         "limits": limit_table(),
         "costs": cost_table(),
@@ -126,11 +138,20 @@ def with_tables(text: str) -> str:
         "codes": code_table(),
         "permissions": permission_table(build_schema()),
     }
+    return _between_marks(text, tables, DOCS_FILE)
+
+
+def with_scopes(text: str) -> str:
+    """`text` of the page about sign-in with the table of scopes."""
+    return _between_marks(text, {"scopes": scope_table()}, SIGN_IN_FILE)
+
+
+def _between_marks(text: str, tables: dict[str, str], file: Path) -> str:
     for name, table in tables.items():
         marks = re.compile(rf"(<!-- {name} -->\n).*?(\n<!-- end {name} -->)", re.DOTALL)
         text, count = marks.subn(lambda found, table=table: f"{found[1]}\n{table}\n{found[2]}", text)  # type: ignore[misc]
         if count != 1:
-            raise ValueError(f"{DOCS_FILE.name} must have the marks of {name!r} once; found {count}")
+            raise ValueError(f"{file.name} must have the marks of {name!r} once; found {count}")
     return text
 
 
@@ -138,6 +159,7 @@ def main() -> None:
     """Rewrite the files."""
     SCHEMA_FILE.write_text(sdl())
     DOCS_FILE.write_text(with_tables(DOCS_FILE.read_text()))
+    SIGN_IN_FILE.write_text(with_scopes(SIGN_IN_FILE.read_text()))
 
 
 if __name__ == "__main__":

@@ -102,6 +102,8 @@ def _environment(var: Path, environ: Mapping[str, str], ports: Mapping[str, int]
     for part, (name, scheme) in addresses.items():
         if part in ports:
             made[name] = f"{scheme}://{HOST}:{ports[part]}"
+    if "api" in ports:
+        made["OA_PUBLIC_URL"] = made["OA_API_URL"]
     given = {name: value for name, value in environ.items() if name.startswith("OA_") and value}
     return {**made, **given, "OA_VAR": str(var)}
 

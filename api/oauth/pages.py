@@ -73,8 +73,8 @@ def go(url: str) -> RedirectResponse:
 
 
 def message(request: Request, title: str, text: str, status: int = 200) -> Response:
-    """A page that only says something."""
-    return page(request, "message.html", status, title=title, text=text)
+    """A page that only says something; what went wrong comes with a way to begin again."""
+    return page(request, "message.html", status, title=title, text=text, again=status >= 400)
 
 
 def shows_errors(handler: Handler) -> Handler:

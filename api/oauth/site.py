@@ -116,7 +116,8 @@ async def page_form(request: Request) -> dict[str, str]:
         Forbidden: another site sent it, or the page is older than the browser's cookie.
     """
     origin, fields = request.headers.get("origin"), await form_of(request)
-    if origin is not None and origin != "null" and urlsplit(origin).netloc != urlsplit(base_of(request)).netloc:
+    ours = (urlsplit(base_of(request)).netloc, request.headers.get("host"))
+    if origin is not None and origin != "null" and urlsplit(origin).netloc not in ours:
         raise Forbidden("this form was sent from another site")
     if not hmac.compare_digest(fields.get("csrf", "").encode(), csrf_of(request).encode()):
         raise Forbidden("this page is too old, or cookies are off; load it again")

@@ -42,6 +42,8 @@ def test_the_committed_schema_is_the_printed_one():
 def test_the_tables_in_the_documentation_are_the_generated_ones():
     text = export.DOCS_FILE.read_text()
     assert text == export.with_tables(text), "run: python -m graphql_schema.export"
+    text = export.SIGN_IN_FILE.read_text()
+    assert text == export.with_scopes(text), "run: python -m graphql_schema.export"
 
 
 def test_a_document_without_its_marks_is_refused():
