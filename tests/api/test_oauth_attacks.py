@@ -339,7 +339,7 @@ def test_bodies_of_another_type_are_refused(auth, path):
 
 
 def test_production_without_a_public_address_signs_nobody_in(settings):
-    hidden = replace(settings, mode="production", public_url=None, mail_outbox=None)
+    hidden = replace(settings, mode="production", public_url=None, mail_outbox=None, rate_limits="")
     with serving(hidden) as base:
         assert httpx.get(f"{base}/.well-known/oauth-authorization-server").status_code == 503
         assert httpx.get(f"{base}/sign-in").status_code == 503
