@@ -21,6 +21,7 @@ from core.database import connect, migrate, unavailable
 from core.documents import RegisteredDocuments
 from core.errands import run_errands
 from core.errors import BadInput, OaError
+from core.idempotency import IdempotentAnswers
 from core.leaderboard import leaderboard, standing
 from core.models import Models
 from core.moderators import Moderators
@@ -95,6 +96,7 @@ async def open_services(
             operation_seconds=settings.operation_seconds,
             streams=Streams(settings.subscription_seconds),
             watch=metrics.operation,
+            answers=IdempotentAnswers(database, settings.operation_seconds + 5),
         )
         if settings.embedded:
             services.sign_in = partial(_development_token, tokens, services.auth, settings.token_seconds)

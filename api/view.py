@@ -110,6 +110,8 @@ class GraphQLView(GraphQL[Context, None]):
             context.verdicts = response.verdicts
         over_websocket = request.scope["type"] == "websocket"
         headers = {} if over_websocket else request.headers
+        if (key := headers.get("idempotency-key")) is not None:
+            context.idempotency_key = key.strip().removeprefix('"').removesuffix('"')
         await self._identify(context, headers.get("authorization"), headers.get(ACT_AS))
         return context
 

@@ -51,6 +51,7 @@ CODES: dict[str, str] = {
     "BAD_QUERY": "The GraphQL document or its variables do not fit the schema, or are over a limit of documents.",
     "TOO_COSTLY": "The operation would cost more than one may; ask for smaller pages or fewer fields.",
     "PERSISTED_QUERY_NOT_FOUND": "No document of that hash is registered; send its text with the hash.",
+    "IDEMPOTENCY_CONFLICT": "The idempotency key was used for another request, or for one whose answer is shown once.",
     "INTERNAL": "A defect on our side; its correlation id finds it in the log.",
 }
 

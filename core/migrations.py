@@ -94,6 +94,10 @@ async def _learning_indexes(database: AsyncDatabase[dict[str, Any]]) -> None:
     await database["lessons"].create_index("tree_id")
 
 
+async def _idempotency_indexes(database: AsyncDatabase[dict[str, Any]]) -> None:
+    await database["idempotent_answers"].create_index("expires_at", expireAfterSeconds=0)
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     ("indexes of collection", _collection_indexes),
     ("indexes of chats and jobs", _chat_indexes),
@@ -101,4 +105,5 @@ MIGRATIONS: tuple[Migration, ...] = (
     ("indexes of sign-in", _sign_in_indexes),
     ("indexes of moderation and people", _people_indexes),
     ("index of what is learned of reviewers and rankers", _learning_indexes),
+    ("indexes of idempotent answers", _idempotency_indexes),
 )

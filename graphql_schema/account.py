@@ -9,12 +9,13 @@ from core.errors import BadInput, NotFound
 from .account_types import Identity, TermsOfUse, by_oneself, identities_of
 from .context import Info, needed
 from .errors import Payload, mutation
+from .keyed import Keyed
 from .permissions import SignedIn
 from .relay import raw_id
 
 
 @strawberry.input(description="A session to end.")
-class RevokeSessionInput:
+class RevokeSessionInput(Keyed):
     """Input of `revokeSession`."""
 
     session_id: strawberry.ID = strawberry.field(description="The session.")
@@ -28,7 +29,7 @@ class RevokeSessionPayload(Payload):
 
 
 @strawberry.input(description="Which sessions to end.")
-class SignOutEverywhereInput:
+class SignOutEverywhereInput(Keyed):
     """Input of `signOutEverywhere`."""
 
     but_this_one: bool = strawberry.field(default=False, description="Whether this request's own session stays.")
@@ -42,7 +43,7 @@ class SignOutEverywherePayload(Payload):
 
 
 @strawberry.input(description="A way to sign in to be linked.")
-class LinkIdentityInput:
+class LinkIdentityInput(Keyed):
     """Input of `linkIdentity`."""
 
     provider: str = strawberry.field(description="Id of the provider, such as google; email for letters.")
@@ -58,7 +59,7 @@ class LinkIdentityPayload(Payload):
 
 
 @strawberry.input(description="A way to sign in to be taken away.")
-class UnlinkIdentityInput:
+class UnlinkIdentityInput(Keyed):
     """Input of `unlinkIdentity`."""
 
     identity_id: strawberry.ID = strawberry.field(description="The identity; never the last one.")
@@ -72,7 +73,7 @@ class UnlinkIdentityPayload(Payload):
 
 
 @strawberry.input(description="Terms of use that were read.")
-class AcceptTermsInput:
+class AcceptTermsInput(Keyed):
     """Input of `acceptTerms`."""
 
     version: str = strawberry.field(description="The version that was read: it must be the one that holds now.")

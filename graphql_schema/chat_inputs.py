@@ -6,6 +6,7 @@ import strawberry
 
 from .chat_types import ChatMessageNode, ChatNode
 from .errors import Payload
+from .keyed import Keyed
 
 KEY = "A request repeated with the same key answers the same."
 
@@ -29,7 +30,7 @@ class CreateChatInput:
 
 
 @strawberry.input(description="Changes of a chat; what is left out or null stays.")
-class UpdateChatInput:
+class UpdateChatInput(Keyed):
     """Input of `updateChat`."""
 
     chat_id: strawberry.ID = strawberry.field(description="A chat of yours.")
@@ -73,14 +74,14 @@ class RegenerateInput:
 
 
 @strawberry.input(description="A reply to be stopped.")
-class StopReplyInput:
+class StopReplyInput(Keyed):
     """Input of `stopReply`."""
 
     message_id: strawberry.ID = strawberry.field(description="A reply that streams.")
 
 
 @strawberry.input(description="What you think of a reply.")
-class RateReplyInput:
+class RateReplyInput(Keyed):
     """Input of `rateReply`."""
 
     message_id: strawberry.ID = strawberry.field(description="An ended reply.")

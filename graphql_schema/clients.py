@@ -12,6 +12,7 @@ from .client_types import ApiKeyNode, ClientKind, GrantType, OAuthClient, Scope
 from .context import Info
 from .enums import stored
 from .errors import Payload, mutation
+from .keyed import Keyed
 from .permissions import Admin
 from .relay import After, Connection, First, connection, decode_cursor, page_size, raw_id
 
@@ -19,7 +20,7 @@ MAX_ITEMS = 20
 
 
 @strawberry.input(description="A client to register.")
-class CreateClientInput:
+class CreateClientInput(Keyed):
     """Input of `createClient`."""
 
     name: str = strawberry.field(description="What people are shown; 1 to 80 characters.")
@@ -45,7 +46,7 @@ class CreateClientPayload(Payload):
 
 
 @strawberry.input(description="Changes of a client; what is left out stays as it is.")
-class UpdateClientInput:
+class UpdateClientInput(Keyed):
     """Input of `updateClient`."""
 
     client_id: strawberry.ID = strawberry.field(description="The client.")
@@ -70,7 +71,7 @@ class UpdateClientPayload(Payload):
 
 
 @strawberry.input(description="A client to remove.")
-class DeleteClientInput:
+class DeleteClientInput(Keyed):
     """Input of `deleteClient`."""
 
     client_id: strawberry.ID = strawberry.field(description="The client.")
@@ -84,7 +85,7 @@ class DeleteClientPayload(Payload):
 
 
 @strawberry.input(description="A key for a service.")
-class CreateApiKeyInput:
+class CreateApiKeyInput(Keyed):
     """Input of `createApiKey`."""
 
     client_id: strawberry.ID = strawberry.field(description="The service: a client with CLIENT_CREDENTIALS.")
@@ -104,7 +105,7 @@ class CreateApiKeyPayload(Payload):
 
 
 @strawberry.input(description="A key to end.")
-class RevokeApiKeyInput:
+class RevokeApiKeyInput(Keyed):
     """Input of `revokeApiKey`."""
 
     api_key_id: strawberry.ID = strawberry.field(description="The key.")

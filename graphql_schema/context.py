@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from core.accounts import Accounts
     from core.collection import Collection
     from core.documents import RegisteredDocuments
+    from core.idempotency import IdempotentAnswers
     from core.leaderboard import Standing
     from core.moderators import Moderators
     from core.objects import ObjectStore
@@ -58,6 +59,7 @@ class Services:
         max_cost: the most that one operation may cost, in units of `cost`.
         operation_seconds: how long a query or mutation may take.
         streams: the streams of this process.
+        answers: to requests with an idempotency key; None where keys mean nothing.
         watch: is told of each query and mutation: kind, first field of the root, `OK` or a code, seconds.
     """
 
@@ -85,6 +87,7 @@ class Services:
     max_cost: int = 10_000
     operation_seconds: float = 30.0
     streams: Streams = field(default_factory=Streams)
+    answers: IdempotentAnswers | None = None
     watch: Callable[[str, str, str, float], None] | None = None
 
 
@@ -124,6 +127,8 @@ class Context:
             not signed in.
         verdicts: takes what the rate limits say, where somebody wants to know.
         asked: kind of the operation and the first field of its root, once it is known to be valid.
+        idempotency_key: of the request's header.
+        done: whether a mutation of this operation was done.
     """
 
     services: Services
@@ -140,6 +145,8 @@ class Context:
     address: str = ""
     verdicts: list[Verdict] | None = field(default=None, repr=False)
     asked: tuple[str, str] = ("none", "none")
+    idempotency_key: str | None = None
+    done: bool = False
     loaders: Loaders = field(init=False, repr=False)
 
     def __post_init__(self) -> None:

@@ -77,7 +77,9 @@ class UserErrors(FieldExtension):
         """The resolver's payload, or one with `userErrors`."""
         try:
             await _journal_acting(info)
-            return await next_(source, info, **kwargs)
+            payload = await next_(source, info, **kwargs)
+            info.context.done = True
+            return payload
         except OaError as error:
             return self.payload(user_errors=[user_error(error, kwargs.get("input"))])
 

@@ -11,6 +11,7 @@ from core.errors import BadInput
 from .context import Info
 from .contribution_types import DataExport, people
 from .errors import Payload, mutation
+from .keyed import Keyed
 from .permissions import Contributor
 
 
@@ -22,7 +23,7 @@ class DataFormat(Enum):
 
 
 @strawberry.input(description="A wish for all of your data.")
-class RequestDataExportInput:
+class RequestDataExportInput(Keyed):
     """Input of `requestDataExport`."""
 
     format: DataFormat = strawberry.field(default=DataFormat.JSON, description="Its form.")
@@ -38,7 +39,7 @@ class RequestDataExportPayload(Payload):
 
 
 @strawberry.input(description="Leaving.")
-class DeleteAccountInput:
+class DeleteAccountInput(Keyed):
     """Input of `deleteAccount`."""
 
     confirm_name: str = strawberry.field(description="Your display name, as a sign that you mean it.")

@@ -6,13 +6,14 @@ import strawberry
 
 from .context import Info
 from .errors import Payload, mutation
+from .keyed import Keyed
 from .message_types import MessageNode, load_message
 from .permissions import Contributor, Moderator
 from .relay import raw_id
 
 
 @strawberry.input(description="An emoji to set or take back.")
-class ReactInput:
+class ReactInput(Keyed):
     """Input of `react`."""
 
     message_id: strawberry.ID = strawberry.field(description="The message.")
@@ -28,7 +29,7 @@ class ReactPayload(Payload):
 
 
 @strawberry.input(description="A message that moderators should look at.")
-class ReportInput:
+class ReportInput(Keyed):
     """Input of `report`."""
 
     message_id: strawberry.ID = strawberry.field(description="The message.")
@@ -43,7 +44,7 @@ class ReportPayload(Payload):
 
 
 @strawberry.input(description="A message to take out.")
-class DeleteMessageInput:
+class DeleteMessageInput(Keyed):
     """Input of `deleteMessage`."""
 
     message_id: strawberry.ID = strawberry.field(description="The message; what follows it goes with it.")

@@ -7,13 +7,14 @@ import strawberry
 from .context import Info
 from .contribution_types import AppealNode, people
 from .errors import Payload, mutation
+from .keyed import Keyed
 from .message_types import MessageNode
 from .permissions import Contributor
 from .relay import raw_id
 
 
 @strawberry.input(description="Another text for a message of yours.")
-class EditContributionInput:
+class EditContributionInput(Keyed):
     """Input of `editContribution`."""
 
     message_id: strawberry.ID = strawberry.field(description="The message.")
@@ -28,7 +29,7 @@ class EditContributionPayload(Payload):
 
 
 @strawberry.input(description="A message of yours to take back.")
-class WithdrawContributionInput:
+class WithdrawContributionInput(Keyed):
     """Input of `withdrawContribution`."""
 
     message_id: strawberry.ID = strawberry.field(description="The message.")
@@ -42,7 +43,7 @@ class WithdrawContributionPayload(Payload):
 
 
 @strawberry.input(description="An appeal against the decision that stands on a message of yours.")
-class AppealInput:
+class AppealInput(Keyed):
     """Input of `appeal`."""
 
     message_id: strawberry.ID = strawberry.field(description="The message.")

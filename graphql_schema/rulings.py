@@ -13,6 +13,7 @@ from core.texts import check_lang
 from .context import Info
 from .enums import stored
 from .errors import Payload, UserError, mutation, user_error
+from .keyed import Keyed
 from .message_types import MessageNode, load_message
 from .permissions import Moderator
 from .queue_types import ModerationAction, ModerationItemNode, ModerationKind, moderators
@@ -25,7 +26,7 @@ OfKind = Annotated[ModerationKind | None, strawberry.argument(description="Only 
 
 
 @strawberry.input(description="Things of the queue to look at, or to give back.")
-class ClaimModerationItemsInput:
+class ClaimModerationItemsInput(Keyed):
     """Input of `claimModerationItems`."""
 
     item_ids: list[strawberry.ID] = strawberry.field(description=f"The items, 1 to {MOST}.")
@@ -50,7 +51,7 @@ class ClaimModerationItemsPayload(Payload):
 
 
 @strawberry.input(description="The same act on up to 100 things.")
-class ModerateInput:
+class ModerateInput(Keyed):
     """Input of `moderate`."""
 
     action: ModerationAction = strawberry.field(description="What to do.")
@@ -70,7 +71,7 @@ class ModeratePayload(Payload):
 
 
 @strawberry.input(description="A message to put back.")
-class RestoreMessageInput:
+class RestoreMessageInput(Keyed):
     """Input of `restoreMessage`."""
 
     message_id: strawberry.ID = strawberry.field(description="The message; what is above it comes back too.")
@@ -85,7 +86,7 @@ class RestoreMessagePayload(Payload):
 
 
 @strawberry.input(description="A tree to stop.")
-class HaltTreeInput:
+class HaltTreeInput(Keyed):
     """Input of `haltTree`."""
 
     tree_id: strawberry.ID = strawberry.field(description="The tree.")
@@ -100,7 +101,7 @@ class HaltTreePayload(Payload):
 
 
 @strawberry.input(description="A stopped tree to let go on.")
-class ResumeTreeInput:
+class ResumeTreeInput(Keyed):
     """Input of `resumeTree`."""
 
     tree_id: strawberry.ID = strawberry.field(description="The tree.")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Iterator, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -30,6 +30,7 @@ from .clients import ClientMutation, ClientQuery
 from .collection import TYPES, CollectionMutation, CollectionQuery, CollectionSubscription
 from .context import Context
 from .errors import presentable
+from .idempotency import once
 from .limits import Parsing, Validation
 from .persisted import Persisted
 from .training import TrainingMutation, TrainingQuery, TrainingSubscription
@@ -84,17 +85,27 @@ class ApiSchema(strawberry.Schema):
     async def _execute_operation(self, execution_context: Any, *args: Any) -> Any:
         """Run a parsed, valid query or mutation, over whatever transport it came, within its time."""
         seconds = execution_context.context.services.operation_seconds
-        try:
-            async with asyncio.timeout(seconds) as limit:
-                return await super()._execute_operation(execution_context, *args)
-        except TimeoutError as error:
-            raise _too_slow(seconds) if limit.expired() else error from None
+        execute = super()._execute_operation
+        if execution_context.context.asked[0] != "mutation":
+            return await _within(seconds, execute(execution_context, *args))
+        # A mutation with a key goes on when its caller has gone, so it has a time of its own.
+        asked = once(execution_context, lambda: _within(seconds, execute(execution_context, *args)))
+        return await _within(seconds, asked)
 
     async def stream(self, query: str | None, *args: Any, **options: Any) -> StreamResult:
         """Run any operation and yield its results; arguments as in `execute`."""
         context = options["context_value"] = _for_operation(options.get("context_value"))
         source = await super().stream(query, *args, **options)
         return _edged(source, context, options.get("operation_name"))
+
+
+async def _within(seconds: float, work: Awaitable[Any]) -> Any:
+    """What `work` gives; raises `DEADLINE` when it takes longer."""
+    try:
+        async with asyncio.timeout(seconds) as limit:
+            return await work
+    except TimeoutError as error:
+        raise _too_slow(seconds) if limit.expired() else error from None
 
 
 def _too_slow(seconds: float) -> OaError:

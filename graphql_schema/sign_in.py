@@ -11,6 +11,7 @@ from core.errors import BadInput
 from .context import Info, needed
 from .enums import UserRole, stored
 from .errors import Payload, mutation
+from .keyed import Keyed
 from .permissions import DevelopmentOnly
 from .user_types import UserNode
 
@@ -18,7 +19,7 @@ MAX_NAME = 64
 
 
 @strawberry.input(description="Who to be.")
-class DevelopmentSignInInput:
+class DevelopmentSignInInput(Keyed):
     """Input of `developmentSignIn`."""
 
     name: str = strawberry.field(description="A name; the same name is the same user.")

@@ -10,6 +10,7 @@ from .context import Info
 from .contribution_types import AppealNode
 from .enums import UserRole, stored
 from .errors import Payload, mutation
+from .keyed import Keyed
 from .permissions import Admin, Moderator
 from .queue_types import moderators
 from .relay import After, Connection, First, connection, decode_cursor, page_size, raw_id
@@ -38,7 +39,7 @@ class Person:
 
 
 @strawberry.input(description="A decision about an appeal.")
-class DecideAppealInput:
+class DecideAppealInput(Keyed):
     """Input of `decideAppeal`."""
 
     appeal_id: strawberry.ID = strawberry.field(description="The appeal.")
@@ -54,7 +55,7 @@ class DecideAppealPayload(Payload):
 
 
 @strawberry.input(description="The roles of a person.")
-class SetRolesInput:
+class SetRolesInput(Keyed):
     """Input of `setRoles`."""
 
     user_id: strawberry.ID = strawberry.field(description="The person.")
@@ -69,7 +70,7 @@ class SetRolesPayload(Payload):
 
 
 @strawberry.input(description="The languages of a moderator.")
-class SetModeratorLanguagesInput:
+class SetModeratorLanguagesInput(Keyed):
     """Input of `setModeratorLanguages`."""
 
     user_id: strawberry.ID = strawberry.field(description="The moderator.")
@@ -84,7 +85,7 @@ class SetModeratorLanguagesPayload(Payload):
 
 
 @strawberry.input(description="Somebody to ban, or to let in again.")
-class BanUserInput:
+class BanUserInput(Keyed):
     """Input of `banUser`."""
 
     user_id: strawberry.ID = strawberry.field(description="The person.")
@@ -100,7 +101,7 @@ class BanUserPayload(Payload):
 
 
 @strawberry.input(description="Notes about a person.")
-class SetNotesInput:
+class SetNotesInput(Keyed):
     """Input of `setNotes`."""
 
     user_id: strawberry.ID = strawberry.field(description="The person.")

@@ -6,12 +6,13 @@ import strawberry
 
 from .enums import LabelName, TaskKind
 from .errors import Payload
+from .keyed import Keyed
 from .message_types import MessageNode
 from .task_types import TaskNode
 
 
 @strawberry.input(description="Which work is wanted.")
-class RequestTaskInput:
+class RequestTaskInput(Keyed):
     """Input of `requestTask`."""
 
     kind: TaskKind = strawberry.field(default=TaskKind.RANDOM, description="One kind, or RANDOM.")
@@ -19,7 +20,7 @@ class RequestTaskInput:
 
 
 @strawberry.input(description="A prompt that opens a conversation.")
-class SubmitPromptInput:
+class SubmitPromptInput(Keyed):
     """Input of `submitPrompt`."""
 
     task_id: strawberry.ID = strawberry.field(description="An InitialPromptTask of yours.")
@@ -28,7 +29,7 @@ class SubmitPromptInput:
 
 
 @strawberry.input(description="A reply to the task's conversation.")
-class SubmitReplyInput:
+class SubmitReplyInput(Keyed):
     """Input of `submitReply`."""
 
     task_id: strawberry.ID = strawberry.field(description="A PrompterReplyTask or AssistantReplyTask of yours.")
@@ -44,7 +45,7 @@ class LabelAnswer:
 
 
 @strawberry.input(description="A review. Leave out what you cannot say: it is then not counted as 0.")
-class SubmitReviewInput:
+class SubmitReviewInput(Keyed):
     """Input of `submitReview`."""
 
     task_id: strawberry.ID = strawberry.field(description="A review task of yours.")
@@ -52,7 +53,7 @@ class SubmitReviewInput:
 
 
 @strawberry.input(description="An order of the replies served.")
-class SubmitRankingInput:
+class SubmitRankingInput(Keyed):
     """Input of `submitRanking`."""
 
     task_id: strawberry.ID = strawberry.field(description="A ranking task of yours.")
@@ -67,7 +68,7 @@ class SubmitRankingInput:
 
 
 @strawberry.input(description="A task to give back.")
-class SkipTaskInput:
+class SkipTaskInput(Keyed):
     """Input of `skipTask`."""
 
     task_id: strawberry.ID = strawberry.field(description="A task of yours.")
@@ -75,7 +76,7 @@ class SkipTaskInput:
 
 
 @strawberry.input(description="A text to go on with later.")
-class SaveDraftInput:
+class SaveDraftInput(Keyed):
     """Input of `saveDraft`."""
 
     task_id: strawberry.ID = strawberry.field(description="A writing task of yours.")

@@ -7,6 +7,7 @@ from strawberry.scalars import JSON
 
 from .errors import Payload
 from .job_types import JobNode
+from .keyed import Keyed
 from .model_types import ModelNode
 from .snapshot_types import SnapshotNode
 
@@ -22,14 +23,14 @@ class LaunchJobInput:
 
 
 @strawberry.input(description="A job to stop.")
-class CancelJobInput:
+class CancelJobInput(Keyed):
     """Input of `cancelJob`."""
 
     job_id: strawberry.ID = strawberry.field(description="The job.")
 
 
 @strawberry.input(description="A model version to serve.")
-class PromoteModelInput:
+class PromoteModelInput(Keyed):
     """Input of `promoteModel`."""
 
     name: str = strawberry.field(description="Of the model.")
@@ -37,7 +38,7 @@ class PromoteModelInput:
 
 
 @strawberry.input(description="A data set to freeze.")
-class FreezeSnapshotInput:
+class FreezeSnapshotInput(Keyed):
     """Input of `freezeSnapshot`."""
 
     kind: str = strawberry.field(description="sft, preference or prompts.")
