@@ -23,6 +23,7 @@ from core.errands import run_errands
 from core.errors import BadInput, OaError
 from core.idempotency import IdempotentAnswers
 from core.leaderboard import leaderboard, standing
+from core.leaderboard import leaderboard, neighbours, standing
 from core.models import Models
 from core.moderators import Moderators
 from core.objects import ObjectStore
@@ -82,6 +83,7 @@ async def open_services(
             people=People(database, rules, store),
             leaderboard=partial(leaderboard, database),
             standing=partial(standing, database),
+            neighbours=partial(neighbours, database),
             database=database,
             store=store,
             chats=chats,

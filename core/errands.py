@@ -11,7 +11,7 @@ import logging
 
 from pymongo.errors import PyMongoError
 
-from core import departures, own_data
+from core import departures, own_data, score_marks
 from core.config import CollectionConfig
 from core.database import Database, aware
 from core.departures import Departure
@@ -33,6 +33,7 @@ async def run_once(database: Database, config: CollectionConfig, store: ObjectSt
         if await _take(database, "departures", "open", document):
             await departures.carry_out(database, config, store, Departure.from_document(document))
             done += 1
+    await score_marks.renew_if_due(database)
     if store is None:
         return done
     found = database["data_exports"].find({"due": {"$lte": milliseconds(now())}}).limit(10)

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from core.credits import board_key
-from core.database import Database, Document, count_range
+from core.database import Database, Document
 from core.records import User, now
+from core.score_marks import place_before
 from core.scoring import bucket, level
 
 RANK_CAP = 10_000
-"""Places beyond this are not counted."""
+"""People between a mark and somebody who are counted at most."""
 SPARE = 20
 """Places read beyond those asked for, since some people are not shown."""
 PAGES = 100
@@ -24,7 +25,7 @@ class Standing:
     """One person's place in one time frame.
 
     Attributes:
-        rank: from 1; None where the person has no points or is beyond `RANK_CAP`.
+        rank: from 1; None where the person has no points, or stands beyond `RANK_CAP` before there are marks.
         points: of the frame.
         level: by total points, from 1 to 100.
         counts: number of acts by sort, see `core.scoring.POINTS`.
@@ -81,11 +82,50 @@ async def standing(database: Database, user: User, frame: str, *, moment: dateti
     if document is None:
         return Standing(user=user, frame=frame, rank=None, points=0, level=level(totals.get(user.id, 0)), counts={})
     mine = board_key(document, document["points"])
-    before = await count_range(database, "scores", "board", f"{prefix}|", mine, RANK_CAP)
+    before = await place_before(database, f"{prefix}|", mine, RANK_CAP)
     return Standing(
-        user=user, frame=frame, rank=before + 1 if before < RANK_CAP else None, points=document["points"],
+        user=user, frame=frame, rank=None if before is None else before + 1, points=document["points"],
         level=level(totals.get(user.id, 0)), counts=document["counts"],
     )  # fmt: skip
+
+
+async def neighbours(
+    database: Database, user: User, frame: str, size: int = 20, *, moment: datetime | None = None
+) -> list[Standing]:
+    """The person and those next to them on the board, best first, `size` at most; nobody where they have no points."""
+    own = await standing(database, user, frame, moment=moment)
+    prefix = f"{frame}|{bucket(frame, moment or now())}|"
+    document = await database["scores"].find_one({"_id": f"{prefix}{user.id}"}, {"applied": 0})
+    if document is None or own.rank is None:
+        return []
+    mine = board_key(document, document["points"])
+    before, users = await _next_to(database, {"$gte": prefix, "$lt": mine}, -1, size - 1)
+    after, more = await _next_to(database, {"$gt": mine, "$lt": prefix[:-1] + "}"}, 1, size - 1)
+    half = (size - 1) // 2
+    fewer = max(half, size - 1 - len(after))
+    before = before[:fewer]
+    after = after[: size - 1 - len(before)]
+    people = users | more | {user.id: user}
+    row = [*reversed(before), document, *after]
+    totals = await _totals(database, [each["user_id"] for each in row])
+    first = max(1, own.rank - len(before))
+    return [
+        Standing(
+            user=people[each["user_id"]], frame=frame, rank=first + place, points=each["points"],
+            level=level(totals.get(each["user_id"], 0)), counts=each["counts"],
+        )
+        for place, each in enumerate(row)
+    ]  # fmt: skip
+
+
+async def _next_to(
+    database: Database, span: dict[str, str], order: int, size: int
+) -> tuple[list[Document], dict[str, User]]:
+    """Up to `size` people of a span who may be shown, from its one end on."""
+    cursor = database["scores"].find({"board": span}, {"applied": 0}).sort("board", order).limit(size + SPARE)
+    found = [document async for document in cursor]
+    users = await _shown(database, [document["user_id"] for document in found])
+    return [document for document in found if document["user_id"] in users][:size], users
 
 
 async def _totals(database: Database, user_ids: list[str]) -> dict[str, int]:

@@ -1,8 +1,10 @@
 """What contributions are worth: which acts earn a credit, the score, the level, the streak, the time frames. Pure.
 
-Scores and levels are Open-Assistant's formulas. Two things differ: a message counts once its peers accepted it, so that
-a volume of junk earns nothing; and the frames are calendar days, weeks (from Monday), months, in UTC, because those can
-be kept by one small update an event, while rolling ones need recounts.
+Scores and levels are Open-Assistant's formulas. Two things differ: work counts once it proved good, so that a volume of
+junk earns nothing (a message that its peers accepted, a review that spoke for the verdict that came of it, a ranking
+that does not run against the consensus that came of it; one that is close to it counts double); and the frames are
+calendar days, weeks (from Monday), months, in UTC, because those can be kept by one small update an event, while
+rolling ones need recounts.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from datetime import datetime, timedelta
 from itertools import accumulate
 
 from core.errors import BadInput
+from core.people_records import kendall_tau, review_agreed
 from core.records import Message, Ranking, Record, Review
 
 FRAMES = ("day", "week", "month", "total")
@@ -23,11 +26,14 @@ POINTS: dict[str, float] = {
     "replies_prompter": 1 + 1,
     "labels": 2,
     "rankings": 1,
+    "rankings_good": 1,
     "ranked_1": 9,
     "ranked_2": 3,
     "ranked_3": 1,
 }
 """Points for one of each; the two terms are the original's for a message written and for one accepted."""
+GOOD_TAU = 0.5
+"""Kendall's tau with the consensus above which a ranking is a good one, as in the original's unused formula."""
 STREAK_PAUSE = timedelta(hours=36)
 """A streak ends when nothing was done for this long."""
 LEVELS = 100
@@ -82,14 +88,29 @@ def credits_of(messages: Iterable[Message], reviews: Iterable[Review], rankings:
     """Every credit that a tree's facts give. Imported messages and models earn none."""
     known = {message.id: message for message in messages}
     credits = [_message_credit(each) for each in known.values() if _counts(each)]
-    credits += [_credit("labels", each.id, each.user_id, each.tree_id, each.created_at) for each in reviews]
+    credits += [
+        _credit("labels", each.id, each.user_id, each.tree_id, each.created_at)
+        for each in reviews
+        if each.message_id in known and review_agreed(each.labels, known[each.message_id].state)
+    ]
     for ranking in rankings:
-        credits.append(_credit("rankings", ranking.id, ranking.user_id, ranking.tree_id, ranking.created_at))
+        credits += _ranking_credits(ranking, known)
         for place, message_id in enumerate(ranking.ranking[:3], start=1):
             if message_id in known and _counts(known[message_id]):
                 author = known[message_id].author_id
                 credits.append(_credit(f"ranked_{place}", ranking.id, author, ranking.tree_id, ranking.created_at))
     return [credit for credit in credits if credit.user_id]
+
+
+def _ranking_credits(ranking: Ranking, known: Mapping[str, Message]) -> list[Credit]:
+    """What the ranker earns, once the replies have their order; "cannot be judged" earns no more than a ranking."""
+    replies = [known[each] for each in ranking.served or ranking.ranking if each in known]
+    ranks = {each.id: each.rank for each in replies if each.rank is not None and each.usable}
+    tau = kendall_tau(ranking.ranking, ranks)
+    if not ranks or (tau is not None and tau < 0):
+        return []
+    acts = ("rankings", "rankings_good") if tau is not None and tau > GOOD_TAU else ("rankings",)
+    return [_credit(what, ranking.id, ranking.user_id, ranking.tree_id, ranking.created_at) for what in acts]
 
 
 def _counts(message: Message) -> bool:

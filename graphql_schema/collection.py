@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator
 from typing import Annotated
 
 import strawberry
@@ -11,14 +9,15 @@ import strawberry
 from core.texts import check_lang
 
 from .context import Info, needed
-from .enums import TreeState, stored
+from .enums import LeaderboardAround, TreeState, stored
 from .event_types import JournalQuery
+from .following import FollowingSubscription
 from .leaving import LeavingMutation
 from .message_types import MessageNode
 from .moderation import ModerationMutation
 from .nodes import read_node
 from .own_work import OwnWorkMutation
-from .permissions import MODERATOR, Anyone, Contributor, SignedIn
+from .permissions import MODERATOR, Anyone, SignedIn
 from .relay import After, Connection, First, Node, connection, decode_cursor, page_size, raw_id
 from .rulings import RulingMutation, RulingQuery
 from .sign_in import SignInMutation
@@ -27,16 +26,17 @@ from .stewardship import StewardshipMutation, StewardshipQuery
 from .task_types import TYPE_OF_KIND
 from .tasks import TaskMutation
 from .tree_types import TreeNode, message_slice
-from .viewer_types import Frame, Langs, TaskAvailability, Viewer, availability, check_langs
+from .viewer_types import Frame, Viewer
 
 TYPES: list[type] = list(TYPE_OF_KIND.values())
 """Types that only an interface leads to."""
 NodeId = Annotated[strawberry.ID, strawberry.argument(description="A global id that this API gave.")]
+Around = Annotated[
+    LeaderboardAround | None, strawberry.argument(description="Around whom; the top where it is left out.")
+]
 LastId = Annotated[strawberry.ID, strawberry.argument(description="The message that the thread ends in.")]
 InState = Annotated[TreeState | None, strawberry.argument(description="Only trees in this state.")]
 InLang = Annotated[str | None, strawberry.argument(description="Only this language, a BCP 47 tag.")]
-POLL_SECONDS = 1.0
-"""Pause between two looks at open work, in seconds."""
 
 
 @strawberry.type
@@ -87,9 +87,16 @@ class CollectionQuery(RulingQuery, JournalQuery, StewardshipQuery):
         records = await info.context.services.collection.thread(raw_id(message_id, "Message", path=("message_id",)))
         return message_slice(records, info.context, first, after)
 
-    @strawberry.field(description="The best contributors, best first.", permission_classes=[Anyone])
-    async def leaderboard(self, info: Info, frame: Frame, first: First) -> list[StandingNode]:
-        """The first places of one time frame."""
+    @strawberry.field(
+        description="The best contributors, best first; or you and those next to you, none while you have no points.",
+        permission_classes=[Anyone],
+    )
+    async def leaderboard(self, info: Info, frame: Frame, first: First, around: Around = None) -> list[StandingNode]:
+        """Places of one time frame."""
+        if around is not None:
+            neighbours = needed(info.context.services.neighbours, "leaderboards")
+            found = await neighbours(info.context.user(), stored(frame), page_size(first))
+            return [StandingNode.of(standing) for standing in found]
         leaderboard = needed(info.context.services.leaderboard, "leaderboards")
         return [StandingNode.of(standing) for standing in await leaderboard(stored(frame), page_size(first))]
 
@@ -112,19 +119,5 @@ class CollectionMutation(
 
 
 @strawberry.type
-class CollectionSubscription:
+class CollectionSubscription(FollowingSubscription):
     """Subscriptions of collection."""
-
-    @strawberry.subscription(
-        description="Which kinds of work are open for you: now, and again whenever that changes.",
-        permission_classes=[Contributor],
-    )
-    async def task_available(self, info: Info, langs: Langs) -> AsyncGenerator[list[TaskAvailability], None]:
-        """Follow open work. It is looked at anew every second: work opens and closes in other processes too."""
-        wanted, last = check_langs(langs), None
-        while True:
-            now = await availability(info, wanted)
-            if now != last:
-                yield now
-                last = now
-            await asyncio.sleep(POLL_SECONDS)

@@ -18,6 +18,7 @@ from core.errors import OaError, Unauthenticated, Unavailable
 
 from .loaders import Loaders
 from .streams import Streams
+from .watching import Watch
 
 if TYPE_CHECKING:
     from core.accounts import Accounts
@@ -44,9 +45,11 @@ class Services:
         accounts: users and roles.
         moderators: the queue, what moderators decide, the journal.
         people: contributors' own work: what came of it, appeals, editing.
-        leaderboard: the first places of a time frame; standing: one person's place in it.
+        leaderboard: the first places of a time frame; standing: one person's place in it;
+            neighbours: those next to them.
         database: the document store; handed on to `core`, never queried here.
         store: the object store.
+        watch: what this process follows for subscriptions.
         chats, runs, models, relay: chat and training services; None where this app runs without them.
         auth: sessions, clients, grants and keys.
         sign_in: makes an access token for a user; None where development sign-in is off.
@@ -70,8 +73,10 @@ class Services:
     people: People | None = None
     leaderboard: Callable[[str, int], Awaitable[list[Standing]]] | None = None
     standing: Callable[[User, str], Awaitable[Standing]] | None = None
+    neighbours: Callable[[User, str, int], Awaitable[list[Standing]]] | None = None
     database: Any = None
     store: ObjectStore | None = None
+    watch: Watch = field(default_factory=Watch)
     chats: Any = None
     runs: Any = None
     models: Any = None

@@ -124,9 +124,9 @@ class LabelWidget(Enum):
 class LeaderboardFrame(Enum):
     """Time frames of leaderboards."""
 
-    DAY = strawberry.enum_value("day", description="Today.")
-    WEEK = strawberry.enum_value("week", description="The last seven days.")
-    MONTH = strawberry.enum_value("month", description="The last thirty days.")
+    DAY = strawberry.enum_value("day", description="Today, in UTC.")
+    WEEK = strawberry.enum_value("week", description="This week, from Monday, in UTC.")
+    MONTH = strawberry.enum_value("month", description="This month, in UTC.")
     TOTAL = strawberry.enum_value("total", description="Since the beginning.")
 
 
@@ -139,3 +139,10 @@ class UserRole(Enum):
     MODERATOR = strawberry.enum_value("moderator", description="May take messages out.")
     ADMIN = strawberry.enum_value("admin", description="May do everything.")
     SERVICE = strawberry.enum_value("service", description="A program that runs jobs; no contributor.")
+
+
+@strawberry.enum(description="Around whom a leaderboard is shown.")
+class LeaderboardAround(Enum):
+    """Whose neighbours."""
+
+    ME = strawberry.enum_value("me", description="You, and those next to you.")

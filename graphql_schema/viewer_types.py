@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated
 
 import strawberry
@@ -81,5 +82,9 @@ def check_langs(langs: list[str]) -> list[str]:
 
 async def availability(info: Info, langs: list[str]) -> list[TaskAvailability]:
     """Open work for the viewer by kind, in the usual order of kinds, only kinds that have some."""
-    counts = await info.context.services.collection.available(info.context.user(), langs)
+    return shown_availability(await info.context.services.collection.available(info.context.user(), langs))
+
+
+def shown_availability(counts: Mapping[str, int]) -> list[TaskAvailability]:
+    """Counts by kind, in the usual order, only kinds that have some."""
     return [TaskAvailability(kind=TaskKind(kind), count=counts[kind]) for kind in TASK_KINDS if counts.get(kind)]

@@ -14,6 +14,7 @@ from graphql import OperationDefinitionNode, parse
 from running_api import Caller, eventually, serving
 
 from core.config import CollectionConfig
+from oa.client import GraphQLClient
 
 PAGE = Path(__file__).parents[2] / "docs" / "moderation.md"
 RULES = CollectionConfig(mode="parity", num_reviews_initial_prompt=1, num_reviews_reply=1, num_required_rankings=1)
@@ -43,6 +44,12 @@ class Page:
         answer = next(iter(answers.values())) if len(answers) == 1 else answers
         assert not (isinstance(answer, dict) and answer.get("userErrors")), answer["userErrors"]
         return answer
+
+    def follow(self, name: str, caller: Caller, /, **variables):
+        """What a subscription of the page says, over WebSocket."""
+        self.executed.add(name)
+        client = GraphQLClient(f"{caller.base}/graphql", caller.token)
+        return client.subscribe(self.operations[name], **variables)
 
 
 @pytest.fixture(scope="module")
@@ -160,6 +167,26 @@ def test_all_of_ones_data_and_leaving(api, page):
     eventually(lambda: httpx.get(ready).status_code == 404)
     assert api.sign_in("ann-leaves").user_id != ann.user_id
     assert page.run("Gone", root, first=5) == {"snapshots": {"nodes": []}, "models": {"nodes": []}}
+
+
+def test_the_queue_and_the_board_are_followed(api, page):
+    ann, bob, mod = api.sign_in("ann-follow"), api.sign_in("bob-follow"), api.sign_in("mod", "MODERATOR")
+    message = prompt_of(ann, "Wat is een fuga?", "nl")
+    queue = page.follow("FollowQueue", mod, first=3, lang="nl")
+    assert next(queue)["moderationQueue"] == []
+    bob.do("report", "", messageId=message, reason="a copy")
+    seen = next(each for each in queue if each["moderationQueue"])
+    assert {item["kind"] for item in seen["moderationQueue"]} <= {"REPORT", "RED_FLAG"}
+    board = page.follow("FollowBoard", ann, first=100)
+    names = {each["user"]["displayName"] for each in next(board)["leaderboard"]}
+    assert "bob-follow" not in names
+    review(bob, "nl", 0)
+    found = next(each for each in board if "bob-follow" in str(each))
+    assert {each["points"] for each in found["leaderboard"] if each["user"]["displayName"] == "bob-follow"} == {2}
+    places = page.run("Board", bob, first=3)
+    assert places["best"][0]["rank"] == 1
+    assert "bob-follow" in {each["user"]["displayName"] for each in places["around"]}
+    assert api.refused(page.operations["Board"], first=1)["extensions"]["code"] == "UNAUTHENTICATED"
 
 
 def test_every_operation_of_the_page_was_executed(page):

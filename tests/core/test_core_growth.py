@@ -9,7 +9,7 @@ import random
 from dataclasses import dataclass, replace
 
 import pytest
-from core_people import GOOD, review_all, until_ranking, write_prompt
+from core_people import review_all, until_ranking, write_prompt
 
 from core.collection import Collection
 from core.errors import BadInput, NothingToDo
@@ -57,7 +57,7 @@ async def test_a_rated_chat_becomes_ranking_work(collection, person) -> None:
     ranks = {each.text: each.rank for each in await collection.messages_of(tree.id)}
     assert (ranks["Scattering."], ranks["It is not."], ranks["Hello!"]) == (0, 1, None)
     # Machines' texts and the turns of a chat earn nobody anything.
-    assert {each["what"] async for each in collection.database["credits"].find()} == {"rankings"}
+    assert {each["what"] async for each in collection.database["credits"].find()} == {"rankings", "rankings_good"}
 
 
 @pytest.mark.parametrize(
@@ -183,12 +183,17 @@ async def everything(database) -> dict:
 
 async def test_lost_credits_are_given_by_the_sweeper(collection, person) -> None:
     ann, bob = await person("ann"), await person("bob")
-    await write_prompt(collection, ann)
-    task = await collection.request_task(bob, "label_initial_prompt", ["en"])
-    await collection.submit_review(bob, task.id, GOOD)
+    tree = await collection.add_synthetic_tree(THREAD, REPLIES, key="chat:1", lang="en")
+    await collection.activate_backlog("en")
+    for user in (ann, bob):
+        task = await collection.request_task(user, "rank_assistant_replies", ["en"])
+        await collection.submit_ranking(user, task.id, sorted(task.served))
+    assert (await collection.tree(tree.id)).state == "ready_for_export"
     await collection.database["scores"].delete_many({})
     await collection.database["credits"].update_many({}, {"$set": {"applied": False}})
     for _ in range(2):
         await sweep_once(collection.database, collection.config)
-    scores = {each["_id"].split("|")[0]: each["points"] async for each in collection.database["scores"].find()}
-    assert scores == {"day": 2, "week": 2, "month": 2, "total": 2}
+    scores = sorted(
+        [(each["_id"].split("|")[0], each["points"]) async for each in collection.database["scores"].find()]
+    )
+    assert scores == [(frame, 2) for frame in ("day", "day", "month", "month", "total", "total", "week", "week")]

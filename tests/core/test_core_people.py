@@ -10,10 +10,12 @@ from core_people import until_growing, write_prompt
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from core import leaderboard as leaderboard_module
+from core import score_marks
 from core.accounts import touch
-from core.credits import apply
+from core.credits import apply, board_key
 from core.errors import BadInput, Forbidden, NotFound
-from core.leaderboard import first_places, leaderboard, standing
+from core.leaderboard import first_places, leaderboard, neighbours, standing
 from core.records import Message, Tree
 from core.scoring import POINTS, Credit, score
 
@@ -109,6 +111,42 @@ async def test_the_board_is_in_order_and_by_frame(database, person) -> None:
     assert await first_places(database, [ann.id, bob.id, dan.id], NOON) == {ann.id: 2, bob.id: 1}
     with pytest.raises(BadInput):
         await leaderboard(database, "year", 10)
+
+
+async def test_marks_give_the_same_places_as_counting(database, person, monkeypatch) -> None:
+    monkeypatch.setattr(score_marks, "STEP", 3)
+    monkeypatch.setattr(score_marks, "PAGE", 4)
+    people = [await person(f"p{number:02d}") for number in range(14)]
+    for number, user in enumerate(people):
+        points = 2 * (number // 2)
+        scores = {"key": "day|2026-11-22", "user_id": user.id, "points": points, "counts": {}, "applied": []}
+        identity = f"day|2026-11-22|{user.id}"
+        board = board_key(scores, points)
+        await database["scores"].insert_one({"_id": identity, "board": board, **scores})
+    counted = [await standing(database, user, "day", moment=NOON) for user in people]
+    assert sorted(each.rank for each in counted) == list(range(1, 15))
+    assert await score_marks.renew(database, NOON) == 4
+    monkeypatch.setattr(leaderboard_module, "RANK_CAP", 4)
+    assert [await standing(database, user, "day", moment=NOON) for user in people] == counted, "by marks alone"
+    assert await score_marks.renew(database, NOON + timedelta(days=1)) == 0
+    assert await database["score_marks"].count_documents({}) == 0
+    assert await score_marks.renew_if_due(database)
+    assert not await score_marks.renew_if_due(database)
+
+
+@pytest.mark.parametrize(("place", "size", "shown"), [
+    (1, 5, (1, 5)), (7, 5, (5, 9)), (14, 5, (10, 14)), (3, 1, (3, 3)), (8, 100, (1, 14)), (13, 4, (11, 14)),
+])  # fmt: skip
+async def test_neighbours_are_those_next_to_one(database, person, place, size, shown) -> None:
+    for number in range(1, 15):
+        user = await person(f"p{number:02d}")
+        scores = {"key": "total|all", "user_id": user.id, "points": 100 - number, "counts": {}, "applied": []}
+        identity = f"total|all|{user.id}"
+        await database["scores"].insert_one({"_id": identity, "board": board_key(scores, 100 - number), **scores})
+    row = await neighbours(database, await person(f"p{place:02d}"), "total", size)
+    assert [each.rank for each in row] == list(range(shown[0], shown[1] + 1))
+    assert [each.user.display_name for each in row] == [f"p{each.rank:02d}" for each in row]
+    assert await neighbours(database, await person("nobody"), "total", size) == []
 
 
 async def test_hidden_and_disabled_people_take_no_place(database, accounts, person) -> None:

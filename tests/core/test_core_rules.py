@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -254,17 +255,29 @@ def test_only_accepted_human_work_earns() -> None:
 
     messages = [
         message("p", parent_id=None, role="prompter"),
-        message("good"),
+        message("good", rank=1),
         message("refused", state="refused"),
         message("deleted", deleted=True),
-        message("model", synthetic=True),
+        message("model", synthetic=True, rank=0),
+        message("waits", state="pending"),
         message("imported", base={}),
         message("nobody", author_id=None),
     ]
-    reviews = [Review(id="r", tree_id="p", message_id="good", labels={"spam": 0}, user_id="bob")]
-    rankings = [Ranking(id="k", tree_id="p", parent_id="p", ranking=("model", "good", "deleted"), user_id="cid")]
+    said = [("good", 0, "bob"), ("good", 1, "eve"), ("refused", 1, "eve"), ("refused", 0, "bob"), ("waits", 0, "bob")]
+    reviews = [
+        Review(id=f"r{number}", tree_id="p", message_id=target, labels={"spam": spam}, user_id=user)
+        for number, (target, spam, user) in enumerate(said)
+    ]
+    orders = {"cid": ("model", "good", "deleted"), "dan": ("good", "model"), "fay": ()}
+    rankings = [
+        Ranking(id=user, tree_id="p", parent_id="p", ranking=order, served=("good", "model"), user_id=user)
+        for user, order in orders.items()
+    ]
     earned = Counter((credit.user_id, credit.what) for credit in credits_of(messages, reviews, rankings))
     assert earned == {
-        ("ann", "prompts"): 1, ("ann", "replies_assistant"): 1, ("ann", "ranked_2"): 1, ("bob", "labels"): 1,
-        ("cid", "rankings"): 1,
+        ("ann", "prompts"): 1, ("ann", "replies_assistant"): 1, ("ann", "ranked_2"): 1, ("ann", "ranked_1"): 1,
+        ("bob", "labels"): 1, ("eve", "labels"): 1, ("cid", "rankings"): 1, ("cid", "rankings_good"): 1,
+        ("fay", "rankings"): 1,
     }  # fmt: skip
+    undecided = [replace(each, rank=None) for each in messages]
+    assert not [each for each in credits_of(undecided, [], rankings) if each.what.startswith("rankings")]
