@@ -22,7 +22,6 @@ from core.documents import RegisteredDocuments
 from core.errands import run_errands
 from core.errors import BadInput, OaError
 from core.idempotency import IdempotentAnswers
-from core.leaderboard import leaderboard, standing
 from core.leaderboard import leaderboard, neighbours, standing
 from core.models import Models
 from core.moderators import Moderators

@@ -49,7 +49,7 @@ class Services:
             neighbours: those next to them.
         database: the document store; handed on to `core`, never queried here.
         store: the object store.
-        watch: what this process follows for subscriptions.
+        following: what this process looks at for subscriptions.
         chats, runs, models, relay: chat and training services; None where this app runs without them.
         auth: sessions, clients, grants and keys.
         sign_in: makes an access token for a user; None where development sign-in is off.
@@ -76,7 +76,7 @@ class Services:
     neighbours: Callable[[User, str, int], Awaitable[list[Standing]]] | None = None
     database: Any = None
     store: ObjectStore | None = None
-    watch: Watch = field(default_factory=Watch)
+    following: Watch = field(default_factory=Watch)
     chats: Any = None
     runs: Any = None
     models: Any = None

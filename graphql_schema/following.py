@@ -38,8 +38,8 @@ class FollowingSubscription:
         wanted = check_langs(langs)
         user, collection = info.context.user(), info.context.services.collection
         key = f"tasks|{user.id}|{','.join(wanted)}"
-        watch = info.context.services.watch
-        async with aclosing(watch.follow(key, lambda: collection.available(user, wanted))) as seen:
+        following = info.context.services.following
+        async with aclosing(following.follow(key, lambda: collection.available(user, wanted))) as seen:
             async for counts in seen:
                 yield shown_availability(counts)
 
@@ -60,7 +60,7 @@ class FollowingSubscription:
             found, _ = await moderators(info.context).queue_page(user, lang, reason, None, size)
             return list(found)
 
-        async with aclosing(info.context.services.watch.follow(key, look)) as seen:
+        async with aclosing(info.context.services.following.follow(key, look)) as seen:
             async for items in seen:
                 yield [ModerationItemNode.of(item) for item in items]  # type: ignore[arg-type]
 
@@ -76,7 +76,9 @@ class FollowingSubscription:
         def places(standings: list[Standing] | None) -> list[tuple[str, str, int]]:
             return [(each.user.id, each.user.display_name, each.points) for each in standings or ()]
 
-        board = info.context.services.watch.follow(f"board|{wanted}|{size}", lambda: leaderboard(wanted, size), places)
+        board = info.context.services.following.follow(
+            f"board|{wanted}|{size}", lambda: leaderboard(wanted, size), places
+        )
         async with aclosing(board) as seen:
             async for standings in seen:
                 yield [StandingNode.of(standing) for standing in standings]
