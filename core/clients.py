@@ -19,6 +19,8 @@ from core.sessions import Sessions
 
 MAX_NAME = 80
 MAX_URIS = 10
+MOST_CONSENTS = 200
+"""Apps of one person that are listed."""
 SECRET_PREFIX = "oac_"  # noqa: S105 - what secrets begin with, not one
 
 
@@ -125,6 +127,12 @@ class Clients:
             "$set": {"at_ms": milliseconds(now()), "user_id": user.id, "client_id": client_id},
         }
         await self._consents.update_one({"_id": f"{user.id}|{client_id}"}, change, upsert=True)
+
+    async def allowed_by(self, user_id: str) -> list[tuple[str, tuple[str, ...], int]]:
+        """What a person has allowed: client id, scopes, and when it was allowed last, in milliseconds; newest first."""
+        found = self._consents.find({"user_id": user_id}).limit(MOST_CONSENTS)
+        consents = [(one["client_id"], tuple(one["scopes"]), int(one["at_ms"])) async for one in found]
+        return sorted(consents, key=lambda consent: -consent[2])
 
     async def forget_consent(self, user_id: str, client_id: str) -> None:
         """Ask again next time, and end what the client has."""

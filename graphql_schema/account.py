@@ -42,6 +42,22 @@ class SignOutEverywherePayload(Payload):
     revoked: int | None = strawberry.field(default=None, description="How many were ended.")
 
 
+@strawberry.input(description="An app that shall no longer use your account.")
+class RevokeAppInput:
+    """Input of `revokeApp`."""
+
+    app_id: strawberry.ID = strawberry.field(description="The app.")
+
+
+@strawberry.type(description="What became of it.")
+class RevokeAppPayload(Payload):
+    """Payload of `revokeApp`."""
+
+    revoked: bool | None = strawberry.field(
+        default=None, description="True: its sessions are ended, and you are asked again next time."
+    )
+
+
 @strawberry.input(description="A way to sign in to be linked.")
 class LinkIdentityInput(Keyed):
     """Input of `linkIdentity`."""
@@ -107,6 +123,13 @@ class AccountMutation:
         return SignOutEverywherePayload(
             revoked=await info.context.services.auth.sessions.revoke_all(user.id, but=spared)
         )
+
+    @mutation(RevokeAppPayload, SignedIn, "Take back what you allowed an app; its sessions end.")
+    async def revoke_app(self, info: Info, input: RevokeAppInput) -> RevokeAppPayload:
+        """Forget the consent."""
+        user = by_oneself(info.context, "revokeApp")
+        await info.context.services.auth.clients.forget_consent(user.id, raw_id(input.app_id, "App", path=("app_id",)))
+        return RevokeAppPayload(revoked=True)
 
     @mutation(LinkIdentityPayload, SignedIn, "Begin to link another way to sign in to your account.")
     async def link_identity(self, info: Info, input: LinkIdentityInput) -> LinkIdentityPayload:

@@ -65,6 +65,16 @@ class Identity:
     provider: str = strawberry.field(description="Id of the provider, such as google; email for letters.")
 
 
+@strawberry.type(description="An app that you have allowed to use your account.")
+class AllowedApp:
+    """A consent."""
+
+    id: strawberry.ID = strawberry.field(description="Pass it to `revokeApp`.")
+    name: str = strawberry.field(description="What it calls itself.")
+    scopes: list[str] = strawberry.field(description="What you have allowed.")
+    allowed_at: datetime = strawberry.field(description="When you allowed something last.")
+
+
 @strawberry.type(description="The terms of use that hold now.")
 class TermsOfUse:
     """The terms."""
@@ -86,6 +96,19 @@ class OwnAccount:
         by_oneself(info.context, "sessions")
         found = await info.context.services.auth.sessions.of_user(self.record.id)
         return [SessionNode.of(session, info.context) for session in found]
+
+    @strawberry.field(description="Apps that you have allowed to use your account, newest first.")
+    async def apps(self, info: Info) -> list[AllowedApp]:
+        """Consents to clients that still exist."""
+        by_oneself(info.context, "apps")
+        clients = info.context.services.auth.clients
+        allowed = await clients.allowed_by(self.record.id)
+        known = await clients.get_many([client_id for client_id, _, _ in allowed])
+        return [
+            AllowedApp(id=global_id("App", one), name=known[one].name, scopes=list(scopes), allowed_at=at(when))
+            for one, scopes, when in allowed
+            if one in known
+        ]
 
     @strawberry.field(description="The ways in which you sign in.")
     def identities(self, info: Info) -> list[Identity]:

@@ -23,7 +23,7 @@ FIELDS: dict[str, tuple[str, ...]] = {
         "rateReply", "chatReply", "models",
     ),
     "account": (
-        "revokeSession", "signOutEverywhere", "linkIdentity", "unlinkIdentity", "acceptTerms",
+        "revokeSession", "signOutEverywhere", "revokeApp", "linkIdentity", "unlinkIdentity", "acceptTerms",
         "requestDataExport", "deleteAccount",
     ),
     "moderate": (

@@ -84,6 +84,16 @@ def test_identities_are_listed_linked_and_never_the_last_unlinked(auth, ada):
     assert left == [{"provider": "email"}]
 
 
+def test_what_an_app_was_allowed_is_taken_back(auth, ada):
+    caller, _, app = ada
+    listed = caller.ask("{ viewer { apps { id name scopes } } }")["viewer"]["apps"]
+    assert [(one["name"], sorted(one["scopes"])) for one in listed] == [("Test App", ["account", "profile", "read"])]
+    caller.do("revokeApp", "revoked", appId=listed[0]["id"])
+    assert app.post(VIEWER).status_code == 401
+    assert caller.ask("{ viewer { apps { id } } }")["viewer"]["apps"] == []
+    assert caller.ask(VIEWER)["viewer"]
+
+
 def test_an_app_without_the_scope_sees_nothing_of_the_account(auth, ada):
     _, browser, _ = ada
     client, verifier = auth.client()[0], secrets.token_urlsafe(48)

@@ -13,6 +13,9 @@ import httpx
 import pytest
 from auth_site import NATIVE, WEB, auth_site
 from browsing import Forms, answer, request
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 from joserfc import jwt
 from running_api import serving
 
@@ -20,7 +23,6 @@ from api.keys import load_keys
 from api.oauth.site import Site
 from core.oauth_records import DEVICE_GRANT
 from core.secret_values import challenge_of
-from oa.embedded import free_port
 
 VIEWER = "{ viewer { user { id } } }"
 
@@ -338,13 +340,53 @@ def test_bodies_of_another_type_are_refused(auth, path):
     assert (response.status_code, response.json()["error"]) == (400, "invalid_request")
 
 
-def test_production_without_a_public_address_signs_nobody_in(settings):
+def test_production_signs_in_under_its_public_address_only_and_never_without_a_password(settings):
+    load_keys(settings.token_key_file, make=True)
     hidden = replace(settings, mode="production", public_url=None, mail_outbox=None, rate_limits="")
     with serving(hidden) as base:
         assert httpx.get(f"{base}/.well-known/oauth-authorization-server").status_code == 503
         assert httpx.get(f"{base}/sign-in").status_code == 503
-    port = free_port()
-    with serving(replace(hidden, public_url=f"http://127.0.0.1:{port}"), port) as base:
+    public = "https://api.example.org"
+    with serving(replace(hidden, public_url=public)) as base:
+        about = httpx.get(f"{base}/.well-known/oauth-authorization-server").json()
+        assert (about["issuer"], about["token_endpoint"]) == (public, f"{public}/oauth/token")
         page = httpx.get(f"{base}/sign-in")
         assert "without a password" not in page.text
+        cookie = page.headers["set-cookie"]
+        assert cookie.startswith("__Host-oa_browser=")
+        assert "Secure" in cookie
         assert httpx.post(f"{base}/sign-in/development", data={"name": "x"}).status_code == 404
+
+
+NAMES = (
+    "client_id client_secret grant_type code code_verifier redirect_uri refresh_token token scope device_code state "
+    "response_type code_challenge code_challenge_method csrf next address name request decision user_code"
+).split()
+WORDS = ("code", "S256", "read", WEB, NATIVE, "authorization_code", "refresh_token", "\x00", "%00", "$ne")
+VALUES = st.sampled_from(WORDS) | st.text(max_size=30)
+FIELDS = st.lists(st.tuples(st.sampled_from(NAMES), VALUES), max_size=8)
+PATHS = (
+    "/oauth/authorize /oauth/token /oauth/revoke /oauth/introspect /oauth/device_authorization /device /sign-in "
+    "/sign-in/letter /sign-in/letter/open /sign-in/development /account/link/email"
+).split()
+
+
+@given(st.sampled_from(PATHS), FIELDS, st.booleans(), st.booleans())
+@hypothesis_settings(
+    max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+def test_whatever_is_sent_is_answered_and_never_by_a_defect(auth, app, victim, path, fields, post, known):
+    given_fields = [*fields, *([("client_id", app)] if known else [])]
+    try:
+        text = urlencode(given_fields)
+    except UnicodeEncodeError:  # a surrogate alone, which no client can send
+        return
+    if post:
+        headers = {"content-type": "application/x-www-form-urlencoded"}
+        response = victim.http.post(f"{auth.base}{path}", content=text, headers=headers)
+    else:
+        response = victim.http.get(f"{auth.base}{path}?{text}")
+    assert response.status_code < 500, (path, text, response.text)
+    location = response.headers.get("location", "/")
+    assert location.startswith(("/", WEB, NATIVE)), location
+    assert not location.startswith("//")
