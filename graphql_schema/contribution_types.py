@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import strawberry
 
 from core.errors import NotFound
-from core.moderation_records import may_moderate
 from core.people_records import (
     Agreement,
     Appeal,
@@ -26,7 +25,7 @@ from .context import Context, Info, needed
 from .enums import LabelName
 from .message_types import LabelAverage, MessageNode, load_message
 from .nodes import reads
-from .permissions import MODERATOR
+from .permissions import moderates
 from .relay import After, Connection, First, Node, connection, decode_cursor, global_id, page_size
 
 if TYPE_CHECKING:
@@ -225,5 +224,4 @@ async def load_appeal(context: Context, appeal_id: str) -> AppealNode | None:
         found = await people(context).appeal_of(appeal_id)
     except NotFound:
         return None
-    moderates = MODERATOR & context.roles and may_moderate(user, found.lang)
-    return AppealNode.of(found) if moderates or found.user_id == user.id else None
+    return AppealNode.of(found) if moderates(context, found.lang) or found.user_id == user.id else None

@@ -19,6 +19,7 @@ from core.records import User
 from core.scopes import SCOPES
 
 from . import cost
+from .access import GUARDED, OBJECTS
 from .charging import BY_ADDRESS, ELSEWHERE
 from .context import AccessToken, Context, Services
 from .limits import LIMITS
@@ -28,9 +29,36 @@ from .scoping import FIELDS
 
 SCHEMA_FILE = Path(__file__).with_name("schema.graphql")
 DOCS_FILE = Path(__file__).resolve().parents[1] / "docs" / "api" / "README.md"
+PERMISSIONS_FILE = DOCS_FILE.with_name("permissions.md")
 SIGN_IN_FILE = DOCS_FILE.with_name("sign-in.md")
 PERSON = "person, or address"
 CALLERS: tuple[str, ...] = ("anonymous", "contributor", "trusted", "moderator", "admin", "service")
+
+
+PERMISSIONS = """# Who may do what
+
+Written by `make docs`. Nothing is open by default: a root field without a permission and a type of object without a
+line here fail a test, and a test asks for every kind of object and every field in the name of each caller.
+
+Roles: a `moderator` moderates in the languages that an admin gave (all without any) and is a contributor in others; an
+`admin` does so in all. A `service` runs jobs, and acts for people only by `X-Act-As` and with the scope `act_as`, as a
+contributor; each such act is in the journal. A `worker` trains models: it has no account here and sees the object store
+alone. A token may carry less than the roles of its person, by its own roles and scopes ([sign-in](sign-in.md)).
+
+## Queries, mutations, subscriptions
+
+Asked of the permissions themselves. `developmentSignIn` exists for nobody outside embedded mode.
+"""
+OBJECTS_HEAD = """## Objects
+
+Who gets an object, by `node(id:)` or wherever it hangs. For others it is null, like what does not exist.
+
+| object | who |
+| --- | --- |"""
+FIELDS_HEAD = """## Fields that say less to some
+
+| field | who sees it |
+| --- | --- |"""
 
 
 def sdl() -> str:
@@ -66,12 +94,26 @@ def may(permission: type[Permission], caller: str) -> bool:
 
 def permission_table(schema: ApiSchema) -> str:
     """Field by caller: who may use what, asked of the permissions themselves."""
-    lines = [f"| field | permission | {' | '.join(CALLERS)} |", f"| --- | --- |{' --- |' * len(CALLERS)}"]
+    lines = [
+        f"| field | permission | {' | '.join(CALLERS)} | worker |",
+        f"| --- | --- |{' --- |' * len(CALLERS)} --- |",
+    ]
     for root, name, field in root_fields(schema):
         (permission,) = cast(list[type[Permission]], field.permission_classes)
         cells = ["yes" if may(permission, caller) else "" for caller in CALLERS]
-        lines.append(f"| {root.lower()} `{name}` | {permission.__name__} | {' | '.join(cells)} |")
+        lines.append(f"| {root.lower()} `{name}` | {permission.__name__} | {' | '.join(cells)} |  |")
     return "\n".join(lines)
+
+
+def permission_page() -> str:
+    """The page about who may do what."""
+    schema = build_schema()
+
+    def lines(table: dict[str, str]) -> str:
+        return "\n".join(f"| `{name}` | {who} |" for name, who in sorted(table.items()))
+
+    objects, fields = f"{OBJECTS_HEAD}\n{lines(OBJECTS)}", f"{FIELDS_HEAD}\n{lines(GUARDED)}"
+    return f"{PERMISSIONS}\n{permission_table(schema)}\n\n{objects}\n\n{fields}\n"
 
 
 def code_table() -> str:
@@ -136,7 +178,6 @@ def with_tables(text: str) -> str:
         "costs": cost_table(),
         "rates": rate_table(),
         "codes": code_table(),
-        "permissions": permission_table(build_schema()),
     }
     return _between_marks(text, tables, DOCS_FILE)
 
@@ -160,6 +201,7 @@ def main() -> None:
     SCHEMA_FILE.write_text(sdl())
     DOCS_FILE.write_text(with_tables(DOCS_FILE.read_text()))
     SIGN_IN_FILE.write_text(with_scopes(SIGN_IN_FILE.read_text()))
+    PERMISSIONS_FILE.write_text(permission_page())
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from core.verdicts import counts_against
 from .context import Context, Info, needed
 from .enums import LabelName, MessageState, Removal, Role
 from .nodes import reads
-from .permissions import MODERATOR
+from .permissions import moderates
 from .relay import Node, global_id
 from .user_types import UserNode
 
@@ -159,7 +159,8 @@ class MessageNode(Node):
     )
     async def refused_for(self, info: Info) -> list[LabelName] | None:
         """Labels that count against it."""
-        if not (self._is_mine(info) or MODERATOR & info.context.roles or await revealed(info.context, self.record)):
+        involved = self._is_mine(info) or moderates(info.context, self.record.lang)
+        if not (involved or await revealed(info.context, self.record)):
             return None
         return [LabelName(name) for name in counts_against(self.record)]
 
@@ -198,7 +199,7 @@ class MessageNode(Node):
     @strawberry.field(description="The texts that it had, the first one first; null but for moderators and its author.")
     async def revisions(self, info: Info) -> list[Revision] | None:
         """The history of an edited message."""
-        if not (MODERATOR & info.context.roles or self._is_mine(info)):
+        if not (moderates(info.context, self.record.lang) or self._is_mine(info)):
             return None
         found = await needed(info.context.services.people, "revisions").revisions(self.record.id)
         return [Revision(number=each.number, text=each.text, at=each.at) for each in found]
@@ -217,7 +218,7 @@ class MessageNode(Node):
     @classmethod
     def of(cls, record: Message, context: Context, mine: bool = False) -> MessageNode:
         """The message as `context`'s caller may see it, who may be known to be its author."""
-        hidden = record.deleted and not mine and not MODERATOR & context.roles
+        hidden = record.deleted and not mine and not moderates(context, record.lang)
         return cls(
             id=global_id("Message", record.id),
             record=record,
@@ -238,7 +239,7 @@ class MessageNode(Node):
 
 async def revealed(context: Context, message: Message) -> bool:
     """Whether this caller may see who wrote `message` and what was thought of it; of one taken out nobody may."""
-    if message.deleted and not MODERATOR & context.roles:
+    if message.deleted and not moderates(context, message.lang):
         return False
     return may_reveal(context, await context.loaders.trees.load(message.tree_id))
 
@@ -246,13 +247,13 @@ async def revealed(context: Context, message: Message) -> bool:
 async def named(context: Context, message: Message) -> bool:
     """Whether this caller may see who wrote `message`. Who lets a chat be learned from lends its words, not a name."""
     tree = await context.loaders.trees.load(message.tree_id)
-    of_chat = tree is not None and tree.origin == OF_CHAT and not MODERATOR & context.roles
+    of_chat = tree is not None and tree.origin == OF_CHAT and not moderates(context, tree.lang)
     return not of_chat and await revealed(context, message)
 
 
 def may_reveal(context: Context, tree: Tree | None) -> bool:
     """Whether this caller may see what would sway who reviews or ranks the messages of `tree`."""
-    return bool(MODERATOR & context.roles) or (tree is not None and tree.state in ENDED)
+    return tree is not None and (tree.state in ENDED or moderates(context, tree.lang))
 
 
 @reads("Message")

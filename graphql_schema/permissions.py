@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from strawberry import BasePermission
 
 from core.errors import Forbidden
+from core.moderation_records import may_moderate
 
 from .context import Context, Info
 from .scoping import check_scope
@@ -92,6 +93,13 @@ class DevelopmentOnly(Permission):
     def allows(self, context: Context) -> bool:
         """Where the app gave a way to sign in."""
         return context.services.sign_in is not None
+
+
+def moderates(context: Context, lang: str) -> bool:
+    """Whether this caller moderates what is in `lang`: by the token's roles, and in the languages that are theirs."""
+    if context.viewer is None or not MODERATOR & context.roles:
+        return False
+    return "admin" in context.roles or may_moderate(context.viewer, lang)
 
 
 LADDER: tuple[type[Permission], ...] = (Anyone, SignedIn, Contributor, Moderator, Admin, Operator, DevelopmentOnly)

@@ -11,12 +11,12 @@ import strawberry
 from strawberry.scalars import JSON
 
 from core.errors import NotFound
-from core.moderation_records import ModerationItem, may_moderate
+from core.moderation_records import ModerationItem
 
 from .context import Context, Info, needed
 from .message_types import MessageNode, load_message
 from .nodes import reads
-from .permissions import MODERATOR
+from .permissions import MODERATOR, moderates
 from .relay import Node, global_id
 from .tree_types import TreeNode, load_tree
 from .user_types import UserNode, load_user
@@ -138,11 +138,11 @@ def moderators(context: Context) -> Moderators:
 @reads("ModerationItem")
 async def load_item(context: Context, item_id: str) -> ModerationItemNode | None:
     """The item with that id, for those who moderate its language."""
-    user = context.user()
+    context.user()
     if not MODERATOR & context.roles:
         return None
     try:
         record = await moderators(context).item(item_id)
     except NotFound:
         return None
-    return ModerationItemNode.of(record) if may_moderate(user, record.lang) else None
+    return ModerationItemNode.of(record) if moderates(context, record.lang) else None

@@ -46,6 +46,10 @@ def test_the_tables_in_the_documentation_are_the_generated_ones():
     assert text == export.with_scopes(text), "run: python -m graphql_schema.export"
 
 
+def test_the_page_of_permissions_is_the_generated_one():
+    assert export.PERMISSIONS_FILE.read_text() == export.permission_page(), "run: python -m graphql_schema.export"
+
+
 def test_a_document_without_its_marks_is_refused():
     with pytest.raises(ValueError, match="'limits' once; found 0"):
         export.with_tables("nothing here")
