@@ -1,0 +1,371 @@
+"""Anything that people may do, in any order and at once, through the public API over the real store; and what must be
+true of the store after each step, and at the end, when willing people have done all that was left.
+
+`OA_MACHINE_STEPS=10000 make test TESTS=tests/api/test_collection_machine.py` takes that many steps.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from collections import Counter
+from collections.abc import Coroutine, Iterator
+from dataclasses import dataclass, field, replace
+from itertools import count
+from typing import Any
+
+import httpx
+import pytest
+from collected import Picture, check, picture, without_times
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from running_api import DEADLINE, Caller, serving
+
+from core.advance import ENDED
+from core.config import CollectionConfig
+from core.database import Database, aware, connect
+from core.records import TASK_KINDS, deadline_key, moment
+from core.sweeper import sweep_once
+from graphql_schema.relay import global_id, raw_id
+
+STEPS = int(os.environ.get("OA_MACHINE_STEPS", "0")) or 320
+STEPS_EACH = 40
+RULES = CollectionConfig(
+    goal_tree_size=4, max_tree_depth=2, max_children_count=2, num_reviews_initial_prompt=2, num_reviews_reply=2,
+    num_required_rankings=2, p_activate_backlog_tree=0.0, max_pending_tasks=1000, max_active_trees=3,
+    auto_mod_red_flags=3, auto_mod_max_skip_reply=4,
+)  # fmt: skip
+TASK = """task { __typename id state ... on ConversationTask { thread { id } }
+  ... on RankingTask { replies { id } } }"""
+WIPED = ("trees", "messages", "tasks", "reviews", "rankings", "reactions", "reports", "credits", "scores", "work",
+         "moderation_items", "events")  # fmt: skip
+GOOD = [{"name": "SPAM", "value": 0}, {"name": "QUALITY", "value": 0.75}]
+BAD = [{"name": "SPAM", "value": 1}]
+CALM = ("TASK_GONE", "NOTHING_TO_DO", "CONFLICT", "DUPLICATE_TEXT", "TOO_MANY", "BUSY", "UNAVAILABLE")
+"""Codes with which the API may answer an act that came too late or at a bad moment."""
+
+
+KINDS_BUT_PROMPTS = [kind.upper() for kind in TASK_KINDS if kind != "initial_prompt"]
+WHICH = st.integers(0, 99)
+"""Which of some things; taken modulo their number, since draws may not depend on what the store did."""
+EAGER = ["RANDOM", "ASSISTANT_REPLY", "LABEL_ASSISTANT_REPLY", "LABEL_PROMPTER_REPLY", "RANK_ASSISTANT_REPLIES"]
+
+
+@dataclass
+class Held:
+    """A task in somebody's hands."""
+
+    person: int
+    task: dict[str, Any]
+
+    @property
+    def id(self) -> str:
+        """The task's global id."""
+        return str(self.task["id"])
+
+
+@dataclass
+class World:
+    """The running API, people who call it, and the store behind it, in one event loop."""
+
+    url: str
+    database: Database
+    runner: asyncio.Runner
+    http: httpx.AsyncClient
+    people: list[str]
+    willing: list[str]
+    moderator: str
+    texts: Iterator[int] = field(default_factory=count)
+
+    def run(self, act: Coroutine[Any, Any, Any]) -> Any:
+        """The act's result."""
+        return self.runner.run(act)
+
+    async def ask(self, token: str, name: str, fields: str, **input: Any) -> dict[str, Any]:
+        """The payload of a mutation; its errors are of those that people may meet."""
+        kind = name[0].upper() + name[1:] + "Input!"
+        document = f"mutation ($i: {kind}) {{ p: {name}(input: $i) {{ userErrors {{ code message }} {fields} }} }}"
+        headers = {"authorization": f"Bearer {token}"}
+        body = {"query": document, "variables": {"i": input}}
+        answer = (await self.http.post(f"{self.url}/graphql", json=body, headers=headers)).json()
+        assert "errors" not in answer, answer["errors"]
+        payload: dict[str, Any] = answer["data"]["p"]
+        assert all(error["code"] in CALM for error in payload["userErrors"]), payload["userErrors"]
+        return payload
+
+    async def take(self, token: str, kind: str) -> dict[str, Any] | None:
+        """A task of the kind, if there is one."""
+        task: dict[str, Any] | None = (await self.ask(token, "requestTask", TASK, langs=["en"], kind=kind))["task"]
+        return task
+
+    def answer(self, task: dict[str, Any], good: bool = True) -> tuple[str, dict[str, Any]]:
+        """The mutation that answers a task, and its input."""
+        kind = task["__typename"]
+        if kind.startswith("Label"):
+            return "submitReview", {"labels": GOOD if good else BAD}
+        if kind.startswith("Rank"):
+            order = sorted(reply["id"] for reply in task["replies"])
+            return "submitRanking", {"ranking": order if good else order[::-1]}
+        name = "submitPrompt" if kind.startswith("Initial") else "submitReply"
+        return name, {"text": f"Something that nobody wrote before, number {next(self.texts)}."}
+
+    async def submit(self, token: str, task: dict[str, Any], good: bool = True) -> dict[str, Any]:
+        """The payload of the task's answer."""
+        name, answer = self.answer(task, good)
+        return await self.ask(token, name, "task { id state }", taskId=task["id"], **answer)
+
+    async def wipe(self) -> None:
+        """Take everything out but the people."""
+        for name in WIPED:
+            await self.database[name].delete_many({})
+
+    async def sweep(self) -> None:
+        """One round of the background step."""
+        swept = await sweep_once(self.database, RULES, random.Random(1))
+        assert swept.failures == []
+
+    async def expire(self, task_id: str) -> None:
+        """Let a task's time run out, as far as the store can tell."""
+        document = await self.database["tasks"].find_one({"_id": task_id})
+        assert document is not None
+        past = moment("2020-01-01T00:00:00+00:00")
+        changes = {"expires_at": past, "deadline": deadline_key(document["state"], past)}
+        await self.database["tasks"].update_one({"_id": task_id}, {"$set": changes})
+        hold = f"holds.{task_id}"
+        guard = {"_id": document["work_id"], hold: {"$exists": True}}
+        await self.database["work"].update_one(guard, {"$set": {f"{hold}.until": 1, "check_at": 1}, "$inc": {"rev": 1}})
+
+
+@pytest.fixture(scope="module")
+def world(settings, mongodb_uri) -> Iterator[World]:
+    """An API with small trees and no sweeper of its own."""
+    mine = replace(settings, mongodb_database=settings.mongodb_database + "_machine", collection=RULES, sweep_seconds=0)
+    with serving(mine) as url, asyncio.Runner() as runner:
+        caller = Caller(url)
+        people = [str(caller.sign_in(f"person-{number}").token) for number in range(5)]
+        willing = [str(caller.sign_in(f"willing-{number}").token) for number in range(8)]
+        moderator = str(caller.sign_in("moderator", "MODERATOR", "CONTRIBUTOR").token)
+
+        async def opened() -> tuple[Any, httpx.AsyncClient]:
+            return connect(mongodb_uri), httpx.AsyncClient(timeout=DEADLINE)
+
+        client, http = runner.run(opened())
+        yield World(url, aware(client[mine.mongodb_database]), runner, http, people, willing, moderator)
+        runner.run(http.aclose())
+        runner.run(client.close())
+
+
+class Collecting(RuleBasedStateMachine):
+    """See the module."""
+
+    world: World
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world.run(self.world.wipe())
+        self.held: list[Held] = []
+        self.answered: list[tuple[Held, str, dict[str, Any]]] = []
+        self.slack: Counter[str] = Counter()
+
+    @initialize(prompts=st.integers(1, 3), rounds=st.integers(0, 9))
+    def begin_somewhere(self, prompts: int, rounds: int) -> None:
+        """Trees at some point of their way."""
+
+        async def begin() -> None:
+            for token in self.world.people[:prompts]:
+                task = await self.world.take(token, "INITIAL_PROMPT")
+                assert task is not None
+                await self.world.submit(token, task)
+            for turn in range(rounds):
+                await self.world.sweep()
+                for token in self.world.people:
+                    kind = "LABEL_INITIAL_PROMPT" if turn == 0 else EAGER[1 + turn % 4]
+                    if task := await self.world.take(token, kind):
+                        await self.world.submit(token, task)
+
+        self.world.run(begin())
+
+    # Contributors.
+
+    @rule(person=st.integers(0, 4), kind=st.sampled_from(["RANDOM", *(kind.upper() for kind in TASK_KINDS)]))
+    def take(self, person: int, kind: str) -> None:
+        if task := self.world.run(self.world.take(self.world.people[person], kind)):
+            self.held.append(Held(person, task))
+
+    @rule(kind=st.sampled_from(EAGER), answer=st.booleans())
+    def everybody_at_once(self, kind: str, answer: bool) -> None:
+        async def rush() -> list[dict[str, Any] | None]:
+            tasks = await asyncio.gather(*(self.world.take(token, kind) for token in self.world.people))
+            if answer:
+                pairs = zip(self.world.people, tasks, strict=True)
+                await asyncio.gather(*(self.world.submit(token, task) for token, task in pairs if task))
+            return tasks
+
+        for person, task in enumerate(self.world.run(rush())):
+            if task and not answer:
+                self.held.append(Held(person, task))
+
+    @rule(which=WHICH, good=st.sampled_from([True, True, True, False]), times=st.integers(1, 3))
+    def submit(self, which: int, good: bool, times: int) -> None:
+        """Submit a task; more than once at the same moment, as from a phone on a bad network."""
+        if not self.held:
+            return
+        held = self.held.pop(which % len(self.held))
+        name, answer = self.world.answer(held.task, good)
+        token = self.world.people[held.person]
+
+        async def deliver() -> list[dict[str, Any]]:
+            sent = (self.world.ask(token, name, "task { id state }", taskId=held.id, **answer) for _ in range(times))
+            return await asyncio.gather(*sent)
+
+        answers = self.world.run(deliver())
+        # Of deliveries at once some may come while the first is being applied; what they are told is the same.
+        assert len({(each["task"] or {}).get("id") for each in answers}) == 1, answers
+        if answers[0]["task"]:
+            self.answered.append((held, name, answer))
+
+    @rule(which=WHICH, same=st.booleans())
+    def submit_again(self, which: int, same: bool) -> None:
+        """The same answer again is taken and changes nothing; another one is refused and changes nothing."""
+        if not self.answered:
+            return
+        held, name, given = self.answered[which % len(self.answered)]
+        answer = given if same else self.world.answer(held.task, good=False)[1]
+        same, token = answer == given, self.world.people[held.person]
+        before = self.look()
+        payload = self.world.run(self.world.ask(token, name, "task { id state }", taskId=held.id, **answer))
+        assert (payload["task"] is not None) == same, payload
+        if same:
+            assert payload["task"]["state"] == "DONE"
+        assert without_times(self.look()) == without_times(before)
+
+    @rule(which=WHICH)
+    def skip(self, which: int) -> None:
+        if not self.held:
+            return
+        held = self.held.pop(which % len(self.held))
+        self.loosen(str((self.look().tasks[raw(held.id)]).tree_id))  # skips may halt a tree, as a moderator might
+        self.world.run(self.world.ask(self.world.people[held.person], "skipTask", "task { state }", taskId=held.id))
+
+    @rule(which=WHICH)
+    def save_draft(self, which: int) -> None:
+        if not self.held:
+            return
+        held = self.held[which % len(self.held)]
+        token = self.world.people[held.person]
+        self.world.run(self.world.ask(token, "saveDraft", "task { draft }", taskId=held.id, text="so far"))
+
+    # Time.
+
+    @rule(which=WHICH)
+    def time_runs_out(self, which: int) -> None:
+        if not self.held:
+            return
+        held = self.held.pop(which % len(self.held))
+        task_id = raw(held.id)
+
+        async def pass_time() -> str:
+            await self.world.expire(task_id)
+            await self.world.sweep()
+            return str((await self.world.database["tasks"].find_one({"_id": task_id}) or {})["state"])
+
+        assert self.world.run(pass_time()) in ("expired", "skipped", "done")
+
+    @rule()
+    def sweep(self) -> None:
+        self.world.run(self.world.sweep())
+        assert not any(facts.tree.dirty for facts in self.look().trees.values())
+
+    # Moderation.
+
+    @rule(which=WHICH, act=st.sampled_from(["deleteMessage", "restoreMessage", "haltTree", "resumeTree"]))
+    def moderate(self, which: int, act: str) -> None:
+        messages = sorted((message.id, message.tree_id) for message in self.messages())
+        if not messages:
+            return
+        message_id, tree_id = messages[which % len(messages)]
+        self.loosen(tree_id)
+        what = {"treeId": global_id("Tree", tree_id)} if act.endswith("Tree") else {}
+        what = what or {"messageId": global_id("Message", message_id)}
+        self.world.run(self.world.ask(self.world.moderator, act, "__typename", **what))
+        self.loosen(tree_id)
+
+    @rule(which=WHICH, person=st.integers(0, 4), emoji=st.sampled_from(["red_flag", "+1", "100"]), on=st.booleans())
+    def react(self, which: int, person: int, emoji: str, on: bool) -> None:
+        messages = sorted((message.id, message.tree_id) for message in self.messages())
+        if not messages:
+            return
+        message_id, tree_id = messages[which % len(messages)]
+        self.loosen(tree_id)
+        token = self.world.people[person]
+        identity = global_id("Message", message_id)
+        if emoji == "red_flag" and on:
+            act = self.world.ask(token, "report", "__typename", messageId=identity, reason="bad")
+        else:
+            act = self.world.ask(token, "react", "__typename", messageId=identity, emoji=emoji, on=on)
+        self.world.run(act)
+
+    # What must hold.
+
+    def look(self) -> Picture:
+        """Everything stored."""
+        found: Picture = self.world.run(picture(self.world.database))
+        return found
+
+    def messages(self) -> list[Any]:
+        """All messages."""
+        return [message for facts in self.look().trees.values() for message in facts.messages]
+
+    def loosen(self, tree_id: str) -> None:
+        """What is in people's hands for a tree now may come in although it is wanted no more."""
+        found = self.look()
+        held = sum(task.tree_id == tree_id and task.state == "open" for task in found.tasks.values())
+        self.slack[tree_id] += held
+
+    @invariant()
+    def all_is_well(self) -> None:
+        check(self.look(), RULES, self.slack)
+
+    def teardown(self) -> None:
+        """Willing people do what is left; then no tree waits."""
+        self.world.run(drained(self.world))
+        found = self.look()
+        check(found, RULES, self.slack)
+        waiting = {facts.tree.id: facts.tree.state for facts in found.trees.values() if facts.tree.state not in ENDED}
+        assert waiting == {}, [facts for facts in found.trees.values() if facts.tree.id in waiting]
+
+
+async def drained(world: World) -> None:
+    """Let the tasks that nobody came back to run out, and willing people do all that is open but for new prompts."""
+    async for task in world.database["tasks"].find({"state": "open"}):
+        await world.expire(task["_id"])
+    for _ in range(60):
+        await world.sweep()
+        did = 0
+        for token in world.willing:
+            for kind in KINDS_BUT_PROMPTS:
+                while task := await world.take(token, kind):
+                    await world.submit(token, task)
+                    did += 1
+        if not did:
+            return
+    raise AssertionError("willing people find ever more to do")
+
+
+def raw(identity: str) -> str:
+    """The stored id of a task's global one."""
+    return raw_id(identity, "Task", path=("id",))
+
+
+def test_nothing_that_people_do_breaks_a_rule(world: World) -> None:
+    Collecting.world = world
+    run_state_machine_as_test(
+        Collecting,
+        settings=settings(
+            max_examples=max(1, STEPS // STEPS_EACH), stateful_step_count=STEPS_EACH, deadline=None,
+            suppress_health_check=list(HealthCheck),
+            phases=[Phase.explicit, Phase.reuse, Phase.generate],  # making a failure smaller takes minutes
+        ),
+    )  # fmt: skip
