@@ -32,6 +32,7 @@ from core.voices import Voices
 
 ATTEMPTS = 100
 """Lost guards after which a tree is left to the sweeper."""
+REPLIES = ("assistant_reply", "prompter_reply")
 COUNTED_MOST = 1000
 """Trees of one state and language counted at once, however high the ceiling is."""
 
@@ -145,24 +146,23 @@ async def _write_work(
     """Make the tree's open work what `following` wants; False when a guard was lost."""
     holding = await _holding(database, held, finished)
     existing = {work.id: work for work in held}
-    budget = following.reply_budget - _reply_holds(held, holding)
+    places = _reply_places(following, held, holding)
     chance = random.Random()  # noqa: S311 - only spreads work over its key range
     changes: list[tuple[Work | None, Work | None]] = []
     for opening in following.work:
         work = existing.pop(f"{opening.kind}:{opening.target_id}", None)
         blank = work or queue.opened(opening, tree.id, chance)
-        changes.append((work, queue.adjusted(blank, opening, holding, _bound(opening, budget))))
+        bound = places[opening.target_id] if opening.kind in REPLIES else None
+        changes.append((work, queue.adjusted(blank, opening, holding, bound)))
     changes += [(work, None) for work in existing.values()]
     return await queue.write_all(database, changes)
 
 
-def _bound(opening: Opening, budget: int) -> int | None:
-    return budget if opening.kind in ("assistant_reply", "prompter_reply") else None
-
-
-def _reply_holds(held: Sequence[Work], holding: set[str]) -> int:
-    replies = [work for work in held if work.kind in ("assistant_reply", "prompter_reply")]
-    return sum(task_id in holding for work in replies for task_id in work.holds)
+def _reply_places(following: Transition, held: Sequence[Work], holding: set[str]) -> dict[str, int]:
+    """Parent id -> reply places that may be free under it: what the whole tree wants, less what people hold."""
+    in_hand = {work.target_id or "": len(holding & work.holds.keys()) for work in held if work.kind in REPLIES}
+    openings = [opening for opening in following.work if opening.kind in REPLIES]
+    return queue.shares(openings, in_hand, following.reply_budget - sum(in_hand.values()))
 
 
 async def _holding(database: Database, held: Sequence[Work], finished: Collection[str]) -> set[str]:

@@ -18,7 +18,7 @@ from core.config import CollectionConfig
 from core.database import Database, aware
 from core.errors import OaError
 from core.growth import activate_backlog, run_lottery
-from core.records import Task, Work, milliseconds, now
+from core.records import Task, Work, deadline_key, milliseconds, now
 from core.scoring import Credit
 from core.settle import settle, settle_prompts
 from core.work import available
@@ -48,6 +48,7 @@ async def sweep_once(database: Database, config: CollectionConfig, chance: rando
     swept = Swept()
     await _apply_answers(database, config, swept)
     await _expire(database, config, swept)
+    await _expire_orphans(database, swept)
     await _settle_dirty(database, config, swept)
     await _credit(database, swept)
     swept.appeals += await appeals.sweep(database, config)
@@ -73,6 +74,13 @@ async def _expire(database: Database, config: CollectionConfig, swept: Swept) ->
     async for document in database["work"].find(overdue).sort("check_at").limit(BATCH):
         await tasks.expire(database, config, Work.from_document(document))
         swept.expired += 1
+
+
+async def _expire_orphans(database: Database, swept: Swept) -> None:
+    """End overdue tasks whose work is gone: it was closed while they were in people's hands."""
+    overdue = {"deadline": {"$gte": "open|", "$lt": deadline_key("open", now())}}
+    async for document in database["tasks"].find(overdue).sort("deadline").limit(BATCH):
+        swept.expired += await tasks.move(database, Task.from_document(document), "expired")
 
 
 async def _settle_dirty(database: Database, config: CollectionConfig, swept: Swept) -> None:

@@ -8,7 +8,7 @@ and holds; does not know what a tree wants (`core.advance` does) nor what a task
 from __future__ import annotations
 
 import random
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from pymongo import DeleteOne, InsertOne, UpdateOne
@@ -60,7 +60,7 @@ def adjusted(work: Work, opening: Opening, holding: Collection[str], budget: int
 
     Args:
         holding: ids of tasks whose hold stands.
-        budget: places that all the work of its sort in the tree may have free together; None for no bound.
+        budget: places that it may have free (see `shares`); None for no bound.
     """
     holds = {task_id: hold for task_id, hold in work.holds.items() if task_id in holding}
     free = max(0, opening.places - len(holds))
@@ -70,6 +70,27 @@ def adjusted(work: Work, opening: Opening, holding: Collection[str], budget: int
         excluded=tuple(sorted(users)), free=free if budget is None else min(free, max(0, budget)),
         thread=opening.thread,
     )  # fmt: skip
+
+
+def shares(openings: Sequence[Opening], held: Mapping[str, int], budget: int) -> dict[str, int]:
+    """Places that may be free of each opening, `budget` in all, so that all of them taken at once are not too many.
+
+    One place each in turn, those first that fewest people are kept from: work that nobody may take holds no other up.
+
+    Args:
+        held: target id -> places in people's hands.
+
+    Returns:
+        target id -> places.
+    """
+    given = dict.fromkeys((opening.target_id for opening in openings), 0)
+    wanted = {opening.target_id: opening.places - held.get(opening.target_id, 0) for opening in openings}
+    turn = sorted(openings, key=lambda opening: (len(opening.excluded), opening.priority, opening.target_id))
+    while budget > 0 and any(given[target] < wanted[target] for target in given):
+        for target in [each.target_id for each in turn if given[each.target_id] < wanted[each.target_id]][:budget]:
+            given[target] += 1
+            budget -= 1
+    return given
 
 
 # The store.

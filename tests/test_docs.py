@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 ROOMS = ("core", "graphql_schema", "api", "jobs", "serving", "oa")
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "samples" / "README.md"])
 SETTING = re.compile(r"\bOA_[A-Z0-9_]*[A-Z0-9]\b")
-TESTS_ONLY = {"OA_TERRAFORM_PLUGIN_DIR"}
+TESTS_ONLY = {"OA_TERRAFORM_PLUGIN_DIR", "OA_MACHINE_STEPS"}
 
 
 def settings_of_the_code() -> set[str]:

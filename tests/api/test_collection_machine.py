@@ -30,8 +30,8 @@ from core.records import TASK_KINDS, deadline_key, moment
 from core.sweeper import sweep_once
 from graphql_schema.relay import global_id, raw_id
 
-STEPS = int(os.environ.get("OA_MACHINE_STEPS", "0")) or 320
-STEPS_EACH = 40
+STEPS = int(os.environ.get("OA_MACHINE_STEPS", "0")) or 200
+STEPS_EACH = 50
 RULES = CollectionConfig(
     goal_tree_size=4, max_tree_depth=2, max_children_count=2, num_reviews_initial_prompt=2, num_reviews_reply=2,
     num_required_rankings=2, p_activate_backlog_tree=0.0, max_pending_tasks=1000, max_active_trees=3,
@@ -343,6 +343,8 @@ async def drained(world: World) -> None:
         await world.expire(task["_id"])
     for _ in range(60):
         await world.sweep()
+        if await world.database["trees"].count_documents({"state": {"$nin": list(ENDED)}}) == 0:
+            return
         did = 0
         for token in world.willing:
             for kind in KINDS_BUT_PROMPTS:

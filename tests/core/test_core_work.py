@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 from core_people import GOOD, until_growing, until_ranking, write_prompt
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -77,6 +77,26 @@ def test_the_tree_s_budget_bounds_the_free_places() -> None:
     blank = queue.opened(opening, "t", random.Random(1))
     assert [queue.adjusted(blank, opening, (), budget).free for budget in (None, 5, 2, 0, -1)] == [3, 3, 2, 0, 0]
     assert queue.adjusted(blank, opening, (), None).excluded == ("ann",)
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 3), st.integers(0, 2)), max_size=6), st.integers(-2, 12))
+def test_the_places_of_a_tree_are_shared_out_whole_and_no_further(parents, budget) -> None:
+    openings = [
+        Opening(
+            kind="assistant_reply", target_id=f"m{number}", lang="en", places=places,
+            excluded=frozenset(f"u{each}" for each in range(kept_out)),
+        )
+        for number, (places, kept_out, _) in enumerate(parents)
+    ]  # fmt: skip
+    held = {f"m{number}": held for number, (_, _, held) in enumerate(parents)}
+    given_out = queue.shares(openings, held, budget)
+    wanted = {each.target_id: max(0, each.places - held[each.target_id]) for each in openings}
+    assert all(given_out[target] <= wanted[target] for target in wanted)
+    assert sum(given_out.values()) == min(max(0, budget), sum(wanted.values()))
+    if budget == 1 and any(wanted.values()):  # the only place goes to where fewest are kept out
+        (target,) = [target for target, places in given_out.items() if places]
+        least = min(len(each.excluded) for each in openings if wanted[each.target_id])
+        assert len(next(each for each in openings if each.target_id == target).excluded) == least
 
 
 async def open_many(database, count: int, places: int, kind: str = "label_initial_prompt") -> None:
@@ -313,3 +333,15 @@ async def test_work_that_went_bad_unseen_is_not_handed_out(collection, person) -
         await collection.request_task(bob, "label_initial_prompt", ["en"])
     assert (await collection.tree(tree_id)).state == "halted_by_moderator"
     assert await collection.database["work"].count_documents({"tree_id": tree_id}) == 0
+
+
+async def test_a_task_whose_work_was_closed_ends_when_its_time_is_up(database, config, person) -> None:
+    hasty = Collection(database, replace(config, lease_label_seconds=0), random.Random(1))
+    ann, bob, mod = await person("ann"), await person("bob"), await person("mod", "moderator")
+    tree_id = await write_prompt(hasty, ann)
+    task = await hasty.request_task(bob, "label_initial_prompt", ["en"])
+    await hasty.delete_message(mod, tree_id)
+    assert await database["work"].count_documents({"tree_id": tree_id}) == 0
+    assert (await hasty.get_task(bob, task.id)).state == "open"
+    await sweep_once(database, hasty.config)
+    assert (await hasty.get_task(bob, task.id)).state == "expired"
