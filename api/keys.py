@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -45,10 +46,18 @@ class SigningKeys:
         """The key of that id; the active one where a token names none. Raises `ValueError` for an unknown id."""
         if kid is None:
             return self.active
-        for key in self.all:
-            if key.thumbprint() == kid:
-                return key
-        raise ValueError("unknown key")
+        if kid not in self._by_id:
+            raise ValueError("unknown key")
+        return self._by_id[kid]
+
+    @cached_property
+    def _by_id(self) -> dict[str, ECKey]:
+        return {key.thumbprint(): key for key in self.all}
+
+    @cached_property
+    def active_id(self) -> str:
+        """The id of the key that signs."""
+        return self.active.thumbprint()
 
     def public(self) -> dict[str, Any]:
         """The JSON Web Key Set to publish (RFC 7517): public parts only."""

@@ -97,7 +97,7 @@ class Tokens:
             "sid": session_id, "client_id": client_id,
         }  # fmt: skip
         claims = {name: value for name, value in claims.items() if value is not None}
-        header = {"alg": ALGORITHM, "typ": TYPE, "kid": self.keys.active.thumbprint()}
+        header = {"alg": ALGORITHM, "typ": TYPE, "kid": self.keys.active_id}
         return AccessToken(jwt.encode(header, claims, self.keys.active, registry=self._registry), float(expires))
 
     def verify(self, token: str) -> Claims:

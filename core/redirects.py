@@ -18,6 +18,7 @@ LOOPBACK_URI = re.compile(r"(http://(?:127\.0\.0\.1|\[::1\]))(?::(\d{1,5}))?(/[^
 PRIVATE_SCHEME = re.compile(r"[a-z][a-z0-9+-]*(\.[a-z0-9+-]+)+")
 """Schemes of native apps are reversed domain names (RFC 8252, 7.1)."""
 FORBIDDEN = re.compile(r"[\x00-\x20\x7f-\uffff\\*#]")
+NOT_IN_A_PATH = re.compile(r"[\x00-\x20\x7f-\uffff\\#]")
 LOCAL_PATHS = ("/oauth/authorize", "/device", "/account")
 """Pages of ours to which somebody may come back after signing in."""
 
@@ -64,7 +65,7 @@ def local_page(path: str | None) -> str | None:
 
     Only a path that begins with one of `LOCAL_PATHS` whole: `//elsewhere`, `/\\elsewhere` and full URLs are not.
     """
-    if not path or len(path) > 8_000 or FORBIDDEN.search(path):
+    if not path or len(path) > 8_000 or NOT_IN_A_PATH.search(path):
         return None
     name = path.partition("?")[0]
     known = any(name == page or name.startswith(f"{page}/") for page in LOCAL_PATHS)

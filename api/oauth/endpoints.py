@@ -133,9 +133,11 @@ async def register(request: Request) -> Response:
         await _callers(request).identify(context, request.headers.get("authorization"))
         admin = context.user()
         require_scope(context, "admin", "registration")
-    except (Unauthenticated, Forbidden) as error:
+    except Unauthenticated as error:
         header = {"www-authenticate": 'Bearer realm="open-assistant"'}
         raise OAuthError("invalid_token", error.message, 401, header) from error
+    except Forbidden as error:
+        raise OAuthError("insufficient_scope", error.message, 403) from error
     if "admin" not in context.roles:
         raise OAuthError("insufficient_scope", "registration is for admins only", 403)
     try:

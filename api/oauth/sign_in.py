@@ -6,7 +6,6 @@ somebody goes on to a page of ours and nowhere else.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
 from starlette.requests import Request
@@ -35,9 +34,7 @@ from .site import (
     site_of,
     take,
 )
-
-if TYPE_CHECKING:
-    from .upstream import Upstream
+from .upstream import Upstream, plain_name
 
 HOME = "/account"
 MAX_NAME = 64
@@ -154,8 +151,7 @@ async def use_letter(request: Request) -> Response:
     await take(request, "sign_in")
     known = request.cookies.get(site_of(request).cookie("browser"))
     attempt = await auth_of(request).attempts.finish(form.get("token", ""), "email", known)
-    address = attempt.subject or ""
-    return await _enter(request, attempt, "email", address, address.partition("@")[0])
+    return await _enter(request, attempt, "email", attempt.subject or "", plain_name())
 
 
 @shows_errors
@@ -237,9 +233,7 @@ def _back(request: Request, provider_id: str) -> str:
 
 
 def _upstream(request: Request) -> Upstream:
-    """What talks to providers; made when it is first needed, as it brings an HTTP client."""
-    from .upstream import Upstream
-
+    """What talks to providers, kept with what it learned."""
     state = request.app.state
     if not hasattr(state, "upstream"):
         state.upstream = Upstream()

@@ -125,13 +125,21 @@ async def _begin(call: Call, session_id: str, user_id: str, scopes: tuple[str, .
 
 
 async def _from_refresh_token(call: Call) -> dict[str, Any]:
-    session, refresh = await auth_of(call.request).sessions.refresh(call.need("refresh_token"), call.client.id)
-    user, scopes = await _person(call, session.user_id), session.scopes
+    sessions, given = auth_of(call.request).sessions, call.need("refresh_token")
+    if "scope" in call.form and (before := await sessions.of_refresh_token(given)) is not None:
+        _scopes_of(call, before)  # a wrong scope must not use the token up
+    session, refresh = await sessions.refresh(given, call.client.id)
+    return _tokens(call, await _person(call, session.user_id), session, _scopes_of(call, session), refresh)
+
+
+def _scopes_of(call: Call, session: Session) -> tuple[str, ...] | None:
+    """The scopes of a session that its client still may ask for, or those of them that it asks for now."""
+    scopes = session.scopes
     if scopes is not None:
         scopes = tuple(scope for scope in scopes if scope in call.client.scopes)
-    if "scope" in call.form:
-        scopes = parse_scopes(call.form["scope"], call.client.scopes if scopes is None else scopes)
-    return _tokens(call, user, session, scopes, refresh)
+    if "scope" not in call.form:
+        return scopes
+    return parse_scopes(call.form["scope"], call.client.scopes if scopes is None else scopes)
 
 
 async def _from_device_code(call: Call) -> dict[str, Any]:

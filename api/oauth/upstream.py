@@ -6,6 +6,7 @@ of another provider (`iss` of the answer, where there is one, and an own return 
 
 from __future__ import annotations
 
+import secrets
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,8 @@ KEEP = 3600.0
 """Seconds that what discovery said is kept."""
 NEW_KEYS = 30.0
 """Seconds between two looks for new keys, however many unknown ones come."""
+NAME_CLAIMS = ("nickname", "preferred_username", "given_name", "name")
+"""What is taken for a display name, which everybody sees: what says least about the person first."""
 LEEWAY = 60
 """Seconds by which their clock may differ."""
 
@@ -35,6 +38,11 @@ class Person:
 
     subject: str
     name: str
+
+
+def plain_name() -> str:
+    """A name for who has none that can be shown."""
+    return f"contributor-{secrets.token_hex(3)}"
 
 
 @dataclass
@@ -113,12 +121,16 @@ class Upstream:
 
     async def _keys(self, provider: Provider, *, fresh: bool) -> KeySet:
         """The provider's keys: those known, or newer ones where they were not looked for just now."""
+        from joserfc.errors import JoseError
         from joserfc.jwk import KeySet
 
         known = self._known[provider.id]
         if known.keys is None or (fresh and time.monotonic() - known.keys_at > NEW_KEYS):
             listed: Any = await _fetch(provider, str(known.about["jwks_uri"]))
-            known.keys, known.keys_at = KeySet.import_key_set(listed), time.monotonic()
+            try:
+                known.keys, known.keys_at = KeySet.import_key_set(listed), time.monotonic()
+            except (JoseError, KeyError, TypeError, ValueError) as error:
+                raise Unavailable(f"{provider.label} publishes keys that cannot be read") from error
         return known.keys
 
 
@@ -144,25 +156,29 @@ def _person_of(provider: Provider, attempt: Attempt, claims: dict[str, Any]) -> 
         raise ValueError("azp")
     if not isinstance(claims["sub"], str) or not 1 <= len(claims["sub"]) <= 255:
         raise ValueError("sub")
-    return Person(claims["sub"], _name(claims.get("name"), claims.get("preferred_username")))
+    return Person(claims["sub"], _name(*(claims.get(name) for name in NAME_CLAIMS)))
 
 
 async def _from_profile(provider: Provider, client: Any) -> Person:
     url = f"{provider.api_url}/user" if provider.kind == "github" else f"{provider.home}/api/users/@me"
     response = await _answer(provider, client.get(url, headers={"accept": "application/json"}))
-    about = response.json() if response.status_code == 200 else None
-    if not isinstance(about, dict) or not isinstance(about.get("id"), int | str) or not about["id"]:
+    about = _object(response)
+    if about is None or not isinstance(about.get("id"), int | str) or not about["id"]:
         raise Unauthenticated(f"{provider.label} does not say who you are")
     names = ("name", "login") if provider.kind == "github" else ("global_name", "username")
     return Person(str(about["id"]), _name(*(about.get(name) for name in names)))
 
 
 def _name(*names: Any) -> str:
-    """The first of `names` that can be shown, else a plain one."""
+    """The first of `names` that can be shown and is no e-mail address, else a plain one."""
     for name in names:
-        if isinstance(name, str) and (shown := "".join(one for one in name if one.isprintable()).strip()):
+        if (
+            isinstance(name, str)
+            and "@" not in name
+            and (shown := "".join(one for one in name if one.isprintable()).strip())
+        ):
             return shown[:64]
-    return "Contributor"
+    return plain_name()
 
 
 def _fixed_endpoints(provider: Provider) -> dict[str, Any]:
@@ -196,10 +212,18 @@ async def _fetch(provider: Provider, url: str) -> dict[str, Any]:
 
     async with httpx2.AsyncClient(timeout=SECONDS, follow_redirects=False) as client:
         response = await _answer(provider, client.get(url))
-    about = response.json() if response.status_code == 200 else None
-    if not isinstance(about, dict):
+    if (about := _object(response)) is None:
         raise Unavailable(f"{provider.label} does not answer as it should ({response.status_code})")
     return about
+
+
+def _object(response: Any) -> dict[str, Any] | None:
+    """The JSON object of a good answer, or None."""
+    try:
+        about = response.json() if response.status_code == 200 else None
+    except ValueError:
+        return None
+    return about if isinstance(about, dict) else None
 
 
 async def _answer(provider: Provider, asked: Any) -> Any:

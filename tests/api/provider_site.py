@@ -43,6 +43,7 @@ class Provider:
         self.change: dict[str, Any] = {}
         self.sign: Callable[[dict[str, Any]], str] | None = None
         self.key_reads = 0
+        self.key_set: Any = None
 
     def rotate(self) -> None:
         """Sign with a new key from now on, which is published beside the old one."""
@@ -58,7 +59,8 @@ class Provider:
 
     def jwks(self, request: Request) -> Response:
         self.key_reads += 1
-        return JSONResponse({"keys": [public(key) for key in self.published]})
+        usual = {"keys": [public(key) for key in self.published]}
+        return JSONResponse(usual if self.key_set is None else self.key_set)
 
     def authorize(self, request: Request) -> Response:
         asked, code = dict(request.query_params), secrets.token_urlsafe(16)

@@ -148,8 +148,10 @@ def test_a_refresh_may_narrow_but_not_widen(auth, app, signed_in):
     given = {"grant_type": "refresh_token", "refresh_token": token["refresh_token"]}
     narrow = auth.token(app, None, **given, scope="read").json()
     assert narrow["scope"] == "read"
-    wide = auth.token(app, None, **{**given, "refresh_token": narrow["refresh_token"]}, scope="read tasks")
+    given["refresh_token"] = narrow["refresh_token"]
+    wide = auth.token(app, None, **given, scope="read tasks")
     assert (wide.status_code, wide.json()["error"]) == (400, "invalid_scope")
+    assert auth.token(app, None, **given).status_code == 200  # the mistake did not use the token up
 
 
 def test_a_device_is_connected_by_its_person(auth, about, signed_in):

@@ -121,6 +121,33 @@ def test_an_id_token_that_they_did_not_sign_is_refused(site, acme, way):
     assert names(site, browser) == ""
 
 
+@pytest.mark.parametrize(
+    ("claims", "shown"),
+    [
+        ({"name": "Ada Lovelace", "given_name": "Ada"}, "Ada"),
+        ({"preferred_username": "a@x.org", "name": "Ada L."}, "Ada L."),
+        ({"name": "ada@example.org"}, "contributor-"),
+        ({"name": "  \u0000 "}, "contributor-"), ({"name": 5}, "contributor-"),
+        ({"nickname": "<b>"}, "&lt;b&gt;"),
+    ],
+)  # fmt: skip
+def test_the_name_that_everybody_sees_says_as_little_as_it_can(site, acme, claims, shown):
+    acme.person = {"sub": f"named-{sorted(claims.items())}", **claims}
+    browser = site.browser()
+    browser.get(go_there(browser, "acme"))
+    assert f"<h1>{shown}" in names(site, browser)
+
+
+def test_keys_that_cannot_be_read_are_said_to_be_so(settings, tmp_path):
+    file = tmp_path / "providers.json"
+    with provider_site() as provider:
+        file.write_text(json.dumps(provider.config()))
+        with auth_site(settings, sign_in_file=file) as site:
+            for keys in ({}, {"keys": 5}, {"keys": [{"kty": "EC"}]}, [], "keys"):
+                provider.key_set, browser = keys, site.browser()
+                assert browser.get(go_there(browser, "acme")).status_code == 503, keys
+
+
 def test_a_new_key_of_theirs_is_found_and_looked_for_once(settings, tmp_path, monkeypatch):
     file = tmp_path / "providers.json"
     with provider_site() as provider:
@@ -237,7 +264,7 @@ def test_a_letter_signs_in_once_and_in_its_own_browser(site):
     assert browser.get(link).status_code == 200  # looking does not use it up
     browser.send("/sign-in/letter/open")
     assert browser.page.headers["location"] == "/account"
-    assert "<h1>bea</h1>" in names(site, browser)
+    assert "<h1>contributor-" in names(site, browser)  # and not what stands before the @
     assert browser.get(link).status_code == 400
 
 
@@ -286,7 +313,7 @@ def test_letters_go_out_by_smtp(settings, tmp_path):
             assert "From: us@example.org" in letter
             browser.get(re.search(r"http://\S+", letter)[0])
             browser.send("/sign-in/letter/open")
-            assert "<h1>cleo</h1>" in names(site, browser)
+            assert "<h1>contributor-" in names(site, browser)
             server.stop()
             browser = site.browser()
             browser.get("/sign-in")

@@ -66,7 +66,9 @@ def test_an_altered_uri_is_never_registered(extra, place):
     assert not is_registered(WEB[:place] + extra + WEB[place:], (WEB,))
 
 
-@pytest.mark.parametrize("path", ["/account", "/oauth/authorize?client_id=x&state=%2F", "/device?user_code=BCDF-GHJK"])
+@pytest.mark.parametrize(
+    "path", ["/account", "/oauth/authorize?client_id=x&state=%2F*~'()!", "/device?user_code=BCDF-GHJK"]
+)
 def test_our_own_pages_may_be_come_back_to(path):
     assert local_page(path) == path
 
