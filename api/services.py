@@ -78,7 +78,7 @@ async def open_services(
             collection=collection,
             accounts=Accounts(database),
             auth=SignIn(database),
-            moderators=Moderators(database, rules),
+            moderators=Moderators(database, rules, store),
             people=People(database, rules, store),
             leaderboard=partial(leaderboard, database),
             standing=partial(standing, database),

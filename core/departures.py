@@ -34,7 +34,7 @@ from core.user_admin import end_tasks
 BATCH = 200
 PERSONAL: tuple[tuple[str, str], ...] = (
     ("sessions", "user_id"), ("oauth_consents", "user_id"), ("api_keys", "user_id"), ("identities", "user_id"),
-    ("scores", "user_id"),
+    ("scores", "user_id"), ("raters", "_id"),
 )  # fmt: skip
 """Collections, and the field by which what is a person's alone is deleted from them."""
 OWN_ACTS = ("edit_message", "withdraw_message", "appeal", "accept_terms", "link_identity", "unlink_identity")
@@ -142,6 +142,9 @@ async def _cut_said(database: Database, user_id: str) -> set[str]:
             tree_id = document["tree_id"]
             trees.add(tree_id)
             await database["credits"].delete_many({"tree_id": tree_id, "user_id": user_id})
+            await database["lessons"].update_many(
+                {"tree_id": tree_id}, {"$unset": {f"said.{user_id}": "", f"following.said.{user_id}": ""}}
+            )
             cut = replace(kind.from_document(document), user_id=None)
             await database[name].update_one({"_id": cut.id}, {"$set": {"user_id": None, **cut.keys()}})
     return trees

@@ -1,4 +1,4 @@
-"""What takes its time and is done in the background: accounts being deleted, exports of one's own data.
+"""What takes its time and is done in the background: accounts being deleted, exports of one's own data, purges.
 
 Any number of processes may run this at once and stop at any moment: each errand may be repeated, and is taken for a
 while by pushing its key into the future, so that two seldom do the same.
@@ -11,13 +11,14 @@ import logging
 
 from pymongo.errors import PyMongoError
 
-from core import departures, own_data, score_marks
+from core import departures, own_data, purge, score_marks
 from core.config import CollectionConfig
 from core.database import Database, aware
 from core.departures import Departure
 from core.errors import OaError
 from core.objects import ObjectStore
 from core.people_records import DataExport
+from core.purge import Purge
 from core.records import milliseconds, now
 
 log = logging.getLogger(__name__)
@@ -32,6 +33,11 @@ async def run_once(database: Database, config: CollectionConfig, store: ObjectSt
     for document in [each async for each in found]:
         if await _take(database, "departures", "open", document):
             await departures.carry_out(database, config, store, Departure.from_document(document))
+            done += 1
+    found = database["purges"].find({"open": {"$lte": milliseconds(now())}}).limit(10)
+    for document in [each async for each in found]:
+        if await _take(database, "purges", "open", document):
+            await purge.carry_out(database, config, store, Purge.from_document(document))
             done += 1
     await score_marks.renew_if_due(database)
     if store is None:

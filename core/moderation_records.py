@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from core.errors import Forbidden, OaError
 from core.records import Record, User, milliseconds, now, time_key
+
+if TYPE_CHECKING:
+    from core.facts import Facts
 
 ACTS = ("delete", "restore", "accept", "refuse", "halt", "resume", "dismiss")
 """What a moderator may do; `dismiss` closes what the queue holds and changes nothing else."""
@@ -92,6 +95,46 @@ def with_evidence(item: ModerationItem, piece: Mapping[str, Any], priority: int)
     evidence = (*item.evidence, dict(piece))[-EVIDENCE:]
     priority = min(item.priority, priority) if item.state == "open" else priority
     return replace(item, evidence=evidence, count=item.count + 1, priority=priority, state="open")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PurgePreview:
+    """What a purge would erase, and what of a user would stay.
+
+    Attributes:
+        token: a hash of all that would go.
+        trees: whole conversations; `messages`: in them and in others, `by_others` of them not by the user aimed at.
+        reviews_gone, rankings_gone: of what goes; `rankings_cut`: of what stays, which lose replies.
+        reactions: to what goes.
+        reviews, rankings: that the user gave and that stay.
+    """
+
+    token: str
+    trees: int = 0
+    messages: int = 0
+    by_others: int = 0
+    reviews_gone: int = 0
+    rankings_gone: int = 0
+    rankings_cut: int = 0
+    reactions: int = 0
+    reviews: int = 0
+    rankings: int = 0
+
+    def adding(self, facts: Facts, going: set[str], user_id: str | None) -> PurgePreview:
+        """With what goes of one more tree."""
+        gone = [each for each in facts.rankings if each.parent_id in going]
+        cut = [each for each in facts.rankings if not going.isdisjoint(each.ranking or each.served)]
+        others = [each for each in facts.messages if each.id in going and each.author_id != user_id]
+        return replace(
+            self,
+            trees=self.trees + (facts.tree.id in going),
+            messages=self.messages + len(going),
+            by_others=self.by_others + (len(others) if user_id is not None else 0),
+            reviews_gone=self.reviews_gone + sum(each.message_id in going for each in facts.reviews),
+            rankings_gone=self.rankings_gone + len(gone),
+            rankings_cut=self.rankings_cut + len(cut) - sum(each in cut for each in gone),
+            reactions=self.reactions + sum(each.message_id in going for each in facts.reactions),
+        )
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from core import appeals, journal, moderation_queue, rulings, user_admin
+from core import appeals, journal, moderation_queue, purge, rulings, user_admin
 from core.config import CollectionConfig
 from core.database import Database, aware
 from core.errors import OaError
-from core.moderation_records import Event, ModerationItem, Outcome
+from core.moderation_records import Event, ModerationItem, Outcome, PurgePreview
+from core.objects import ObjectStore
 from core.people_records import Appeal
 from core.records import User
 
@@ -19,9 +20,10 @@ from core.records import User
 class Moderators:
     """The moderators' work in one database."""
 
-    def __init__(self, database: Database, config: CollectionConfig) -> None:
+    def __init__(self, database: Database, config: CollectionConfig, store: ObjectStore | None = None) -> None:
         self.database = aware(database)
         self.config = config
+        self.store = store
 
     async def queue_page(
         self, moderator: User, lang: str | None, reason: str | None, after: str | None, first: int
@@ -71,3 +73,15 @@ class Moderators:
     async def set_enabled(self, moderator: User, user_id: str, enabled: bool, reason: str) -> User:
         """See `core.user_admin.set_enabled`."""
         return await user_admin.set_enabled(self.database, self.config, moderator, user_id, enabled, reason)
+
+    async def purge_preview(self, admin: User, user_id: str | None, message_ids: Sequence[str]) -> PurgePreview:
+        """See `core.purge.preview`."""
+        return await purge.preview(self.database, admin, user_id, message_ids)
+
+    async def purge(
+        self, admin: User, user_id: str | None, message_ids: Sequence[str], token: str,
+        reason: str,
+    ) -> None:  # fmt: skip
+        """Order a purge and carry it out; see `core.purge`."""
+        ordered = await purge.order(self.database, admin, user_id, message_ids, token, reason)
+        await purge.carry_out(self.database, self.config, self.store, ordered)

@@ -18,6 +18,7 @@ from .moderation import ModerationMutation
 from .nodes import read_node
 from .own_work import OwnWorkMutation
 from .permissions import MODERATOR, Anyone, SignedIn
+from .purging import PurgeMutation, PurgeQuery
 from .relay import After, Connection, First, Node, connection, decode_cursor, page_size, raw_id
 from .rulings import RulingMutation, RulingQuery
 from .sign_in import SignInMutation
@@ -40,7 +41,7 @@ InLang = Annotated[str | None, strawberry.argument(description="Only this langua
 
 
 @strawberry.type
-class CollectionQuery(RulingQuery, JournalQuery, StewardshipQuery):
+class CollectionQuery(RulingQuery, JournalQuery, StewardshipQuery, PurgeQuery):
     """Queries about collection."""
 
     @strawberry.field(description="The object with that global id, if you may see it.", permission_classes=[Anyone])
@@ -112,6 +113,7 @@ class CollectionMutation(
     RulingMutation,
     OwnWorkMutation,
     LeavingMutation,
+    PurgeMutation,
     StewardshipMutation,
     SignInMutation,
 ):

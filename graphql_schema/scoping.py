@@ -32,8 +32,8 @@ FIELDS: dict[str, tuple[str, ...]] = {
     ),
     "jobs": ("jobs", "job", "snapshots", "launchJob", "cancelJob", "promoteModel", "freezeSnapshot", "jobEvents"),
     "admin": (
-        "setRoles", "setModeratorLanguages", "clients", "createClient", "updateClient", "deleteClient",
-        "createApiKey", "revokeApiKey",
+        "clients", "createClient", "updateClient", "deleteClient",
+        "setRoles", "setModeratorLanguages", "purgePreview", "purge", "createApiKey", "revokeApiKey",
     ),
 }  # fmt: skip
 """Scope and the root fields (of queries, mutations and subscriptions) that it opens."""

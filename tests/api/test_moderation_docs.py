@@ -169,6 +169,19 @@ def test_all_of_ones_data_and_leaving(api, page):
     assert page.run("Gone", root, first=5) == {"snapshots": {"nodes": []}, "models": {"nodes": []}}
 
 
+def test_a_purge_does_what_was_previewed(api, page):
+    ann, mod, root = api.sign_in("ann-purged"), api.sign_in("mod", "MODERATOR"), api.sign_in("root", "ADMIN")
+    message = prompt_of(ann, "Buy! Buy! Buy!", "pl")
+    seen = page.run("PurgePreview", root, userId=ann.user_id)
+    assert (seen["trees"], seen["messages"], seen["byOthers"]) == (1, 1, 0)
+    wanted = {"userId": ann.user_id, "token": seen["token"], "reason": "a flood of advertising"}
+    late = root.attempt("purge", **wanted | {"token": "old"})
+    assert [(error["code"], error["path"]) for error in late["userErrors"]] == [("CONFLICT", ["token"])]
+    assert page.run("Purge", root, input=wanted)["done"]
+    assert root.ask("query ($id: ID!) { node(id: $id) { id } }", id=message)["node"] is None
+    assert mod.refused(page.operations["PurgePreview"], userId=ann.user_id)["extensions"]["code"] == "FORBIDDEN"
+
+
 def test_the_queue_and_the_board_are_followed(api, page):
     ann, bob, mod = api.sign_in("ann-follow"), api.sign_in("bob-follow"), api.sign_in("mod", "MODERATOR")
     message = prompt_of(ann, "Wat is een fuga?", "nl")
