@@ -1,18 +1,23 @@
 """Import and export: messages a second, CPU seconds and memory at two sizes, against a plain peer.
 
-    python benchmarks/dataio.py [--sizes 20000 60000] [--json FILE]
+    python benchmarks/dataio.py [--sizes 20000 60000] [--export 0] [--json FILE]
 
 The input is the samples over and over, with fresh ids. Ours is `import_trees` and `export_trees`; the peer parses the
 whole file, inserts each tree as one nested document, and reads all documents back before it writes them. The peer does
 less: it checks nothing, keeps no index of messages, cannot be run twice, and no thread can be found in what it stored.
 Every measurement is a process of its own (peak memory is a process's), ours and the peer's in turn, on one server that
 this program starts; the server's time is in the wall clock and not in the CPU seconds.
+
+With `--export N` it then exports N messages in two forms. They are put into the store past the importer, which would
+take longer than what is measured: the samples' documents with fresh ids, in no order of id, under the one index that an
+export reads by.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import hashlib
 import json
 import re
 import resource
@@ -33,6 +38,8 @@ sys.path.insert(0, str(ROOT))
 
 from core.database import connect, migrate  # noqa: E402
 from core.interchange import export_trees, import_trees  # noqa: E402
+from core.records import now  # noqa: E402
+from core.treeform import parse_tree  # noqa: E402
 from oa import embedded  # noqa: E402
 
 SAMPLES = ROOT / "samples" / "trees.jsonl"
@@ -64,6 +71,48 @@ async def ours_export(client: AsyncMongoClient[dict[str, Any]], name: str, path:
     await export_trees(client[name], path.with_suffix(".out"))
 
 
+async def ours_rows(client: AsyncMongoClient[dict[str, Any]], name: str, path: Path) -> None:
+    """Ours out, as rows of 18 columns."""
+    await export_trees(client[name], path.with_suffix(".parquet"))
+
+
+async def fill(uri: str, name: str, messages: int) -> int:
+    """Put at least `messages` messages, their trees and rankings into the store; returns how many messages."""
+    trees = [
+        parse_tree(json.loads(line), origin=None, imported_at=now()) for line in SAMPLES.read_text("utf-8").splitlines()
+    ]
+    written = copy = 0
+    async with connect(uri) as client:
+        database = client[name]
+        for collection in ("messages", "rankings"):
+            await database[collection].create_index("tree_id")
+        while written < messages:
+            waiting: dict[str, list[dict[str, Any]]] = {"messages": [], "rankings": [], "trees": []}
+            for tree in trees:
+                prefix = hashlib.sha256(f"{copy}{tree.tree.id}".encode()).hexdigest()[:8]
+                for collection, records in (
+                    ("messages", tree.messages), ("rankings", tree.rankings), ("trees", [tree.tree]),
+                ):  # fmt: skip
+                    waiting[collection] += [_renamed(record.to_document(), prefix) for record in records]
+            for collection, documents in waiting.items():
+                await database[collection].insert_many(documents, ordered=False)
+            written += len(waiting["messages"])
+            copy += 1
+    return written
+
+
+def _renamed(document: dict[str, Any], prefix: str) -> dict[str, Any]:
+    """`document` with the first digits of all ids in it replaced: the same for all documents of a tree."""
+
+    def fresh(value: Any) -> Any:
+        if isinstance(value, list):
+            return [fresh(each) for each in value]
+        return value if value is None else IDENTITY.sub(lambda found: prefix + found[0][8:], value)
+
+    keys = ("_id", "tree_id", "parent_id", "ancestors", "ranking", "served")
+    return document | {key: fresh(document[key]) for key in keys if key in document}
+
+
 async def peer_import(client: AsyncMongoClient[dict[str, Any]], name: str, path: Path) -> None:
     """The peer in: everything at once."""
     trees = [json.loads(line) for line in path.read_text("utf-8").splitlines()]  # noqa: ASYNC240 - nothing else runs
@@ -76,7 +125,7 @@ async def peer_export(client: AsyncMongoClient[dict[str, Any]], name: str, path:
     path.with_suffix(".out").write_text("".join(json.dumps(tree, ensure_ascii=False) + "\n" for tree in trees), "utf-8")
 
 
-ACTIONS = {"ours": (ours_import, ours_export), "peer": (peer_import, peer_export)}
+ACTIONS = {"ours": (ours_import, ours_export, ours_rows), "peer": (peer_import, peer_export)}
 
 
 async def child(who: str, step: int, uri: str, name: str, path: Path) -> dict[str, float]:
@@ -90,7 +139,7 @@ async def child(who: str, step: int, uri: str, name: str, path: Path) -> dict[st
     return {"wall_s": wall, "cpu_s": used, "start_mib": before / 1024, "peak_mib": peak / 1024}
 
 
-def measure(uri: str, folder: Path, sizes: list[int]) -> list[dict[str, Any]]:
+def measure(uri: str, folder: Path, sizes: list[int], export: int) -> list[dict[str, Any]]:
     """All measurements, ours and the peer's in turn."""
     results = []
     for size in sizes:
@@ -98,14 +147,25 @@ def measure(uri: str, folder: Path, sizes: list[int]) -> list[dict[str, Any]]:
         messages = write_input(path, size)
         for step, action in enumerate(("import", "export")):
             for who in ACTIONS:
-                arguments = ["--child", who, str(step), uri, f"bench_{who}_{size}", str(path)]
-                output = subprocess.run(
-                    [sys.executable, __file__, *arguments], capture_output=True, text=True, check=True
-                ).stdout
-                found = json.loads(output)
-                found["messages_per_s"] = messages / found["wall_s"]
-                results.append({"who": who, "action": action, "messages": messages, **found})
+                results.append(measured(who, step, action, uri, f"bench_{who}_{size}", path, messages))
+    if export:
+        messages = asyncio.run(fill(uri, "bench_filled", export))
+        for step, action in ((1, "export"), (2, "export, 18 columns")):
+            results.append(measured("ours", step, action, uri, "bench_filled", folder / "filled.jsonl", messages))
     return results
+
+
+def measured(who: str, step: int, action: str, uri: str, name: str, path: Path, messages: int) -> dict[str, Any]:
+    """One measurement, in a process of its own; told as soon as it is made."""
+    arguments = ["--child", who, str(step), uri, name, str(path)]
+    output = subprocess.run([sys.executable, __file__, *arguments], capture_output=True, text=True, check=True).stdout
+    found = json.loads(output)
+    found = {"who": who, "action": action, "messages": messages, "messages_per_s": messages / found["wall_s"], **found}
+    print(
+        f"{who} {action} of {messages:,}: {found['messages_per_s']:,.0f}/s, {found['peak_mib']:.1f} MiB",
+        file=sys.stderr,
+    )
+    return found
 
 
 def show(results: list[dict[str, Any]]) -> None:
@@ -120,7 +180,10 @@ def show(results: list[dict[str, Any]]) -> None:
 def main() -> None:
     """Read the arguments, start the server, measure, show."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--sizes", type=int, nargs="+", default=[20_000, 60_000], help="messages")
+    parser.add_argument(
+        "--sizes", type=int, nargs="*", default=[20_000, 60_000], help="messages to import and export again"
+    )
+    parser.add_argument("--export", type=int, default=0, help="messages to export without an import before; 0 for none")
     parser.add_argument("--json", type=Path, help="write the results to this file")
     parser.add_argument("--child", nargs=5, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -133,7 +196,7 @@ def main() -> None:
         server = embedded.start(embedded.document_store_command(Path(folder) / "server", port))
         try:
             embedded.wait_for_port(port, server)
-            results = measure(f"mongodb://127.0.0.1:{port}", Path(folder), options.sizes)
+            results = measure(f"mongodb://127.0.0.1:{port}", Path(folder), options.sizes, options.export)
         finally:
             server.terminate()
             server.wait()

@@ -1,4 +1,4 @@
-"""Flat messages, one a line or row, gathered into trees: Open-Assistant's message files and its 18-column releases.
+"""Flat messages, one a line or row: Open-Assistant's message files and its 18-column releases, from trees and to trees.
 
 Knows the two flat forms: labels and emojis as objects, or as columns (`{"name": [...], "count": [...]}`). Holds one
 tree at a time, so the rows of a tree must follow each other, parents first; that is how both forms are written.
@@ -6,7 +6,7 @@ tree at a time, so the rows of a tree must follow each other, parents first; tha
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -48,6 +48,20 @@ def _objects(columns: Mapping[str, Any], fields: tuple[str, ...]) -> Node:
     if len(fields) == 1:
         return dict(rows)
     return {name: dict(zip(fields, values, strict=True)) for name, *values in rows}
+
+
+def flat_messages(tree: Mapping[str, Any]) -> Iterator[Node]:
+    """The messages of an exported tree, depth first, each without its replies and with its tree's id and state: a flat
+    file of Open-Assistant."""
+    about = {key: tree[key] for key in ("message_tree_id", "tree_state") if tree.get(key) is not None}
+    waiting = [(tree["prompt"], None)]
+    while waiting:
+        node, parent_id = waiting.pop()
+        own = {key: value for key, value in node.items() if key != "replies"}
+        if parent_id is not None:
+            own["parent_id"] = parent_id  # a nested file may leave it to the nesting
+        yield own | about
+        waiting.extend((reply, node["message_id"]) for reply in reversed(node.get("replies") or []))
 
 
 class Gatherer:

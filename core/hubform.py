@@ -54,20 +54,6 @@ _PLAIN = [
 ]
 
 
-def flat_messages(tree: Mapping[str, Any]) -> Iterator[Node]:
-    """The messages of an exported tree, depth first, each without its replies and with its tree's id and state: a flat
-    file of Open-Assistant."""
-    about = {key: tree[key] for key in ("message_tree_id", "tree_state") if tree.get(key) is not None}
-    waiting = [(tree["prompt"], None)]
-    while waiting:
-        node, parent_id = waiting.pop()
-        own = {key: value for key, value in node.items() if key != "replies"}
-        if parent_id is not None:
-            own["parent_id"] = parent_id  # a nested file may leave it to the nesting
-        yield own | about
-        waiting.extend((reply, node["message_id"]) for reply in reversed(node.get("replies") or []))
-
-
 def row_of(message: Mapping[str, Any]) -> Node:
     """The 18 columns of one flat message."""
     row = {name: message.get(name) for name in _PLAIN}

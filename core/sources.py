@@ -11,12 +11,13 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from core.errors import BadInput, BadRecord
-from core.hubform import read_rows
 from core.jsonl import Lines
-from core.objects import ObjectStore
+
+if TYPE_CHECKING:
+    from core.objects import ObjectStore
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".parquet")
 S3 = "s3://"
@@ -84,6 +85,8 @@ class Source:
 
     def _values(self, path: Path) -> Iterator[tuple[int, Any]]:
         if path.name.endswith(".parquet"):
+            from core.hubform import read_rows  # here: it brings Arrow, and most imports are of lines
+
             yield from enumerate(read_rows(path), start=1)
             return
         self._lines = Lines(path)
@@ -148,6 +151,8 @@ def bucket_and_key(address: str) -> tuple[ObjectStore, str]:
     Raises:
         BadInput: no bucket is named.
     """
+    from core.objects import ObjectStore  # here: it brings boto3, and most sources are files
+
     bucket, _, key = address.removeprefix(S3).partition("/")
     if not bucket:
         raise BadInput(f"{address!r} names no bucket; the form is s3://BUCKET/KEY")

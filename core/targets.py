@@ -10,15 +10,18 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import orjson
 
 from core.errors import BadInput
-from core.hubform import RowWriter, flat_messages
+from core.flatform import flat_messages
 from core.jsonl import writer
-from core.objects import ObjectStore
 from core.sources import S3, bucket_and_key
+
+if TYPE_CHECKING:
+    from core.hubform import RowWriter
+    from core.objects import ObjectStore
 
 FORMS = ("trees", "messages", "parquet")
 SUFFIX = {"trees": ".jsonl.gz", "messages": ".jsonl.gz", "parquet": ".parquet"}
@@ -42,7 +45,11 @@ class _Stream(TreeWriter):
 
     def __init__(self, stream: IO[bytes], form: str) -> None:
         self._stream, self._form = stream, form
-        self._rows = RowWriter(stream) if form == "parquet" else None
+        self._rows: RowWriter | None = None
+        if form == "parquet":
+            from core.hubform import RowWriter  # here: it brings Arrow, and most exports are lines
+
+            self._rows = RowWriter(stream)
 
     def write(self, tree: dict[str, Any]) -> None:
         if self._form == "trees":

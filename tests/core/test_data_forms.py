@@ -13,8 +13,8 @@ from data_forms import SAMPLES, Node, exported, message, nodes, read, tree
 
 from core.database import Database
 from core.errors import BadInput, BadRecord
-from core.flatform import Gatherer
-from core.hubform import SCHEMA, SCORES, flat_messages, row_of
+from core.flatform import Gatherer, flat_messages
+from core.hubform import SCHEMA, SCORES, row_of
 from core.interchange import export_trees, import_trees
 from core.jsonl import parse_object
 from core.objects import ObjectStore
