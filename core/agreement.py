@@ -47,6 +47,26 @@ def pooled_alpha(groups: Iterable[Iterable[Ballot]]) -> float | None:
     return _alpha([disagreement(_units(ballots)) for ballots in groups])
 
 
+class PooledAlpha:
+    """`pooled_alpha` of sets of siblings that come one after the other."""
+
+    def __init__(self) -> None:
+        self._observed = self._by_chance = 0.0
+        self._values = 0
+
+    def add(self, ballots: Iterable[Ballot]) -> None:
+        """Take the ballots of one set of siblings."""
+        part = disagreement(_units(ballots))
+        self._observed += part.observed
+        self._by_chance += part.by_chance
+        self._values += part.values
+
+    @property
+    def value(self) -> float | None:
+        """Alpha of all so far; None where nothing can disagree."""
+        return _alpha([Disagreement(self._observed, self._by_chance, self._values)])
+
+
 def _alpha(parts: Sequence[Disagreement]) -> float | None:
     by_chance, values = sum(part.by_chance for part in parts), sum(part.values for part in parts)
     if by_chance == 0:

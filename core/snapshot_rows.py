@@ -8,72 +8,19 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
 from itertools import combinations
 from typing import Any
 
-from core.errors import BadInput
-from core.records import TREE_STATES, Message, Tree
-from core.treeform import by_rank
+from core.flatform import flat_messages
+from core.hubform import row_of
+from core.records import Message, Tree
+from core.snapshot_filters import Filters
+from core.treeform import by_rank, export_tree
 
 Row = dict[str, Any]
 Children = Mapping[str, Sequence[Message]]
 
 ROLE_NAMES = {"prompter": "user", "assistant": "assistant"}
-
-
-@dataclass(frozen=True)
-class Filters:
-    """Which trees and messages become rows.
-
-    Attributes:
-        states: tree states.
-        langs: languages of the root; None for all.
-        origins: origins of trees; None for all.
-        top_k: `sft`: how many of the best-ranked replies to a prompt are good enough to learn from.
-        synthetic: `preference`: whether replies by models may be in pairs.
-    """
-
-    states: tuple[str, ...] = ("ready_for_export",)
-    langs: tuple[str, ...] | None = None
-    origins: tuple[str, ...] | None = None
-    top_k: int = 1
-    synthetic: bool = True
-
-    def as_dict(self) -> dict[str, Any]:
-        """JSON values; sets of names are sorted, so that equal filters are equal."""
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
-
-
-def parse_filters(values: Mapping[str, Any] | None) -> Filters:
-    """`Filters` from plain values.
-
-    Raises:
-        BadInput: naming the field, its value and the right form.
-    """
-    given = dict(values or {})
-    for name in given.keys() - set(Filters.__dataclass_fields__):
-        raise BadInput(f"filter {name!r} is none of {', '.join(Filters.__dataclass_fields__)}", path=("filters", name))
-    chosen: dict[str, Any] = {}
-    for name, value in given.items():
-        right, form = FORMS[name]
-        if not right(value):
-            raise BadInput(f"filter {name} is {value!r}; it must be {form}", path=("filters", name))
-        chosen[name] = tuple(sorted(set(value))) if isinstance(value, list | tuple | set) else value
-    return Filters(**chosen)
-
-
-def _names(value: Any) -> bool:
-    return isinstance(value, list | tuple | set) and all(isinstance(each, str) for each in value)
-
-
-FORMS: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "states": (lambda value: _names(value) and set(value) <= set(TREE_STATES), f"a list of {', '.join(TREE_STATES)}"),
-    "langs": (lambda value: value is None or _names(value), "null or a list of language tags"),
-    "origins": (lambda value: value is None or _names(value), "null or a list of origins"),
-    "top_k": (lambda value: type(value) is int and 1 <= value <= 100, "a whole number from 1 to 100"),
-    "synthetic": (lambda value: isinstance(value, bool), "true or false"),
-}
 
 
 def split_place(seed: int, tree_id: str) -> int:
@@ -86,27 +33,31 @@ def rows_of(kind: str, tree: Tree, messages: Iterable[Message], split: str, filt
     """The rows of one tree.
 
     Args:
-        kind: `sft`, `preference` or `prompts`.
+        kind: `sft`, `preference`, `prompts` or `trees`.
         tree: its record.
         messages: all of it, in any order.
         split: `train` or `validation`.
-        filters: `top_k` and `synthetic` matter here; the others choose trees.
+        filters: those about messages matter here; the others choose trees.
     """
-    root, children = _usable(messages)
+    root, children = _usable(messages, filters)
     if root is None:
         return []
+    if kind == "trees":
+        return [row | {"split": split} for row in _whole(tree, root, children)]
     rows = BUILDERS[kind](root, children, filters)
     return [{**row, "tree_id": tree.id, "split": split} for row in rows]
 
 
-def _usable(messages: Iterable[Message]) -> tuple[Message | None, Children]:
+def _usable(messages: Iterable[Message], filters: Filters) -> tuple[Message | None, Children]:
     """The root, and the usable replies to each message, best first; those under one that is not are never reached."""
     children: dict[str, list[Message]] = {}
     root = None
     for message in sorted(messages, key=by_rank):
-        if message.usable and message.parent_id is None:
+        if not message.usable or not filters.takes(message):
+            continue
+        if message.parent_id is None:
             root = message
-        elif message.usable and message.parent_id is not None:
+        else:
             children.setdefault(message.parent_id, []).append(message)
     return root, children
 
@@ -175,6 +126,17 @@ def _prompts_of(root: Message, children: Children) -> Iterator[list[Message]]:
         waiting.extend([*thread, reply] for reply in reversed(children.get(thread[-1].id, ())))
 
 
+def _whole(tree: Tree, root: Message, children: Children) -> Iterator[Row]:
+    """The rows of 18 columns of what is usable of a tree, depth first; who wrote is left out."""
+    usable, waiting = [], [root]
+    while waiting:
+        message = waiting.pop()
+        usable.append(message)
+        waiting.extend(children.get(message.id, ()))
+    for message_row in map(row_of, flat_messages(export_tree(tree, usable))):
+        yield message_row | {"user_id": None, "lang": message_row["lang"] or root.lang}
+
+
 def _turn(message: Message) -> Row:
     return {"role": ROLE_NAMES[message.role], "content": message.text, "message_id": message.id}
 
@@ -184,10 +146,13 @@ BUILDERS: dict[str, Callable[[Message, Children, Filters], Iterator[Row]]] = {
     "preference": _preference,
     "prompts": _prompts,
 }
+KINDS = (*BUILDERS, "trees")
 
 
 def message_ids(kind: str, rows: Iterable[Row]) -> set[str]:
     """Ids of the messages whose text is in `rows`."""
+    if kind == "trees":
+        return {row["message_id"] for row in rows}
     found: set[str] = set()
     for row in rows:
         found.update(turn["message_id"] for turn in row["messages" if kind == "sft" else "prompt"])

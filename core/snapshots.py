@@ -24,13 +24,17 @@ import pyarrow.parquet as pq
 from pymongo.errors import PyMongoError
 
 from core import layout, manifest
+from core.agreement import PooledAlpha
+from core.ballots import Ballot
 from core.database import Database, aware, unavailable
 from core.errors import BadInput, NotFound
+from core.hubform import SCHEMA as COLUMNS
 from core.ids import canonical_json, content_hash
 from core.interchange import TREES_PER_READ, among, read_trees, tree_ids
 from core.objects import ObjectStore
 from core.records import Message, Ranking, Review, Tree, now
-from core.snapshot_rows import BUILDERS, Filters, Row, message_ids, parse_filters, rows_of, split_place
+from core.snapshot_filters import CHAT, Filters, parse_filters
+from core.snapshot_rows import KINDS, Row, message_ids, rows_of, split_place
 
 SLUG = re.compile(r"^[a-z0-9][a-z0-9._-]{0,62}$")
 ROW_GROUP = 1_000
@@ -47,6 +51,7 @@ SCHEMAS = {
         + [("margin", pa.float64()), ("weight", pa.float64())]
     ),
     "prompts": pa.schema([("prompt_id", pa.string()), *((each, pa.string()) for each in _TEXTS), ("prompt", _TURNS)]),
+    "trees": pa.schema([*COLUMNS, ("split", pa.string())]),
 }
 SOURCES = pa.schema([("kind", pa.string()), ("id", pa.string()), ("hash", pa.string())])
 
@@ -66,6 +71,19 @@ class _Counts:
     trees: int = 0
     splits: Counter[str] = field(default_factory=Counter)
     langs: Counter[str] = field(default_factory=Counter)
+    rankings: int = 0
+    messages: int = 0
+    reviews: int = 0
+    alpha: PooledAlpha = field(default_factory=PooledAlpha)
+
+    def agreement(self) -> dict[str, Any]:
+        """How far people agreed about what is in; `ranking_alpha` is Krippendorff's, ordinal, of the rankings."""
+        alpha = self.alpha.value
+        return {
+            "rankings": self.rankings,
+            "ranking_alpha": None if alpha is None else round(alpha, 4),
+            "reviews_per_message": round(self.reviews / self.messages, 4) if self.messages else None,
+        }
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -98,9 +116,9 @@ async def freeze(
     Args:
         database: where the trees are.
         store: where the snapshot goes.
-        kind: `sft`, `preference` or `prompts`.
+        kind: `sft`, `preference`, `prompts` or `trees`.
         name: of the snapshot, lower case.
-        filters: the fields of `core.snapshot_rows.Filters`.
+        filters: the fields of `core.snapshot_filters.Filters`.
         validation_percent: of the trees, from 0 to 90.
         seed: of the split.
         licence: of the texts, an SPDX identifier.
@@ -121,16 +139,23 @@ async def freeze(
             written = await _write(database, Path(folder), settings, chosen, progress)
             about = {
                 "format": 1, "name": name, "version": written.version, "created_at": now().isoformat(), **settings,
-                "counts": written.counts.as_dict(), "sources": "sources.parquet",
+                "counts": written.counts.as_dict(), "agreement": written.counts.agreement(),
+                "consent": _consent(chosen), "sources": "sources.parquet",
             }  # fmt: skip
             return await asyncio.to_thread(_publish, store, Path(folder), about)
     except PyMongoError as error:
         raise unavailable(error) from error
 
 
+def _consent(filters: Filters) -> dict[str, Any]:
+    """What the people behind the rows agreed to: the terms of the collection, or a chat's own consent to training."""
+    chats = filters.chats and (filters.origins is None or CHAT in filters.origins)
+    return {"scope": "training", "basis": ["terms", "chat consent"] if chats else ["terms"]}
+
+
 def _check(kind: str, name: str, validation_percent: float, seed: int) -> None:
-    if kind not in BUILDERS:
-        raise BadInput(f"snapshot kind {kind!r} is none of {', '.join(BUILDERS)}", path=("kind",))
+    if kind not in KINDS:
+        raise BadInput(f"snapshot kind {kind!r} is none of {', '.join(KINDS)}", path=("kind",))
     if not SLUG.match(name):
         form = "1 to 63 lower-case letters, digits, '.', '_' or '-', a letter or digit first"
         raise BadInput(f"snapshot name {name!r} must be {form}", path=("name",))
@@ -174,6 +199,7 @@ async def _write(
                     digest.update(canonical_json(row))
                 part.add(each)
             _count(counts, rows)
+            _agree(counts, messages, rankings, message_ids(settings["kind"], rows))
             told.trees, told.rows = told.trees + 1, counts.rows
             if progress is not None and told.trees % TREES_PER_READ == 0:
                 progress(told)
@@ -189,6 +215,21 @@ def _count(counts: _Counts, rows: list[Row]) -> None:
     counts.trees += bool(rows)
     counts.splits.update(row["split"] for row in rows)
     counts.langs.update(row["lang"] for row in rows)
+
+
+def _agree(counts: _Counts, messages: list[Message], rankings: list[Ranking], used: set[str]) -> None:
+    """Count what people said of the messages that are in."""
+    for message in messages:
+        if message.id in used:
+            counts.messages += 1
+            counts.reviews += message.review_count
+    ballots: dict[str, list[Ballot]] = {}
+    for ranking in rankings:
+        if ranking.parent_id in used and not ranking.not_rankable and ranking.ranking:
+            ballots.setdefault(ranking.parent_id, []).append(Ballot.strict(ranking.ranking))
+    for each in ballots.values():
+        counts.rankings += len(each)
+        counts.alpha.add(each)
 
 
 async def _first_held_out(
@@ -219,7 +260,7 @@ async def _read(
         async for document in database["reviews"].find({"tree_id": among(part)}):
             reviews.setdefault(document["tree_id"], []).append(Review.from_document(document))
         async for tree, messages, rankings in read_trees(database, part):
-            if filters.origins is None or tree.origin in filters.origins:
+            if filters.takes_tree(tree):
                 yield tree, messages, rankings, reviews.get(tree.id, [])
 
 
@@ -284,6 +325,20 @@ def _publish(store: ObjectStore, folder: Path, about: dict[str, Any]) -> dict[st
         there: dict[str, Any] = store.get_json(key)
         return there
     return manifest.publish(store, folder, layout.dataset(about["name"], about["version"]), about)
+
+
+def signed_files(store: ObjectStore, about: Mapping[str, Any], seconds: int) -> list[dict[str, Any]]:
+    """The files of a snapshot, its manifest last: `path`, `bytes`, `sha256` (None of the manifest) and a `url` by which
+    anyone who holds it reads the file for so long. Blocking.
+
+    Raises:
+        BadInput: `seconds` is not from 60 to 86,400.
+    """
+    if not 60 <= seconds <= 86_400:
+        raise BadInput(f"seconds is {seconds!r}; it must be from 60 to 86400", path=("seconds",))
+    prefix = layout.dataset(about["name"], about["version"])
+    files = [dict(each) for each in about["files"]] + [{"path": "manifest.json", "bytes": None, "sha256": None}]
+    return [{**each, "url": store.signed_url(prefix + each["path"], seconds)} for each in files]
 
 
 def list_snapshots(store: ObjectStore, name: str | None = None) -> list[dict[str, Any]]:

@@ -30,7 +30,10 @@ FIELDS: dict[str, tuple[str, ...]] = {
         "deleteMessage", "restoreMessage", "haltTree", "resumeTree", "moderate", "moderationQueue",
         "claimModerationItems", "events", "decideAppeal", "people", "banUser", "setNotes",
     ),
-    "jobs": ("jobs", "job", "snapshots", "launchJob", "cancelJob", "promoteModel", "freezeSnapshot", "jobEvents"),
+    "jobs": (
+        "jobs", "job", "snapshots", "launchJob", "cancelJob", "promoteModel", "freezeSnapshot", "snapshotDownload",
+        "jobEvents",
+    ),
     "admin": (
         "clients", "createClient", "updateClient", "deleteClient",
         "setRoles", "setModeratorLanguages", "purgePreview", "purge", "createApiKey", "revokeApiKey",

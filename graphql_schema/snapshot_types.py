@@ -18,7 +18,7 @@ class SnapshotNode(Node):
 
     name: str = strawberry.field(description="Of the snapshot.")
     version: str = strawberry.field(description="From the hash of its rows and settings.")
-    kind: str = strawberry.field(description="sft, preference or prompts.")
+    kind: str = strawberry.field(description="sft, preference, prompts or trees.")
     created_at: str = strawberry.field(description="When it was frozen, RFC 3339.")
     licence: str | None = strawberry.field(description="Of its texts, SPDX identifier.")
     rows: int = strawberry.field(description="Rows in all.")
@@ -27,6 +27,10 @@ class SnapshotNode(Node):
     validation: int = strawberry.field(description="Rows held out.")
     by_lang: JSON = strawberry.field(description="Rows by language.")
     filters: JSON = strawberry.field(description="What decided which trees and messages are in.")
+    agreement: JSON = strawberry.field(description="How far people agreed about what is in it.")
+    consent: JSON = strawberry.field(description="What the people behind its rows agreed to.")
+    seed: int = strawberry.field(description="Of the split.")
+    validation_percent: float = strawberry.field(description="Of the trees, held out.")
     files_hash: str = strawberry.field(description="SHA-256 over its files.")
 
     @strawberry.field(description="Whether it holds contributions of people who left since, or that were purged.")
@@ -56,6 +60,10 @@ class SnapshotNode(Node):
             validation=counts.get("validation", 0),
             by_lang=JSON(counts.get("by_lang") or {}),
             filters=JSON(manifest.get("filters") or {}),
+            agreement=JSON(manifest.get("agreement") or {}),
+            consent=JSON(manifest.get("consent") or {}),
+            seed=manifest.get("seed", 0),
+            validation_percent=manifest.get("validation_percent", 0),
             files_hash=manifest["content_hash"],
         )
 

@@ -28,6 +28,9 @@ from .training_inputs import (
     LaunchJobPayload,
     PromoteModelInput,
     PromoteModelPayload,
+    SnapshotDownloadInput,
+    SnapshotDownloadPayload,
+    SnapshotFile,
 )
 
 if TYPE_CHECKING:
@@ -134,8 +137,20 @@ class TrainingMutation:
             filters=filters,
             validation_percent=input.validation_percent,
             seed=input.seed,
+            licence=input.licence,
         )
         return FreezeSnapshotPayload(snapshot=SnapshotNode.of(manifest))
+
+    @mutation(SnapshotDownloadPayload, Operator, "Addresses from which a snapshot's files can be read for a while.")
+    async def snapshot_download(self, info: Info, input: SnapshotDownloadInput) -> SnapshotDownloadPayload:
+        """Sign them."""
+        from core.snapshots import load_manifest, signed_files
+
+        name, _, version = raw_id(input.snapshot_id, "Snapshot", path=("snapshot_id",)).partition("@")
+        store = _store(info.context)
+        about = await asyncio.to_thread(load_manifest, store, name, version)
+        files = await asyncio.to_thread(signed_files, store, about, input.seconds)
+        return SnapshotDownloadPayload(files=[SnapshotFile(**each) for each in files])
 
 
 @strawberry.type

@@ -41,11 +41,20 @@ class PromoteModelInput(Keyed):
 class FreezeSnapshotInput(Keyed):
     """Input of `freezeSnapshot`."""
 
-    kind: str = strawberry.field(description="sft, preference or prompts.")
+    kind: str = strawberry.field(description="sft, preference, prompts or trees.")
     name: str = strawberry.field(description="Lower-case letters, digits, . _ -")
     filters: JSON | None = strawberry.field(default=None, description="Which trees and messages; null for the usual.")
     validation_percent: float = strawberry.field(default=10, description="Trees to hold out, in percent, 0 to 90.")
     seed: int = strawberry.field(default=0, description="Of the split.")
+    licence: str = strawberry.field(default="Apache-2.0", description="Of the texts, SPDX identifier.")
+
+
+@strawberry.input(description="A snapshot to fetch.")
+class SnapshotDownloadInput:
+    """Input of `snapshotDownload`."""
+
+    snapshot_id: strawberry.ID = strawberry.field(description="The snapshot.")
+    seconds: int = strawberry.field(default=900, description="How long the addresses are good, 60 to 86,400.")
 
 
 @strawberry.type(description="The job.")
@@ -74,3 +83,20 @@ class FreezeSnapshotPayload(Payload):
     """Payload of `freezeSnapshot`."""
 
     snapshot: SnapshotNode | None = strawberry.field(default=None, description="The snapshot.")
+
+
+@strawberry.type(description="One file of a snapshot.")
+class SnapshotFile:
+    """A file and where to get it."""
+
+    path: str = strawberry.field(description="Its name in the snapshot.")
+    bytes: float | None = strawberry.field(description="Its size; null of the manifest.")
+    sha256: str | None = strawberry.field(description="Of its bytes, 64 hexadecimal digits; null of the manifest.")
+    url: str = strawberry.field(description="Where to read it, without any further sign-in, until the time is up.")
+
+
+@strawberry.type(description="Where the files are.")
+class SnapshotDownloadPayload(Payload):
+    """Payload of `snapshotDownload`."""
+
+    files: list[SnapshotFile] | None = strawberry.field(default=None, description="A handful, the manifest last.")

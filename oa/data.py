@@ -239,13 +239,25 @@ def _anonymiser(wanted: bool, dates: str, scrub_texts: bool) -> Anonymiser | Non
 
 @snapshot_app.command("freeze")
 def freeze_command(
-    kind: Annotated[str, typer.Argument(help="sft, preference or prompts.")],
+    kind: Annotated[str, typer.Argument(help="sft, preference, prompts or trees.")],
     name: Annotated[str, typer.Argument(help="Name of the snapshot.")],
     state: Annotated[list[str] | None, typer.Option(help="Trees of this state; default ready_for_export.")] = None,
     lang: Annotated[list[str] | None, typer.Option(help="Trees of this language only; may be repeated.")] = None,
     origin: Annotated[list[str] | None, typer.Option(help="Trees of this origin only; may be repeated.")] = None,
     top_k: Annotated[int, typer.Option(help="sft: learn from the best-ranked so many replies.")] = 1,
-    people_only: Annotated[bool, typer.Option("--people-only", help="preference: no replies by models.")] = False,
+    people_only: Annotated[
+        bool, typer.Option("--people-only", help="No messages by models, and nothing that follows one.")
+    ] = False,
+    no_chats: Annotated[bool, typer.Option("--no-chats", help="No trees that were made of chats.")] = False,
+    min_reviews: Annotated[int, typer.Option(help="Messages with so many reviews at least.")] = 0,
+    min_label: Annotated[
+        list[str] | None, typer.Option(help="LABEL=NUMBER: messages with such a mean at least; may be repeated.")
+    ] = None,
+    max_label: Annotated[
+        list[str] | None, typer.Option(help="LABEL=NUMBER: messages with such a mean at most; may be repeated.")
+    ] = None,
+    since: Annotated[str | None, typer.Option(help="Trees begun on this day (YYYY-MM-DD, UTC) or later.")] = None,
+    until: Annotated[str | None, typer.Option(help="Trees begun on this day or earlier.")] = None,
     validation_percent: Annotated[float, typer.Option(help="Percentage of the trees to hold out.")] = 10,
     seed: Annotated[int, typer.Option(help="Of the split.")] = 0,
     licence: Annotated[str, typer.Option(help="Licence of the texts, an SPDX identifier.")] = "Apache-2.0",
@@ -254,7 +266,9 @@ def freeze_command(
     """Freeze the trees as they are now into a snapshot that jobs can train on."""
     from core.snapshots import FreezeProgress, freeze
 
-    filters: dict[str, Any] = {"top_k": top_k, "synthetic": not people_only}
+    filters: dict[str, Any] = {"top_k": top_k, "synthetic": not people_only, "chats": not no_chats}
+    filters |= {"min_reviews": min_reviews, "since": since, "until": until}
+    filters |= {"min_labels": _bounds(min_label), "max_labels": _bounds(max_label)}
     filters |= {key: each for key, each in (("states", state), ("langs", lang), ("origins", origin)) if each}
 
     def told(so_far: FreezeProgress) -> None:
@@ -279,6 +293,14 @@ def freeze_command(
     counts = manifest["counts"]
     split = f"{counts['train']} train, {counts['validation']} validation"
     _say(manifest, as_json, f"{manifest['name']}/{manifest['version']}: {counts['rows']} {kind} rows ({split})")
+
+
+def _bounds(given: list[str] | None) -> dict[str, float]:
+    """`quality=0.5` as {"quality": 0.5}."""
+    try:
+        return {name: float(number) for name, number in (each.split("=") for each in given or ())}
+    except ValueError:
+        raise BadInput(f"{', '.join(given or ())} is no LABEL=NUMBER, such as quality=0.5") from None
 
 
 @snapshot_app.command("list")
@@ -307,10 +329,7 @@ def show_command(
     """Show one snapshot's manifest."""
     from core.snapshots import load_manifest
 
-    name, slash, version = snapshot.partition("/")
-    if not (name and slash and version):
-        raise BadInput(f"{snapshot!r} names no snapshot; the form is NAME/VERSION", path=("snapshot",))
-    manifest = load_manifest(ObjectStore.from_env(), name, version)
+    manifest = load_manifest(ObjectStore.from_env(), *_name_and_version(snapshot))
     if as_json:
         print(json.dumps(manifest, ensure_ascii=False, indent=2))
         return
@@ -319,3 +338,40 @@ def show_command(
         shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=1)
         table.add_row(key, escape(shown))
     Console().print(table)
+
+
+def _name_and_version(snapshot: str) -> tuple[str, str]:
+    name, slash, version = snapshot.partition("/")
+    if not (name and slash and version):
+        raise BadInput(f"{snapshot!r} names no snapshot; the form is NAME/VERSION", path=("snapshot",))
+    return name, version
+
+
+@snapshot_app.command("fetch")
+def fetch_command(
+    snapshot: Annotated[str, typer.Argument(help="NAME/VERSION.")],
+    folder: Annotated[Path, typer.Argument(help="Where to; what is there already and right is kept.")],
+) -> None:
+    """Bring a snapshot's files here, each checked by its hash."""
+    from core import layout
+    from core.manifest import fetch
+    from core.snapshots import load_manifest
+
+    store, (name, version) = ObjectStore.from_env(), _name_and_version(snapshot)
+    load_manifest(store, name, version)
+    manifest = fetch(store, layout.dataset(name, version), folder)
+    print(f"{len(manifest['files'])} files of {snapshot} are in {folder}")
+
+
+@snapshot_app.command("links")
+def links_command(
+    snapshot: Annotated[str, typer.Argument(help="NAME/VERSION.")],
+    seconds: Annotated[int, typer.Option(help="How long the addresses are good, 60 to 86,400.")] = 900,
+    as_json: Json = False,
+) -> None:
+    """Print addresses from which anyone can read a snapshot's files for a while."""
+    from core.snapshots import load_manifest, signed_files
+
+    store = ObjectStore.from_env()
+    files = signed_files(store, load_manifest(store, *_name_and_version(snapshot)), seconds)
+    print(json.dumps(files, indent=2) if as_json else "\n".join(each["url"] for each in files))

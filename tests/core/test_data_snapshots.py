@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pyarrow.parquet as pq
 import pytest
 from data_forms import SAMPLES, Node, message, nodes, read, tree
@@ -17,8 +19,9 @@ from core.errors import BadInput, NotFound
 from core.interchange import import_trees
 from core.objects import ObjectStore
 from core.records import now
-from core.snapshot_rows import Filters, parse_filters, rows_of, split_place
-from core.snapshots import freeze, list_snapshots, load_manifest
+from core.snapshot_filters import Filters, parse_filters
+from core.snapshot_rows import rows_of, split_place
+from core.snapshots import freeze, list_snapshots, load_manifest, signed_files
 from core.treeform import parse_tree
 
 Row = dict[str, Any]
@@ -297,3 +300,94 @@ async def test_snapshots_are_listed_and_found(database: Database, store: ObjectS
     assert load_manifest(store, other["name"], other["version"]) == other
     with pytest.raises(NotFound, match=f"versions of that name: {about['version']}"):
         load_manifest(store, about["name"], "000000000000")
+
+
+def test_labels_reviews_and_models_decide_which_messages_take_part() -> None:
+    def answered(value: float) -> Node:
+        return {"quality": {"value": value, "count": 3}}
+
+    value = tree(
+        message(
+            "root", message("good", message("more", message("end"))), message("poor"), message("unknown"),
+            message("few"), message("model", message("after", message("last"))), review_count=3, labels=answered(1),
+        )
+    )  # fmt: skip
+    stack = [value["prompt"]]
+    while stack:
+        node = stack.pop()
+        node.update(review_count=3, review_result=True, labels=answered(0.9), synthetic=node["message_id"] == "model")
+        stack.extend(node["replies"])
+    by = {each["message_id"]: each for each in nodes(value)}
+    by["poor"]["labels"] = answered(0.2)
+    by["unknown"]["labels"] = {}
+    by["few"]["review_count"] = 1
+
+    def left(**filters: Any) -> set[str]:
+        return {row["message_id"] for row in rows("trees", value, **filters)}
+
+    everything = set(by)
+    assert left() == everything
+    assert left(min_reviews=2) == everything - {"few"}
+    assert left(min_labels={"quality": 0.5}) == everything - {"poor", "unknown"}
+    assert left(max_labels={"quality": 0.5}) == set()
+    by["root"]["labels"] = {}
+    assert left(max_labels={"quality": 0.5}) == {"root", "poor", "unknown"}
+    assert left(synthetic=False) == everything - {"model", "after", "last"}
+
+
+@pytest.mark.parametrize(
+    ("filters", "says"),
+    [
+        ({"min_labels": {"quality": 2}}, "min_labels is {'quality': 2}; it must be an object of labels"),
+        ({"max_labels": {"beauty": 0.5}}, "it must be an object of labels with numbers from 0 to 1"),
+        ({"min_reviews": -1}, "min_reviews is -1; it must be a whole number from 0"),
+        ({"since": "yesterday"}, "since is 'yesterday'; it must be null or a day like 2026-03-14"),
+        ({"chats": 1}, "chats is 1; it must be true or false"),
+        ({"min_label": {}}, "filter 'min_label' is none of states, langs"),
+    ],
+)
+def test_a_filter_that_is_none_is_said(filters: dict[str, Any], says: str) -> None:
+    with pytest.raises(BadInput, match=says):
+        parse_filters(filters)
+
+
+def test_filters_choose_trees_by_day_and_chat_and_new_ones_do_not_rename_old_snapshots() -> None:
+    assert parse_filters({}).as_dict().keys() == {"states", "langs", "origins", "top_k", "synthetic"}
+    parsed = parse_tree(
+        tree(message("a", created_date="2026-03-14T23:30:00-02:00")), origin="chat", imported_at=now()
+    ).tree
+    assert [parse_filters({"since": day}).takes_tree(parsed) for day in ("2026-03-15", "2026-03-16")] == [True, False]
+    assert [parse_filters({"until": day}).takes_tree(parsed) for day in ("2026-03-15", "2026-03-14")] == [True, False]
+    assert not parse_filters({"chats": False}).takes_tree(parsed)
+
+
+async def test_whole_trees_are_frozen_without_their_authors_and_with_how_far_people_agreed(
+    database: Database, store: ObjectStore, tmp_path: Path
+) -> None:
+    await import_trees(database, SAMPLES / "trees.jsonl")
+    about = await frozen(database, store, "trees", filters={"chats": False})
+    manifest.fetch(store, layout.dataset(about["name"], about["version"]), tmp_path)
+    parts = [pq.read_table(tmp_path / f"{split}.parquet").to_pylist() for split in ("train", "validation")]
+    assert sum(map(len, parts)) == about["counts"]["rows"] == 312
+    assert not {row["message_tree_id"] for row in parts[0]} & {row["message_tree_id"] for row in parts[1]}
+    assert {row["user_id"] for part in parts for row in part} == {None}
+    wanted = {node["message_id"]: node for each in read(SAMPLES / "trees.jsonl").values() for node in nodes(each)}
+    for row in parts[0]:
+        node = wanted[row["message_id"]]
+        assert (row["text"], row["rank"], row["parent_id"]) == (node["text"], node.get("rank"), node.get("parent_id"))
+    assert about["agreement"]["rankings"] == 243
+    assert 0 < about["agreement"]["ranking_alpha"] <= 1
+    assert about["consent"] == {"scope": "training", "basis": ["terms"]}
+
+
+async def test_addresses_that_are_signed_read_every_file(database: Database, store: ObjectStore) -> None:
+    await import_trees(database, SAMPLES / "trees.jsonl")
+    about = await frozen(database, store)
+    files = signed_files(store, about, 60)
+    assert [each["path"] for each in files] == [*(each["path"] for each in about["files"]), "manifest.json"]
+    async with httpx.AsyncClient() as client:
+        for each in files:
+            content = (await client.get(each["url"])).raise_for_status().content
+            assert each["sha256"] in (None, hashlib.sha256(content).hexdigest())
+    with pytest.raises(BadInput, match="seconds is 5; it must be from 60"):
+        signed_files(store, about, 5)

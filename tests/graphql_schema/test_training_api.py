@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hashlib
 from pathlib import Path
 from typing import Any
 
+import httpx
 import orjson
 import pytest
 
@@ -232,6 +234,15 @@ async def test_snapshots_are_listed_and_found_again(api: Api) -> None:
     snapshot = await frozen(api)
     listed = (await api.ask("{ snapshots(first: 9) { nodes { id rows } } }", "service"))["snapshots"]["nodes"]
     assert listed == [{"id": snapshot["id"], "rows": snapshot["rows"]}]
+    signed = f"mutation ($id: ID!, $time: Int!) {{ p: snapshotDownload(input: {{snapshotId: $id, seconds: $time}}) {{ {ERRORS} files {{ path bytes sha256 url }} }} }}"  # noqa: E501
+    files = (await api.do(signed, "service", id=snapshot["id"], time=60))["files"]
+    assert {"train.parquet", "sources.parquet", "manifest.json"} <= {each["path"] for each in files}
+    async with httpx.AsyncClient() as client:
+        for each in files:
+            content = (await client.get(each["url"])).raise_for_status().content
+            assert each["sha256"] in (None, hashlib.sha256(content).hexdigest())
+    assert (await api.refused(signed, "service", id=snapshot["id"], time=1))["code"] == "BAD_INPUT"
+    assert (await api.refused(signed, "service", id=global_id("Snapshot", "a@b"), time=60))["code"] == "NOT_FOUND"
     node = "query ($id: ID!) { node(id: $id) { id } }"
     assert (await api.ask(node, "service", id=snapshot["id"]))["node"] == {"id": snapshot["id"]}
     assert (await api.ask(node, "contributor", id=snapshot["id"]))["node"] is None
@@ -245,6 +256,7 @@ async def test_snapshots_are_listed_and_found_again(api: Api) -> None:
         ("mutation { p: launchJob(input: {spec: {}}) { job { id } } }", ("anonymous", "contributor", "moderator")),
         ('mutation { p: promoteModel(input: {name: "a", version: "b"}) { model { id } } }', ("moderator", "service")),
         ('mutation { p: freezeSnapshot(input: {kind: "sft", name: "a"}) { snapshot { id } } }', ("service", "trusted")),
+        ('mutation { p: snapshotDownload(input: {snapshotId: "a"}) { files { url } } }', ("trusted", "moderator")),
         ("{ models(first: 1) { nodes { id } } }", ("anonymous",)),
     ],
 )
