@@ -38,8 +38,10 @@ if TYPE_CHECKING:
     from core.idempotency import Claim
 
 NATIVE = frozenset({"createChat", "sendMessage", "editMessage", "regenerate", "launchJob"})
-SECRETS = frozenset({"developmentSignIn", "createClient", "updateClient", "createApiKey", "linkIdentity"})
-"""Mutations whose answers hold a secret that is shown once."""
+SECRETS = frozenset(
+    {"developmentSignIn", "createClient", "updateClient", "createApiKey", "linkIdentity", "snapshotDownload"}
+)
+"""Mutations whose answers hold a secret that is shown once, or addresses that open by themselves."""
 MOST = 200
 NAME = "idempotencyKey"
 _going_on: set[asyncio.Task[Any]] = set()

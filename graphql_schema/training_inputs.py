@@ -50,7 +50,7 @@ class FreezeSnapshotInput(Keyed):
 
 
 @strawberry.input(description="A snapshot to fetch.")
-class SnapshotDownloadInput:
+class SnapshotDownloadInput(Keyed):
     """Input of `snapshotDownload`."""
 
     snapshot_id: strawberry.ID = strawberry.field(description="The snapshot.")
