@@ -18,6 +18,8 @@ from core.scoring import streak
 
 NAME_LIMIT = 256
 """Characters of a display name."""
+SHOWN_LIMIT = 64
+"""Characters of a display name that people give themselves."""
 ACTIVITY_STEP = timedelta(minutes=1)
 """Activity is noted no more often."""
 
@@ -83,6 +85,14 @@ class Accounts:
         """Allow or forbid the account everything."""
         return await self._change(user_id, "set_enabled", {"enabled": enabled}, by)
 
+    async def set_display_name(self, user_id: str, display_name: str) -> User:
+        """Give the person another name, which everybody sees."""
+        shown = display_name.strip()
+        if not 1 <= len(shown) <= SHOWN_LIMIT or not shown.isprintable():
+            raise BadInput(f"the name must have 1 to {SHOWN_LIMIT} visible characters", path=("display_name",))
+        # The journal outlives the account, so it does not say which name.
+        return await self._change(user_id, "set_display_name", {"display_name": shown}, user_id, told={})
+
     async def accept_terms(self, user_id: str, version: str) -> User:
         """Note that the person accepted that version of the terms of use."""
         return await self._change(user_id, "accept_terms", {"terms_version": version}, user_id)
@@ -95,11 +105,14 @@ class Accounts:
         """Journal that the service `by` does something in that person's name."""
         await record(self.database, "acted_for", user_id, {"action": action}, by=by)
 
-    async def _change(self, user_id: str, kind: str, changes: dict[str, object], by: str | None) -> User:
+    async def _change(
+        self, user_id: str, kind: str, changes: dict[str, object], by: str | None,
+        told: dict[str, object] | None = None,
+    ) -> User:  # fmt: skip
         result = await self.database["users"].update_one({"_id": user_id}, {"$set": changes})
         if result.matched_count == 0:
             raise NotFound(f"there is no user {user_id!r}")
-        await record(self.database, kind, user_id, changes, by=by)
+        await record(self.database, kind, user_id, changes if told is None else told, by=by)
         return await self.get(user_id)
 
 

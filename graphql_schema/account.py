@@ -12,6 +12,7 @@ from .errors import Payload, mutation
 from .keyed import Keyed
 from .permissions import SignedIn
 from .relay import raw_id
+from .user_types import UserNode
 
 
 @strawberry.input(description="A session to end.")
@@ -88,6 +89,20 @@ class UnlinkIdentityPayload(Payload):
     identities: list[Identity] | None = strawberry.field(default=None, description="Those that are left.")
 
 
+@strawberry.input(description="A name for oneself.")
+class SetDisplayNameInput:
+    """Input of `setDisplayName`."""
+
+    display_name: str = strawberry.field(description="What everybody shall see; 1 to 64 visible characters.")
+
+
+@strawberry.type(description="What became of a name.")
+class SetDisplayNamePayload(Payload):
+    """Payload of `setDisplayName`."""
+
+    user: UserNode | None = strawberry.field(default=None, description="You, as others see you.")
+
+
 @strawberry.input(description="Terms of use that were read.")
 class AcceptTermsInput(Keyed):
     """Input of `acceptTerms`."""
@@ -145,6 +160,13 @@ class AccountMutation:
         return UnlinkIdentityPayload(
             identities=identities_of(await info.context.services.accounts.unlink(user.id, key))
         )
+
+    @mutation(SetDisplayNamePayload, SignedIn, "Change the name that everybody sees.")
+    async def set_display_name(self, info: Info, input: SetDisplayNameInput) -> SetDisplayNamePayload:
+        """Store the name."""
+        user = by_oneself(info.context, "setDisplayName")
+        changed = await info.context.services.accounts.set_display_name(user.id, input.display_name)
+        return SetDisplayNamePayload(user=UserNode.of(changed))
 
     @mutation(AcceptTermsPayload, SignedIn, "Accept the terms of use.")
     async def accept_terms(self, info: Info, input: AcceptTermsInput) -> AcceptTermsPayload:

@@ -24,6 +24,7 @@ FIELDS: dict[str, tuple[str, ...]] = {
     ),
     "account": (
         "revokeSession", "signOutEverywhere", "revokeApp", "linkIdentity", "unlinkIdentity", "acceptTerms",
+        "setDisplayName",
         "requestDataExport", "deleteAccount",
     ),
     "moderate": (

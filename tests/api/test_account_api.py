@@ -94,6 +94,15 @@ def test_what_an_app_was_allowed_is_taken_back(auth, ada):
     assert caller.ask(VIEWER)["viewer"]
 
 
+def test_people_name_themselves(ada):
+    caller, browser, app = ada
+    named = app.do("setDisplayName", "user { displayName }", displayName=" Countess ")["user"]
+    assert named == {"displayName": "Countess"}
+    assert "<h1>Countess</h1>" in browser.get("/account").text
+    for wrong in ("", " ", "x" * 65, "a\u0000b", "a\nb"):
+        assert caller.attempt("setDisplayName", displayName=wrong)["userErrors"][0]["path"] == ["displayName"]
+
+
 def test_an_app_without_the_scope_sees_nothing_of_the_account(auth, ada):
     _, browser, _ = ada
     client, verifier = auth.client()[0], secrets.token_urlsafe(48)
