@@ -23,6 +23,7 @@ from core.database import Database
 from core.errors import BadInput, Conflict, TaskGone
 from core.labels import check_labels
 from core.records import Message, Ranking, Record, Review, Task, Tree, User, now, text_hash
+from core.rules import rules_of
 from core.settle import settle
 from core.texts import check_lang, check_text
 
@@ -36,6 +37,7 @@ async def submit_prompt(
     task = await _mine(database, user, task_id, ("initial_prompt",))
     if check_lang(lang) != task.lang:
         raise BadInput(f"the task is for {task.lang!r}, not {lang!r}; request one in {lang!r}", path=("lang",))
+    config = await rules_of(database, config, task.collection)
     text = await _check_text(database, config, user, task, text)
     return await _decide(database, config, user, task, {"text": text})
 
@@ -43,6 +45,7 @@ async def submit_prompt(
 async def submit_reply(database: Database, config: CollectionConfig, user: User, task_id: str, text: str) -> Task:
     """The answer to a `prompter_reply` or `assistant_reply` task: a message under the target."""
     task = await _mine(database, user, task_id, ("prompter_reply", "assistant_reply"))
+    config = await rules_of(database, config, task.collection)
     text = await _check_text(database, config, user, task, text)
     tree = await database["trees"].find_one({"_id": task.tree_id}, {"state": 1})
     if task.state == "open" and (tree is None or tree["state"] in CLOSED):
@@ -73,6 +76,7 @@ async def submit_ranking(
             or there are ties in a collection that takes none.
     """
     task = await _mine(database, user, task_id, ("rank_assistant_replies", "rank_prompter_replies"))
+    config = await rules_of(database, config, task.collection)
     order = list(ranking)
     if sorted(order) != sorted(task.served) and not (not_rankable and not order):
         raise BadInput(
@@ -150,7 +154,7 @@ async def apply(database: Database, config: CollectionConfig, task: Task, user: 
     """
     if task.kind == "initial_prompt":
         await _store(database, "messages", _prompt(task))
-        await _store(database, "trees", _tree(config, task))
+        await _store(database, "trees", _tree(await rules_of(database, config, task.collection), task))
         await queue.pass_on(database, task.work_id, task.id)
     elif task.kind in ("prompter_reply", "assistant_reply"):
         await _store(database, "messages", await _reply(database, task))
@@ -217,8 +221,9 @@ def _tree(config: CollectionConfig, task: Task) -> Tree:
         goal = random.Random(task.id).randint(config.min_goal_tree_size, goal)  # noqa: S311 - the same when repeated
     made_at = task.answered_at or task.created_at
     return new_tree(
-        config, task.id, task.lang, "initial_prompt_review", goal, author_id=task.user_id, created_at=made_at
-    )
+        config, task.id, task.lang, "initial_prompt_review", goal, author_id=task.user_id, created_at=made_at,
+        collection=task.collection,
+    )  # fmt: skip
 
 
 def new_tree(config: CollectionConfig, tree_id: str, lang: str, state: str, goal: int, **values: Any) -> Tree:

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-from core import answers, growth, moderation, pages, rulings, tasks, work
+from core import answers, growth, moderation, pages, rules, rulings, tasks, work
 from core.config import CollectionConfig
 from core.database import Database, aware
 from core.pages import Page
+from core.pools import DEFAULT, pool_of
 from core.records import TASK_KINDS, Message, Report, Task, Tree, User
+from core.rules import CollectionRecord
 from core.settle import open_prompts, settle
 from core.texts import check_langs
 
@@ -33,21 +36,22 @@ class Collection:
 
     # Tasks.
 
-    async def request_task(self, user: User, kind: str, langs: Sequence[str]) -> Task:
+    async def request_task(self, user: User, kind: str, langs: Sequence[str], collection: str = DEFAULT) -> Task:
         """Hand out a task of `kind`, or `random`, in one of `langs`.
 
         Raises:
-            BadInput: an unknown kind (`UNKNOWN_TASK_KIND`) or a malformed language.
+            BadInput: an unknown kind (`UNKNOWN_TASK_KIND`), a malformed language, or one that is not collected.
+            NotFound: there is no such collection.
             NothingToDo: no such work is open for this user.
             TooMany: the user holds too many tasks.
         """
-        return await tasks.request(self.database, self.config, user, kind, check_langs(langs), self.chance)
+        return await tasks.request(self.database, self.config, user, kind, check_langs(langs), self.chance, collection)
 
-    async def available(self, user: User, langs: Sequence[str]) -> dict[str, int]:
+    async def available(self, user: User, langs: Sequence[str], collection: str = DEFAULT) -> dict[str, int]:
         """Open work for the user by kind, each counted up to 100; prompts count what the languages can still take."""
-        langs = check_langs(langs)
-        counts = {kind: await work.available(self.database, kind, langs, user.id) for kind in TASK_KINDS}
-        prompts = sum([await open_prompts(self.database, self.config, lang) for lang in langs])
+        pools = [pool_of(collection, lang) for lang in check_langs(langs)]
+        counts = {kind: await work.available(self.database, kind, pools, user.id) for kind in TASK_KINDS}
+        prompts = sum([await open_prompts(self.database, self.config, pool) for pool in pools])
         return counts | {"initial_prompt": min(prompts, work.AVAILABLE_CAP)}
 
     async def get_task(self, user: User, task_id: str) -> Task:
@@ -151,6 +155,39 @@ class Collection:
     ) -> Page[Message]:  # fmt: skip
         """Messages, oldest first; `after` is `Page.key` of the last one seen."""
         return await pages.messages_page(self.database, lang, author_id, after, first, include_deleted)
+
+    # Collections and their rules.
+
+    async def collections(self) -> list[CollectionRecord]:
+        """All collections, the default one first, then by id."""
+        found = await rules.collections(self.database)
+        return sorted(found.values(), key=lambda each: (each.id != DEFAULT, each.id))
+
+    def rules_of(self, collection: CollectionRecord) -> CollectionConfig:
+        """The rules of a collection."""
+        return rules.rules(self.config, collection)
+
+    async def create_collection(
+        self, admin: User, key: str, name: str, langs: Sequence[str], config: Mapping[str, Any]
+    ) -> CollectionRecord:
+        """A new collection of id `key`; see `core.rules.create`."""
+        return await rules.create(self.database, self.config, admin, key, name, langs, config)
+
+    async def update_collection(
+        self, admin: User, collection: str, version: int, *, name: str | None = None,
+        langs: Sequence[str] | None = None, config: Mapping[str, Any] | None = None, is_open: bool | None = None,
+    ) -> CollectionRecord:  # fmt: skip
+        """Change a collection while all runs; see `core.rules.update`."""
+        return await rules.update(
+            self.database, self.config, admin, collection, version, name=name, langs=langs, config=config,
+            is_open=is_open,
+        )  # fmt: skip
+
+    async def limit_tree(self, admin: User, tree_id: str, limits: Mapping[str, int]) -> Tree:
+        """Change limits of one tree and settle it."""
+        await rules.limit_tree(self.database, admin, tree_id, limits)
+        await settle(self.database, self.config, tree_id)
+        return await self.tree(tree_id)
 
     # Trees that come from elsewhere.
 

@@ -19,7 +19,9 @@ from core.facts import move_tree
 from core.journal import record
 from core.leaderboard import first_places
 from core.lottery import draw
+from core.pools import collection_of
 from core.records import Message, Tree, now, text_hash
+from core.rules import rules_of
 from core.settle import count_trees, settle
 
 _IDS = uuid.UUID("5d9c1f5e-3a7b-5b64-9a53-6f0f9d1c7e21")
@@ -43,27 +45,29 @@ class Turn(Protocol):
         """The model that says it, `name@version`; None for people."""
 
 
-async def run_lottery(database: Database, config: CollectionConfig, lang: str, chance: random.Random) -> list[Tree]:
-    """Draw waiting prompts of one language until as many trees grow as may; the winners."""
+async def run_lottery(database: Database, config: CollectionConfig, pool: str, chance: random.Random) -> list[Tree]:
+    """Draw waiting prompts of one pool until as many trees grow as may; the winners."""
+    config = await rules_of(database, config, collection_of(pool))
     won: list[Tree] = []
-    room = config.max_active_trees - await count_trees(database, "growing", lang, config.max_active_trees)
+    room = config.max_active_trees - await count_trees(database, "growing", pool, config.max_active_trees)
     while len(won) < room:
-        waiting = await in_state(database, "prompt_lottery_waiting", lang, config.max_prompt_lottery_waiting)
+        waiting = await in_state(database, "prompt_lottery_waiting", pool, config.max_prompt_lottery_waiting)
         authors = sorted({tree.author_id for tree in waiting if tree.author_id})
         winner = draw(waiting, await first_places(database, authors, now()), chance)
         if winner is None:
             break
         # A lost guard means that the tree changed; it is drawn from what is there then.
         if await move_tree(database, winner, "growing", won_lottery_at=now()):
-            await record(database, "lottery", winner.id, {"lang": lang})
+            await record(database, "lottery", winner.id, {"lang": winner.lang})
             won.append(winner)
             await settle(database, config, winner.id)
     return won
 
 
-async def activate_backlog(database: Database, config: CollectionConfig, lang: str) -> Tree | None:
-    """Bring the oldest backlog tree of a language that can be ranked into ranking; None when there is none."""
-    tree = await bring(database, config, lang)
+async def activate_backlog(database: Database, config: CollectionConfig, pool: str) -> Tree | None:
+    """Bring the oldest backlog tree of a pool that can be ranked into ranking; None when there is none."""
+    config = await rules_of(database, config, collection_of(pool))
+    tree = await bring(database, config, pool)
     return None if tree is None else await settle(database, config, tree.id) or tree
 
 
@@ -81,6 +85,7 @@ async def add_synthetic_tree(
         BadInput: roles do not alternate from user to user, or there are fewer than two replies.
     """
     _check_turns(thread, replies)
+    config = await rules_of(database, config)
     identity = str(uuid.uuid5(_IDS, key))
     if existing := await database["trees"].find_one({"_id": identity}):
         return Tree.from_document(existing)

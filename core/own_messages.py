@@ -19,7 +19,8 @@ from core.facts import mark
 from core.journal import record
 from core.pages import one
 from core.people_records import Revision, untouched
-from core.records import Message, Task, User, moment, now, text_hash
+from core.records import Message, Task, Tree, User, moment, now, text_hash
+from core.rules import rules_of
 from core.rulings import rewrite
 from core.settle import settle
 
@@ -33,7 +34,9 @@ async def edit(database: Database, config: CollectionConfig, user: User, message
         NotFound: there is no such message of one's own.
     """
     message = await _own(database, user, message_id)
-    text = await checked_text(database, config, user, text, message.id)
+    tree = await one(database, "trees", Tree, message.tree_id)
+    rules = await rules_of(database, config, tree.collection)
+    text = await checked_text(database, rules, user, text, message.id)
     if text == message.text:
         return message
     await _free(database, message)

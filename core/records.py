@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from typing import Any, Self
 
+from core.pools import DEFAULT, pool_of
 from core.times import milliseconds as milliseconds
 from core.times import moment as moment
 from core.times import now as now
@@ -155,6 +156,7 @@ class Tree(Record):
 
     state: str
     lang: str
+    collection: str = DEFAULT
     origin: str | None = None
     goal_size: int = 15
     max_depth: int = 5
@@ -176,8 +178,13 @@ class Tree(Record):
             "by_time": when,
             "by_lang": f"{self.lang}|{when}",
             "by_state": f"{self.state}|{when}",
-            "by_state_lang": f"{self.state}|{self.lang}|{when}",
+            "by_state_lang": f"{self.state}|{self.pool}|{when}",
         }
+
+    @property
+    def pool(self) -> str:
+        """The pool of work that it belongs to."""
+        return pool_of(self.collection, self.lang)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -286,6 +293,7 @@ class Task(Record):
     user_id: str
     lang: str
     work_id: str
+    collection: str = DEFAULT
     state: str = "open"
     tree_id: str | None = None
     target_id: str | None = None
@@ -416,6 +424,7 @@ class Work(Record):
 
     kind: str
     lang: str
+    collection: str = DEFAULT
     tree_id: str | None = None
     target_id: str | None = None
     priority: str = "5"
@@ -428,8 +437,13 @@ class Work(Record):
     rev: int = 0
 
     def _keys(self) -> dict[str, Any]:
-        key = f"{self.kind}|{self.lang}|{self.priority}|{self.random}" if self.free > 0 else None
+        key = f"{self.kind}|{self.pool}|{self.priority}|{self.random}" if self.free > 0 else None
         return {"key": key, "check_at": min((hold["until"] for hold in self.holds.values()), default=NEVER)}
+
+    @property
+    def pool(self) -> str:
+        """The pool that it is in."""
+        return pool_of(self.collection, self.lang)
 
 
 NEVER = 10**15

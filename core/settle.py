@@ -27,7 +27,9 @@ from core.journal import record
 from core.lessons import lessons
 from core.lottery import missing_prompts
 from core.moderation_queue import enqueue
+from core.pools import collection_of, lang_of
 from core.records import TREE_STATES, Message, Tree, Work, milliseconds, now
+from core.rules import rules_of
 from core.voices import Voices
 
 ATTEMPTS = 100
@@ -55,7 +57,8 @@ async def settle(
         facts = await load(database, tree_id)
         if facts is None:
             return None
-        if (tree := await _attempt(database, config, facts, known)) is not None:
+        rules = await rules_of(database, config, facts.tree.collection)
+        if (tree := await _attempt(database, rules, facts, known)) is not None:
             return tree
         await asyncio.sleep(random.random() * 0.002 * min(attempt, 10))  # noqa: S311 - spreads the contenders
     return None
@@ -151,7 +154,7 @@ async def _write_work(
     changes: list[tuple[Work | None, Work | None]] = []
     for opening in following.work:
         work = existing.pop(f"{opening.kind}:{opening.target_id}", None)
-        blank = work or queue.opened(opening, tree.id, chance)
+        blank = work or queue.opened(opening, tree.id, chance, tree.collection)
         bound = places[opening.target_id] if opening.kind in REPLIES else None
         changes.append((work, queue.adjusted(blank, opening, holding, bound)))
     changes += [(work, None) for work in existing.values()]
@@ -185,18 +188,19 @@ async def _holding(database: Database, held: Sequence[Work], finished: Collectio
     return {task_id for task_id in holds if stands(task_id)}
 
 
-async def settle_prompts(database: Database, config: CollectionConfig, lang: str) -> Work | None:
-    """Bring the work for new prompts in one language up to date, and return it; None when it changes too fast."""
-    identity = f"initial_prompt:{lang}"
-    opening = Opening(kind="initial_prompt", target_id=lang, lang=lang, places=0, excluded=frozenset())
+async def settle_prompts(database: Database, config: CollectionConfig, pool: str) -> Work | None:
+    """Bring the work for new prompts in one pool up to date, and return it; None when it changes too fast."""
+    identity, collection, lang = f"initial_prompt:{pool}", collection_of(pool), lang_of(pool)
+    config = await rules_of(database, config, collection)
+    opening = Opening(kind="initial_prompt", target_id=pool, lang=lang, places=0, excluded=frozenset())
     for _ in range(ATTEMPTS):
         document = await database["work"].find_one({"_id": identity})
         work = Work.from_document(document) if document else None
         # Which holds ended is read before the trees are counted: a tree counted besides its hold is one place too few.
         trees = [] if work is None else await _trees_among(database, list(work.holds))
         holding = await _holding(database, [work] if work else [], trees)
-        places = missing_prompts(await _counts(database, config, lang), lang, config)
-        blank = replace(queue.opened(opening, "", random.Random()), tree_id=None, target_id=None)  # noqa: S311
+        places = missing_prompts(await _counts(database, config, pool), lang, config)
+        blank = replace(queue.opened(opening, "", random.Random(), collection), tree_id=None, target_id=None)  # noqa: S311
         wanted = queue.adjusted(work or blank, replace(opening, places=places), holding, None)
         wanted = replace(wanted, excluded=())  # people may hold several prompts
         if await (queue.write(database, work, wanted) if work else queue.insert(database, wanted)):
@@ -204,22 +208,23 @@ async def settle_prompts(database: Database, config: CollectionConfig, lang: str
     return None
 
 
-async def open_prompts(database: Database, config: CollectionConfig, lang: str) -> int:
-    """New prompts that a language can take now; a read, which opens nothing."""
-    if work := await database["work"].find_one({"_id": f"initial_prompt:{lang}"}):
+async def open_prompts(database: Database, config: CollectionConfig, pool: str) -> int:
+    """New prompts that a pool can take now; a read, which opens nothing."""
+    if work := await database["work"].find_one({"_id": f"initial_prompt:{pool}"}):
         return int(work["free"])
-    return missing_prompts(await _counts(database, config, lang), lang, config)
+    config = await rules_of(database, config, collection_of(pool))
+    return missing_prompts(await _counts(database, config, pool), lang_of(pool), config)
 
 
-async def _counts(database: Database, config: CollectionConfig, lang: str) -> dict[str, int]:
-    """Trees of the language by state, each counted as far as its ceiling, or `COUNTED_MOST`."""
+async def _counts(database: Database, config: CollectionConfig, pool: str) -> dict[str, int]:
+    """Trees of the pool by state, each counted as far as its ceiling, or `COUNTED_MOST`."""
     ceilings = {
         "growing": config.max_active_trees,
         "initial_prompt_review": config.max_initial_prompt_review,
         "prompt_lottery_waiting": config.max_prompt_lottery_waiting,
     }
     return {
-        state: await count_trees(database, state, lang, min(int(ceiling), COUNTED_MOST)) if ceiling >= 1 else 0
+        state: await count_trees(database, state, pool, min(int(ceiling), COUNTED_MOST)) if ceiling >= 1 else 0
         for state, ceiling in ceilings.items()
     }
 
@@ -229,8 +234,8 @@ async def _trees_among(database: Database, identities: list[str]) -> list[str]:
     return [tree["_id"] async for tree in database["trees"].find(query, {"_id": 1})]
 
 
-async def count_trees(database: Database, state: str, lang: str, cap: int) -> int:
-    """Trees of one state and language, counted up to `cap`."""
+async def count_trees(database: Database, state: str, pool: str, cap: int) -> int:
+    """Trees of one state and pool, counted up to `cap`."""
     if state not in TREE_STATES:
         raise ValueError(f"unknown tree state {state!r}")
-    return await count_range(database, "trees", "by_state_lang", f"{state}|{lang}|", f"{state}|{lang}}}", cap)
+    return await count_range(database, "trees", "by_state_lang", f"{state}|{pool}|", f"{state}|{pool}}}", cap)

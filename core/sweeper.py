@@ -18,7 +18,9 @@ from core.config import CollectionConfig
 from core.database import Database, aware
 from core.errors import OaError
 from core.growth import activate_backlog, run_lottery
+from core.pools import collection_of
 from core.records import Task, Work, deadline_key, milliseconds, now
+from core.rules import collections, rules_of
 from core.scoring import Credit
 from core.settle import settle, settle_prompts
 from core.work import available
@@ -52,10 +54,10 @@ async def sweep_once(database: Database, config: CollectionConfig, chance: rando
     await _settle_dirty(database, config, swept)
     await _credit(database, swept)
     swept.appeals += await appeals.sweep(database, config)
-    for lang in await _langs(database):
-        swept.won += len(await run_lottery(database, config, lang, chance))
-        swept.activated += await _activate(database, config, lang)
-        await settle_prompts(database, config, lang)
+    for pool in await _pools(database):
+        swept.won += len(await run_lottery(database, config, pool, chance))
+        swept.activated += await _activate(database, config, pool)
+        await settle_prompts(database, config, pool)
     return swept
 
 
@@ -100,21 +102,22 @@ async def _credit(database: Database, swept: Swept) -> None:
     swept.credited += len(due)
 
 
-async def _langs(database: Database) -> list[str]:
-    """Languages of trees that wait for the lottery or in the backlog, or in which prompts are asked for.
+async def _pools(database: Database) -> list[str]:
+    """Pools with trees that wait for the lottery or in the backlog, or in which prompts are asked for.
 
-    One read a language: from each found, on to the first key beyond it.
+    One read a pool: from each found, on to the first key beyond it.
     """
-    langs: set[str] = set()
+    pools: set[str] = set()
     for state in ("prompt_lottery_waiting", "backlog_ranking"):
         after = f"{state}|"
         while found := await _first(database, "trees", "by_state_lang", after, f"{state}}}"):
-            lang = found.split("|")[1]
-            langs.add(lang)
-            after = f"{state}|{lang}}}"
-    asked = database["work"].find({"tree_id": None}, {"lang": 1})
-    langs |= {work["lang"] async for work in asked}
-    return sorted(langs)
+            pool = found.split("|")[1]
+            pools.add(pool)
+            after = f"{state}|{pool}}}"
+    asked = database["work"].find({"tree_id": None})
+    pools |= {Work.from_document(work).pool async for work in asked}
+    known = await collections(database)
+    return sorted(pool for pool in pools if collection_of(pool) in known)
 
 
 async def _first(database: Database, name: str, key: str, start: str, end: str) -> str | None:
@@ -124,15 +127,16 @@ async def _first(database: Database, name: str, key: str, start: str, end: str) 
     return None
 
 
-async def _activate(database: Database, config: CollectionConfig, lang: str) -> int:
-    """Bring backlog trees into ranking until enough sets of siblings are open in this language."""
+async def _activate(database: Database, config: CollectionConfig, pool: str) -> int:
+    """Bring backlog trees into ranking until enough sets of siblings are open in this pool."""
+    config = await rules_of(database, config, collection_of(pool))
     activated = 0
     while activated < config.min_active_rankings_per_lang:
         kinds = ("rank_assistant_replies", "rank_prompter_replies")
-        open_sets = sum([await available(database, kind, [lang], "") for kind in kinds])
+        open_sets = sum([await available(database, kind, [pool], "") for kind in kinds])
         if open_sets >= config.min_active_rankings_per_lang:
             break
-        if await activate_backlog(database, config, lang) is None:
+        if await activate_backlog(database, config, pool) is None:
             break
         activated += 1
     return activated

@@ -14,10 +14,12 @@ from typing import Any
 from core import work as queue
 from core.config import CollectionConfig, check_kind
 from core.database import Database
-from core.errors import NothingToDo, TaskGone, TooMany
+from core.errors import BadInput, NothingToDo, TaskGone, TooMany
 from core.facts import mark
 from core.ids import new_id
+from core.pools import DEFAULT, pool_of
 from core.records import Reaction, Task, User, Work, holder_key, milliseconds, now, reaction_id
+from core.rules import CollectionRecord, find, rules
 from core.settle import settle, settle_prompts
 
 SKIP_EMOJI = {"label": "_skip_labeling", "rank": "_skip_ranking"}
@@ -28,25 +30,41 @@ STALE_ATTEMPTS = 20
 
 
 async def request(
-    database: Database, config: CollectionConfig, user: User, kind: str, langs: Sequence[str], chance: random.Random
-) -> Task:
+    database: Database, config: CollectionConfig, user: User, kind: str, langs: Sequence[str], chance: random.Random,
+    collection: str = DEFAULT,
+) -> Task:  # fmt: skip
     """Hand the user a task of `kind` (or, for `random`, of a kind drawn by weight) in one of `langs`.
 
     Raises:
-        BadInput: the kind is unknown.
+        BadInput: the kind is unknown, or none of the languages is collected.
+        NotFound: there is no such collection.
         NothingToDo: no such work is open for this user.
         TooMany: the user holds too many tasks.
     """
+    asked = await find(database, collection)
+    config, pools = rules(config, asked), _pools(asked, langs)
     kinds = _kinds(check_kind(kind), config, chance)
     await _check_pending(database, config, user)
     for _ in range(STALE_ATTEMPTS):
-        task = await _hand_out(database, config, user, kinds, langs, chance)
+        task = await _hand_out(database, config, user, kinds, pools, chance)
         if task is None:
             break
         if task.state == "open":
             return task
     what = "nothing" if kind == "random" else f"no task of kind {kind}"
     raise NothingToDo(f"{what} is open for you now in {', '.join(langs)}", retry_after=10.0)
+
+
+def _pools(collection: CollectionRecord, langs: Sequence[str]) -> list[str]:
+    """The pools of the languages asked for that the collection takes."""
+    if not collection.open:
+        raise NothingToDo(f"the collection {collection.name!r} is closed", retry_after=600.0)
+    taken = [lang for lang in langs if not collection.langs or lang in collection.langs]
+    if not taken:
+        there = ", ".join(collection.langs)
+        message = f"the collection {collection.name!r} takes none of {', '.join(langs)}; it takes {there}"
+        raise BadInput(message, path=("langs",))
+    return [pool_of(collection.id, lang) for lang in taken]
 
 
 def _kinds(kind: str, config: CollectionConfig, chance: random.Random) -> list[str]:
@@ -78,37 +96,38 @@ async def open_of(database: Database, user: User) -> list[Task]:
 
 
 async def _hand_out(
-    database: Database, config: CollectionConfig, user: User, kinds: Sequence[str], langs: Sequence[str],
+    database: Database, config: CollectionConfig, user: User, kinds: Sequence[str], pools: Sequence[str],
     chance: random.Random,
 ) -> Task | None:  # fmt: skip
     """A task in the user's hands; one of state `expired` when the work was out of date; None when there is none."""
     task_id, created = new_id(), now()
 
     async def claim(kinds: Sequence[str]) -> Work | None:
-        return await queue.claim(database, kinds, langs, user.id, task_id, milliseconds(created), config, chance)
+        return await queue.claim(database, kinds, pools, user.id, task_id, milliseconds(created), config, chance)
 
     work = await claim(kinds)
-    if work is None and "initial_prompt" in kinds and await _open_prompts(database, config, langs):
+    if work is None and "initial_prompt" in kinds and await _open_prompts(database, config, pools):
         work = await claim(["initial_prompt"])
     if work is None:
         return None
     task = Task(
-        id=task_id, kind=work.kind, user_id=user.id, lang=work.lang, work_id=work.id, tree_id=work.tree_id,
+        id=task_id, kind=work.kind, user_id=user.id, lang=work.lang, collection=work.collection, work_id=work.id,
+        tree_id=work.tree_id,
         target_id=work.target_id, created_at=created, thread=work.thread,
         expires_at=created + timedelta(seconds=config.lease_seconds(work.kind)),
         served=tuple(chance.sample(work.served, len(work.served))),
     )  # fmt: skip
     if not await _fit(database, work):
         await queue.release(database, work.id, task_id)
-        await _settle_for(database, config, work.tree_id, work.lang)
+        await _settle_for(database, config, work.tree_id, work.pool)
         return replace(task, state="expired")
     await database["tasks"].insert_one(task.to_document())
     return task
 
 
-async def _open_prompts(database: Database, config: CollectionConfig, langs: Sequence[str]) -> bool:
-    """Open the work for new prompts in those of `langs` in which none was ever asked for; whether there were any."""
-    wanted = {f"initial_prompt:{lang}": lang for lang in langs}
+async def _open_prompts(database: Database, config: CollectionConfig, pools: Sequence[str]) -> bool:
+    """Open the work for new prompts in those of `pools` in which none was ever asked for; whether there were any."""
+    wanted = {f"initial_prompt:{pool}": pool for pool in pools}
     query = {"_id": {"$in": list(wanted)}}
     there = {document["_id"] async for document in database["work"].find(query, {"_id": 1})}
     for identity in wanted.keys() - there:
@@ -153,18 +172,18 @@ async def skip(database: Database, config: CollectionConfig, user: User, task_id
         task = await mine(database, user, task_id)
     if task.state != "skipped":
         raise TaskGone(f"task {task_id} is {task.state} and can no longer be skipped")
-    await _settle_for(database, config, task.tree_id, task.lang)
+    await _settle_for(database, config, task.tree_id, pool_of(task.collection, task.lang))
     return task
 
 
 async def give_back(database: Database, config: CollectionConfig, task: Task) -> None:
     """Let others have the place of a task that has ended."""
-    await _settle_for(database, config, task.tree_id, task.lang)
+    await _settle_for(database, config, task.tree_id, pool_of(task.collection, task.lang))
 
 
-async def _settle_for(database: Database, config: CollectionConfig, tree_id: str | None, lang: str) -> None:
+async def _settle_for(database: Database, config: CollectionConfig, tree_id: str | None, pool: str) -> None:
     if tree_id is None:
-        await settle_prompts(database, config, lang)
+        await settle_prompts(database, config, pool)
     else:
         await settle(database, config, tree_id, marking=True)
 
@@ -221,4 +240,4 @@ async def expire(database: Database, config: CollectionConfig, work: Work) -> No
         task = Task.from_document(document)
         if task.state == "open":
             await move(database, task, "expired")
-    await _settle_for(database, config, work.tree_id, work.lang)
+    await _settle_for(database, config, work.tree_id, work.pool)

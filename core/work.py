@@ -1,7 +1,7 @@
 """Open work: handing out a place of it to one person at a time, and keeping the places right.
 
 One document a piece of work. A place is taken by a ranged read of a few candidates on the scalar `key`
-(`kind|lang|priority|random`) and one write guarded by the document's `rev`; so are all its other changes. Knows places
+(`kind|pool|priority|random`) and one write guarded by the document's `rev`; so are all its other changes. Knows places
 and holds; does not know what a tree wants (`core.advance` does) nor what a task shows.
 """
 
@@ -18,6 +18,7 @@ from core.advance import Opening
 from core.config import CollectionConfig
 from core.database import DUPLICATE, Database, Document, count_range
 from core.errors import Unavailable
+from core.pools import DEFAULT
 from core.records import Work
 
 CANDIDATES = 8
@@ -47,11 +48,11 @@ def take(work: Work, task_id: str, user_id: str, until: int) -> Work:
     return replace(work, free=work.free - 1, holds=holds, excluded=excluded)
 
 
-def opened(opening: Opening, tree_id: str, chance: random.Random) -> Work:
+def opened(opening: Opening, tree_id: str, chance: random.Random, collection: str = DEFAULT) -> Work:
     """A new piece of work that nobody holds, with no place free yet."""
     return Work(
-        id=f"{opening.kind}:{opening.target_id}", kind=opening.kind, lang=opening.lang, tree_id=tree_id,
-        target_id=opening.target_id, random=random_place(chance),
+        id=f"{opening.kind}:{opening.target_id}", kind=opening.kind, lang=opening.lang, collection=collection,
+        tree_id=tree_id, target_id=opening.target_id, random=random_place(chance),
     )  # fmt: skip
 
 
@@ -145,10 +146,10 @@ async def write_all(database: Database, changes: Sequence[tuple[Work | None, Wor
 
 
 async def claim(
-    database: Database, kinds: Sequence[str], langs: Sequence[str], user_id: str, task_id: str, moment: int,
+    database: Database, kinds: Sequence[str], pools: Sequence[str], user_id: str, task_id: str, moment: int,
     config: CollectionConfig, chance: random.Random,
 ) -> Work | None:  # fmt: skip
-    """Take a place of some open work: of the first of `kinds` that has any for this user, in one of `langs`.
+    """Take a place of some open work: of the first of `kinds` that has any for this user, in one of `pools`.
 
     The place is held for as long as the kind's lease says, counted from `moment` (milliseconds since 1970).
 
@@ -161,8 +162,8 @@ async def claim(
     prefixes = [
         prefix
         for kind in kinds
-        for lang in chance.sample(list(langs), len(langs))
-        for prefix in _prefixes(kind, lang, config, chance)
+        for pool in chance.sample(list(pools), len(pools))
+        for prefix in _prefixes(kind, pool, config, chance)
     ]
     for _ in range(ATTEMPTS):
         candidates = await _candidates(database, prefixes, user_id, chance)
@@ -176,12 +177,12 @@ async def claim(
     raise Unavailable("too many people ask for the same work at this moment; ask again", retry_after=1.0)
 
 
-def _prefixes(kind: str, lang: str, config: CollectionConfig, chance: random.Random) -> list[str]:
+def _prefixes(kind: str, pool: str, config: CollectionConfig, chance: random.Random) -> list[str]:
     """Key ranges to look through in turn: lonely parents first with the configured probability, else last."""
     priorities = "1" if kind == "prompter_reply" else "5"
     if kind == "assistant_reply":
         priorities = "01" if chance.random() < config.p_lonely_child_extension else "10"
-    return [f"{kind}|{lang}|{priority}|" for priority in priorities]
+    return [f"{kind}|{pool}|{priority}|" for priority in priorities]
 
 
 async def _candidates(database: Database, prefixes: Sequence[str], user_id: str, chance: random.Random) -> list[Work]:
@@ -217,10 +218,10 @@ async def _ranges(database: Database, starts: Sequence[str], user_id: str) -> li
     return [Work.from_document(document) for document in found.values()]
 
 
-async def available(database: Database, kind: str, langs: Sequence[str], user_id: str) -> int:
+async def available(database: Database, kind: str, pools: Sequence[str], user_id: str) -> int:
     """Pieces of work of `kind` that the user could take now, counted up to `AVAILABLE_CAP`."""
     also = {"excluded": {"$nin": [user_id]}}
-    spans = [(f"{kind}|{lang}|", f"{kind}|{lang}}}") for lang in langs]
+    spans = [(f"{kind}|{pool}|", f"{kind}|{pool}}}") for pool in pools]
     counts = [await count_range(database, "work", "key", *span, AVAILABLE_CAP, also) for span in spans]
     return min(sum(counts), AVAILABLE_CAP)
 

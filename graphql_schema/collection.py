@@ -8,6 +8,7 @@ import strawberry
 
 from core.texts import check_lang
 
+from .collections import CollectionsMutation, CollectionsQuery
 from .context import Info, needed
 from .enums import LeaderboardAround, TreeState, stored
 from .event_types import JournalQuery
@@ -41,7 +42,7 @@ InLang = Annotated[str | None, strawberry.argument(description="Only this langua
 
 
 @strawberry.type
-class CollectionQuery(RulingQuery, JournalQuery, StewardshipQuery, PurgeQuery):
+class CollectionQuery(RulingQuery, JournalQuery, StewardshipQuery, PurgeQuery, CollectionsQuery):
     """Queries about collection."""
 
     @strawberry.field(description="The object with that global id, if you may see it.", permission_classes=[Anyone])
@@ -115,6 +116,7 @@ class CollectionMutation(
     LeavingMutation,
     PurgeMutation,
     StewardshipMutation,
+    CollectionsMutation,
     SignInMutation,
 ):
     """Mutations of collection."""

@@ -12,7 +12,7 @@ from core.scopes import SCOPES
 from .context import Context
 
 FIELDS: dict[str, tuple[str, ...]] = {
-    "read": ("node", "trees", "messages", "thread", "leaderboard", "learnedFrom"),
+    "read": ("node", "trees", "messages", "thread", "leaderboard", "learnedFrom", "collections"),
     "profile": ("viewer",),
     "tasks": (
         "requestTask", "submitPrompt", "submitReply", "submitReview", "submitRanking", "skipTask", "saveDraft",
@@ -38,6 +38,7 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "admin": (
         "clients", "createClient", "updateClient", "deleteClient",
         "setRoles", "setModeratorLanguages", "purgePreview", "purge", "createApiKey", "revokeApiKey",
+        "createCollection", "updateCollection", "limitTree",
     ),
 }  # fmt: skip
 """Scope and the root fields (of queries, mutations and subscriptions) that it opens."""

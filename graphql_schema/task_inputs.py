@@ -17,6 +17,9 @@ class RequestTaskInput(Keyed):
 
     kind: TaskKind = strawberry.field(default=TaskKind.RANDOM, description="One kind, or RANDOM.")
     langs: list[str] = strawberry.field(description="Languages you work in, as BCP 47 tags; at least one.")
+    collection_id: strawberry.ID | None = strawberry.field(
+        default=None, description="A collection; the default one where none is named."
+    )
 
 
 @strawberry.input(description="A prompt that opens a conversation.")

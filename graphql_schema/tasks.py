@@ -7,6 +7,7 @@ import strawberry
 from core.errors import BadInput
 from core.records import Task
 
+from .collections import collection_key
 from .context import Info
 from .enums import stored
 from .errors import mutation
@@ -42,7 +43,9 @@ class TaskMutation:
     async def request_task(self, info: Info, input: RequestTaskInput) -> RequestTaskPayload:
         """Hand out a place of open work."""
         langs = check_langs(input.langs)
-        task = await info.context.services.collection.request_task(info.context.user(), stored(input.kind), langs)
+        task = await info.context.services.collection.request_task(
+            info.context.user(), stored(input.kind), langs, collection_key(input.collection_id)
+        )
         return RequestTaskPayload(task=TaskNode.of(task))
 
     @mutation(SubmitPromptPayload, Contributor, "Answer an InitialPromptTask.")

@@ -23,6 +23,7 @@ class TreeNode(Node):
     record: strawberry.Private[Tree]
     state: TreeState = strawberry.field(description="Where it is on its way.")
     lang: str = strawberry.field(description="Language, as a BCP 47 tag.")
+    collection_id: strawberry.ID = strawberry.field(description="The collection that it belongs to.")
     goal_size: int = strawberry.field(description="Accepted messages at which it stops growing, root included.")
     max_depth: int = strawberry.field(description="Deepest level of a message; the root is 0.")
     max_children: int = strawberry.field(description="Replies wanted under one prompt.")
@@ -53,6 +54,7 @@ class TreeNode(Node):
             record=record,
             state=TreeState(record.state),
             lang=record.lang,
+            collection_id=global_id("Collection", record.collection),
             goal_size=record.goal_size,
             max_depth=record.max_depth,
             max_children=record.max_children,

@@ -9,9 +9,11 @@ import strawberry
 
 from core import texts
 from core.errors import BadInput
+from core.pools import DEFAULT
 from core.records import TASK_KINDS, User
 
 from .account_types import OwnAccount
+from .collections import CollectionId, collection_key
 from .context import Info, needed
 from .contribution_types import OwnWork
 from .enums import LeaderboardFrame, TaskKind, UserRole, stored
@@ -53,9 +55,11 @@ class Viewer(OwnWork, OwnAccount):
         return [TaskNode.of(task) for task in await info.context.services.collection.open_tasks(self.record)]
 
     @strawberry.field(description="Which kinds of work are open for you.")
-    async def available_tasks(self, info: Info, langs: Langs) -> list[TaskAvailability]:
+    async def available_tasks(
+        self, info: Info, langs: Langs, collection_id: CollectionId = None
+    ) -> list[TaskAvailability]:
         """Kinds with at least one piece of open work."""
-        return await availability(info, check_langs(langs))
+        return await availability(info, check_langs(langs), collection_key(collection_id))
 
     @strawberry.field(description="Your place on a leaderboard.")
     async def standing(self, info: Info, frame: Frame) -> StandingNode:
@@ -80,9 +84,9 @@ def check_langs(langs: list[str]) -> list[str]:
     return list(texts.check_langs(langs))
 
 
-async def availability(info: Info, langs: list[str]) -> list[TaskAvailability]:
+async def availability(info: Info, langs: list[str], collection: str = DEFAULT) -> list[TaskAvailability]:
     """Open work for the viewer by kind, in the usual order of kinds, only kinds that have some."""
-    return shown_availability(await info.context.services.collection.available(info.context.user(), langs))
+    return shown_availability(await info.context.services.collection.available(info.context.user(), langs, collection))
 
 
 def shown_availability(counts: Mapping[str, int]) -> list[TaskAvailability]:

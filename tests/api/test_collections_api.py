@@ -1,0 +1,48 @@
+"""Collections over HTTP: an admin makes one, a contributor works in it, everybody else is told no."""
+
+from __future__ import annotations
+
+import uuid
+
+COLLECTIONS = "{ collections { id name langs open version config changes } }"
+TASK = "task { id kind ... on ReviewTask { message { tree { collectionId } } } }"
+
+
+def test_an_admin_makes_a_collection_and_people_work_in_it(somebody) -> None:
+    admin, ada, ben = somebody("ADMIN"), somebody(), somebody()
+    key = f"c-{uuid.uuid4().hex[:8]}"
+    made = admin.do(
+        "createCollection", "collection { id version config }", key=key, name="Code", langs=["en"],
+        config={"reviews_least": 1, "reviews_quorum": 0.5},
+    )["collection"]  # fmt: skip
+    assert (made["version"], made["config"]["reviews_least"]) == (1, 1)
+    assert made["id"] in [each["id"] for each in ada.ask(COLLECTIONS)["collections"]]
+
+    wanted = {"kind": "INITIAL_PROMPT", "langs": ["en"], "collectionId": made["id"]}
+    task = ada.do("requestTask", "task { id }", **wanted)["task"]
+    prompt = ada.do("submitPrompt", "message { id }", taskId=task["id"], text=f"What is {key}?")["message"]["id"]
+    review = ben.do("requestTask", TASK, **{**wanted, "kind": "LABEL_INITIAL_PROMPT"})["task"]
+    assert review["message"]["tree"]["collectionId"] == made["id"]
+    ben.do("submitReview", "", taskId=review["id"], labels=[{"name": "SPAM", "value": 0}])
+    shown = "query ($id: ID!) { node(id: $id) { ... on Message { state refusedFor } } }"
+    assert ada.ask(shown, id=prompt)["node"] == {"state": "ACCEPTED", "refusedFor": []}
+
+    change = {"collectionId": made["id"], "version": 1, "config": {"reviews_least": 7}}
+    (error,) = admin.attempt("updateCollection", "", **change)["userErrors"]
+    assert (error["code"], error["path"]) == ("BAD_INPUT", ["config", "reviews_least"])
+    fields = "collection { version changes }"
+    changed = admin.do("updateCollection", fields, **{**change, "config": {"reviews_least": 2, "reviews_quorum": None}})
+    assert changed["collection"] == {"version": 2, "changes": {"reviews_least": 2}}
+    (error,) = admin.attempt("updateCollection", "", **change)["userErrors"]
+    assert error["code"] == "CONFLICT"
+    fields = "tree { goalSize maxDepth }"
+    tree = ada.ask("query ($id: ID!) { node(id: $id) { ... on Message { tree { id } } } }", id=prompt)["node"]["tree"]
+    limited = admin.do("limitTree", fields, treeId=tree["id"], goalSize=2, maxDepth=1)["tree"]
+    assert limited == {"goalSize": 2, "maxDepth": 1}
+
+
+def test_contributors_and_moderators_change_no_rules(somebody) -> None:
+    for role in ("CONTRIBUTOR", "MODERATOR"):
+        document = "mutation ($input: CreateCollectionInput!) { createCollection(input: $input) { collection { id } } }"
+        error = somebody(role).refused(document, input={"key": "mine", "name": "Mine"})
+        assert error["extensions"]["code"] == "FORBIDDEN"

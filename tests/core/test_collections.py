@@ -1,0 +1,142 @@
+"""Several collections side by side, and rules that change while all runs."""
+
+from __future__ import annotations
+
+import pytest
+from core_people import GOOD, SMALL, review_all, until_growing, write_prompt
+
+from core import rules
+from core.errors import BadInput, Conflict, Forbidden, NotFound, NothingToDo
+from core.pools import DEFAULT, collection_of, lang_of, pool_of
+from core.records import Tree
+from core.sweeper import sweep_once
+
+
+@pytest.fixture
+async def admin(person):
+    return await person("the admin", "admin")
+
+
+@pytest.fixture
+async def people(person):
+    return [await person(f"person {number}") for number in range(5)]
+
+
+@pytest.mark.parametrize(("collection", "lang"), [(DEFAULT, "en"), ("code", "pt-BR")])
+def test_a_pool_names_its_collection_and_language(collection, lang) -> None:
+    pool = pool_of(collection, lang)
+    assert (collection_of(pool), lang_of(pool)) == (collection, lang)
+
+
+async def test_two_collections_keep_their_work_apart(collection, admin, people) -> None:
+    await collection.create_collection(admin, "code", "Code", ["en", "de"], {"num_reviews_initial_prompt": 1})
+    here = await write_prompt(collection, people[0], "What is rain?")
+    task = await collection.request_task(people[0], "initial_prompt", ["en"], "code")
+    there = (await collection.submit_prompt(people[0], task.id, "What is a list?", "en")).result_id
+    assert ((await collection.tree(here)).collection, (await collection.tree(there)).collection) == (DEFAULT, "code")
+
+    task = await collection.request_task(people[1], "label_initial_prompt", ["en"], "code")
+    assert task.target_id == there
+    await collection.submit_review(people[1], task.id, GOOD)  # one is enough there
+    assert (await collection.message(there)).state == "accepted"
+    assert (await collection.message(here)).state == "pending"
+    assert (await collection.available(people[2], ["en"], "code"))["label_initial_prompt"] == 0
+    assert (await collection.available(people[2], ["en"]))["label_initial_prompt"] == 1
+
+    await sweep_once(collection.database, collection.config)
+    assert (await collection.tree(there)).state == "growing"
+    reply = await collection.request_task(people[2], "assistant_reply", ["en"], "code")
+    assert reply.tree_id == there
+    with pytest.raises(NothingToDo):
+        await collection.request_task(people[2], "assistant_reply", ["en"])
+
+
+async def test_languages_and_closed_collections(collection, admin, people) -> None:
+    made = await collection.create_collection(admin, "code", "Code", ["de"], {})
+    with pytest.raises(BadInput, match="takes none of en; it takes de"):
+        await collection.request_task(people[0], "initial_prompt", ["en"], "code")
+    with pytest.raises(NotFound, match="no collection 'cod'"):
+        await collection.request_task(people[0], "initial_prompt", ["en"], "cod")
+    await collection.update_collection(admin, "code", made.version, is_open=False)
+    with pytest.raises(NothingToDo, match="closed"):
+        await collection.request_task(people[0], "initial_prompt", ["de"], "code")
+
+
+async def test_a_change_of_rules_moves_trees_that_wait(collection, admin, people) -> None:
+    """A prompt with one review of two waits; with one wanted it is decided as soon as the sweeper comes by."""
+    prompt = await write_prompt(collection, people[0])
+    task = await collection.request_task(people[1], "label_initial_prompt", ["en"])
+    await collection.submit_review(people[1], task.id, GOOD)
+    assert (await collection.message(prompt)).state == "pending"
+    await collection.update_collection(
+        admin, DEFAULT, 0, config={"mode": "weighted", "reviews_least": 1, "reviews_quorum": 0.5}
+    )
+    await sweep_once(collection.database, collection.config)
+    assert (await collection.message(prompt)).state == "accepted"
+    journal = [each async for each in collection.database["events"].find({"kind": "update_collection"})]
+    assert [each["details"]["before"]["config"] for each in journal] == [{}]
+    assert journal[0]["details"]["after"]["config"]["mode"] == "weighted"
+    assert journal[0]["by"] == admin.id
+
+
+async def test_another_process_sees_a_change(collection, admin, people, database, monkeypatch) -> None:
+    """What a process knows is read again when it is old; here at once."""
+    assert (await rules.rules_of(database, SMALL)).goal_tree_size == SMALL.goal_tree_size
+    document = rules.CollectionRecord(
+        id=DEFAULT, name="Default", changes={"goal_tree_size": 9}, version=1
+    ).to_document()
+    await database["collections"].insert_one(document)  # as another process would
+    monkeypatch.setattr(rules, "FRESH_SECONDS", 0.0)
+    assert (await rules.rules_of(database, SMALL)).goal_tree_size == 9
+
+
+async def test_who_changes_what_another_changed_is_told(collection, admin) -> None:
+    await collection.update_collection(admin, DEFAULT, 0, config={"max_text_length": 10})
+    with pytest.raises(Conflict, match="has version 1, not 0"):
+        await collection.update_collection(admin, DEFAULT, 0, config={"max_text_length": 20})
+    changed = await collection.update_collection(admin, DEFAULT, 1, config={"max_text_length": None}, name="Ours")
+    assert (changed.changes, changed.name, changed.version) == ({}, "Ours", 2)
+    with pytest.raises(Conflict, match="already"):
+        await collection.create_collection(admin, DEFAULT, "Another", [], {})
+
+
+@pytest.mark.parametrize(
+    ("changes", "path", "says"),
+    [
+        ({"colour": 1}, ("config", "colour"), "no setting 'colour'"),
+        ({"goal_tree_size": "many"}, ("config", "goal_tree_size"), "must be of type int"),
+        ({"goal_tree_size": True}, ("config", "goal_tree_size"), "must be of type int"),
+        ({"goal_tree_size": 0}, ("config", "goal_tree_size"), "must be 1 or more"),
+        ({"accept_from": 0.2}, ("config", "accept_from"), "from 0.5 to below 1"),
+        ({"mode": "best"}, ("config", "mode"), "one of: weighted, parity"),
+        ({"critical_labels": ["spam", "boring"]}, ("config", "critical_labels"), "'boring' is none"),
+        ({"reviews_least": 9}, ("config", "reviews_least"), "1 <= least <= most"),
+    ],
+)
+async def test_a_wrong_setting_is_named_and_nothing_changes(collection, admin, changes, path, says) -> None:
+    with pytest.raises(BadInput, match=says) as caught:
+        await collection.update_collection(admin, DEFAULT, 0, config=changes)
+    assert tuple(caught.value.path) == path
+    assert (await collection.collections())[0].version == 0
+
+
+async def test_only_admins_may(collection, person) -> None:
+    moderator = await person("a moderator", "moderator")
+    for attempt in (
+        collection.create_collection(moderator, "code", "Code", [], {}),
+        collection.update_collection(moderator, DEFAULT, 0, name="Mine"),
+        collection.limit_tree(moderator, "no tree", {"goal_size": 3}),
+    ):
+        with pytest.raises(Forbidden):
+            await attempt
+
+
+async def test_limits_of_one_tree(collection, admin, people) -> None:
+    """A tree that grows is done when its goal becomes what it has; a limit out of range is refused."""
+    tree_id = await until_growing(collection, people)
+    with pytest.raises(BadInput, match="goal_size is 0; it must be from 1 to 1000"):
+        await collection.limit_tree(admin, tree_id, {"goal_size": 0})
+    tree = await collection.limit_tree(admin, tree_id, {"goal_size": 1})
+    assert isinstance(tree, Tree)
+    assert (tree.goal_size, tree.state) == (1, "ready_for_export")
+    assert await review_all(collection, people, "label_assistant_reply") == 0
