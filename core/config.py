@@ -148,7 +148,7 @@ class CollectionConfig:
             _ = self.review_policy
         except BadInput as error:
             path = tuple(names.get(str(each), str(each)) for each in error.path)
-            raise BadInput(error.message, path=path) from error
+            raise BadInput(f"{'.'.join(path)}: {error.message}", path=path) from error
 
     @property
     def weighted(self) -> bool:

@@ -110,22 +110,22 @@ def checked(base: CollectionConfig, changes: Mapping[str, Any]) -> dict[str, Any
     """`changes` as they are kept; a value of None goes back to `base` and is left out.
 
     Raises:
-        BadInput: a setting is unknown, of the wrong type or out of range; the path names it.
+        BadInput: a setting is unknown, of the wrong type or out of range; the message names it.
     """
     kinds = {item.name: str(item.type) for item in fields(CollectionConfig)}
     kept = {}
     for name, value in changes.items():
         if name not in kinds:
-            raise BadInput(f"there is no setting {name[:60]!r}; one of: {', '.join(kinds)}", path=("config", name))
+            raise BadInput(f"there is no setting {name[:60]!r}; one of: {', '.join(kinds)}", path=("config",))
         if value is not None:
             if not _fits(kinds[name], value):
                 message = f"{name} is {str(value)[:60]!r}; it must be of type {kinds[name]}"
-                raise BadInput(message, path=("config", name))
+                raise BadInput(message, path=("config",))
             kept[name] = value
     try:
         replace(base, **_typed(kept))
     except BadInput as error:
-        raise BadInput(error.message, path=("config", *error.path)) from error
+        raise BadInput(error.message, path=("config",)) from error
     return kept
 
 
