@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import secrets
+from dataclasses import replace
 
 import httpx
 import pytest
-from auth_site import NATIVE, WEB
+from auth_site import NATIVE, WEB, auth_site
 from authlib.integrations.httpx_client import OAuth2Client
 from authlib.oauth2.rfc8414 import AuthorizationServerMetadata
 from browsing import answer
 from joserfc import jwt
 from joserfc.jwk import KeySet
+from running_api import Caller, serving
 
+from api.keys import load_keys
 from core.oauth_records import DEVICE_GRANT
 
 VIEWER = "{ viewer { user { displayName } roles } }"
@@ -94,6 +97,28 @@ def test_access_tokens_can_be_verified_with_the_published_keys(auth, app, about,
     assert decoded.claims["exp"] - decoded.claims["iat"] <= 900
 
 
+def test_keys_change_without_anybody_noticing(settings, tmp_path):
+    old, new, file = tmp_path / "old.pem", tmp_path / "new.pem", tmp_path / "keys.pem"
+    load_keys(old, make=True)
+    load_keys(new, make=True)
+    file.touch(mode=0o600)
+    with auth_site(settings, token_key_file=old) as site:
+        caller = site.caller().sign_in("ada")
+        same = site.settings
+        (before,) = httpx.get(f"{site.base}/.well-known/jwks.json").json()["keys"]
+    file.write_text(new.read_text() + old.read_text())
+    port = int(same.public_url.rpartition(":")[2])
+    with serving(replace(same, token_key_file=file), port) as base:
+        assert caller.ask(VIEWER)["viewer"]
+        kids = [key["kid"] for key in httpx.get(f"{base}/.well-known/jwks.json").json()["keys"]]
+        assert kids[1:] == [before["kid"]]
+        fresh = Caller(base).sign_in("ada")
+    file.write_text(new.read_text())
+    with serving(replace(same, token_key_file=file), port):
+        assert fresh.ask(VIEWER)["viewer"]
+        assert caller.post(VIEWER).status_code == 401
+
+
 def test_who_is_not_signed_in_signs_in_first_and_comes_back(auth, app):
     browser, verifier = auth.browser(), secrets.token_urlsafe(48)
     browser.authorize(app, NATIVE.replace("127.0.0.1", "127.0.0.1:51111"), verifier)
@@ -165,7 +190,7 @@ def test_a_device_is_connected_by_its_person(auth, about, signed_in):
     assert "Living Room TV" in signed_in.send("/device").text
     assert "Connected" in signed_in.send("/device", decision="allow").text
     auth.store(lambda signing: _forget_polls(signing))
-    token = auth.token(tv, None, **ask).json()
+    token = library(tv).fetch_token(about["token_endpoint"], **ask)
     assert auth.caller(token["access_token"]).ask("{ trees(first: 1) { nodes { id } } }")
     auth.store(lambda signing: _forget_polls(signing))
     assert auth.token(tv, None, **ask).json()["error"] == "invalid_grant"

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import json
 import re
+import ssl
 import time
+from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import pytest
 from aiosmtpd.controller import Controller
 from auth_site import auth_site, letters
 from browsing import Browser
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 from provider_site import provider_site
 
 from api.oauth import upstream
-from api.oauth.mail import check_address, smtp
+from api.oauth.mail import Mail, check_address, smtp
 from api.oauth.providers import read_providers
-from core.errors import BadInput
+from core.errors import BadInput, Unavailable
 from oa.embedded import free_port
 
 
@@ -321,6 +328,35 @@ def test_letters_go_out_by_smtp(settings, tmp_path):
     finally:
         if server.loop.is_running():
             server.stop()
+
+
+def certificate(folder):
+    """A certificate for 127.0.0.1 that nobody vouches for, and its key, as files."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    begins = datetime.now(UTC) - timedelta(days=1)
+    made = (
+        x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+        .serial_number(1).not_valid_before(begins).not_valid_after(begins + timedelta(days=2))
+        .sign(key, hashes.SHA256())
+    )  # fmt: skip
+    (folder / "cert.pem").write_bytes(made.public_bytes(Encoding.PEM))
+    (folder / "key.pem").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    return folder / "cert.pem", folder / "key.pem"
+
+
+async def test_letters_do_not_go_to_a_mail_server_that_nobody_vouches_for(tmp_path):
+    box, context = Box(), ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(*certificate(tmp_path))
+    server = Controller(box, hostname="127.0.0.1", port=free_port(), ssl_context=context)
+    server.start()
+    try:
+        letter = Mail("us@example.org", smtp(f"smtps://user:secret@127.0.0.1:{server.port}"))
+        with pytest.raises(Unavailable, match="SSLCertVerificationError"):
+            await letter.send_link("cleo@example.org", "http://x", "here", 15)
+        assert box.letters == []
+    finally:
+        server.stop()
 
 
 @pytest.mark.parametrize("url", ["http://mail", "smtp://", "smtp://host/path"])
