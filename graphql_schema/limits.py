@@ -277,13 +277,29 @@ class DocumentLimits(ASTValidationRule):
             raise ValidationAbortedError(f"the document is too much: {'; '.join(over)}")
 
 
+@dataclass(frozen=True, eq=False)
+class Parsed:
+    """A parsed document as a key: the same object is the same document, which `Parsing` keeps for one text.
+
+    To compare documents node by node would take as long as they are, and as deep as they are nested.
+    """
+
+    document: DocumentNode
+
+    def __hash__(self) -> int:
+        return id(self.document)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Parsed) and other.document is self.document
+
+
 @lru_cache(maxsize=CACHED_DOCUMENTS)
 def validated(
-    schema: GraphQLSchema, document: DocumentNode, rules: tuple[type[ASTValidationRule], ...], suggestions: bool
+    schema: GraphQLSchema, parsed: Parsed, rules: tuple[type[ASTValidationRule], ...], suggestions: bool
 ) -> list[GraphQLError]:
-    """The errors of `document`, at most `errors` and one more that says so; kept for the next time it comes."""
+    """The errors of a document, at most `errors` and one more that says so; kept for the next time it comes."""
     every: tuple[type[ASTValidationRule], ...] = (DocumentLimits, *rules, *BESIDES)
-    return validate(schema, document, every, max_errors=LIMITS["errors"].most, hide_suggestions=not suggestions)
+    return validate(schema, parsed.document, every, max_errors=LIMITS["errors"].most, hide_suggestions=not suggestions)
 
 
 class Parsing(ParserCache):
@@ -311,7 +327,7 @@ class Validation(SchemaExtension):
         schema = operation.schema
         operation.pre_execution_errors = validated(
             schema._schema,
-            operation.graphql_document,
+            Parsed(operation.graphql_document),
             operation.validation_rules,
             not schema.config.disable_field_suggestions,
         )

@@ -136,6 +136,14 @@ async def test_every_document_is_refused_with_all_that_is_too_much():
     )
 
 
+async def test_deep_documents_that_differ_in_a_comment_alone_are_refused_alike():
+    # To compare them with those in the cache, node by node, is to go as deep as they do.
+    for n in range(100, 300, 10):
+        for comment in ("#0\n", "#1\n"):
+            for error in (await execute(comment + hostile.deep(n))).errors:
+                assert error.extensions["code"] == "BAD_QUERY"
+
+
 EDGES = {
     "aliases": hostile.aliases,
     "directives": hostile.directives,
