@@ -159,6 +159,7 @@ async def _cut_messages(database: Database, departure: Departure) -> set[str]:
         await mark(database, tree_id)
         await database["credits"].delete_many({"tree_id": tree_id, "user_id": departure.id})
         await database["revisions"].delete_many({"message_id": document["_id"]})
+        await database["moderation_items"].delete_many({"_id": f"message:{document['_id']}|appeal"})
         await database["trees"].update_one(
             {"_id": tree_id, "author_id": departure.id}, {"$set": {"author_id": None}, "$inc": {"version": 1}}
         )

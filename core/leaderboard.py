@@ -10,7 +10,7 @@ from core.credits import board_key
 from core.database import Database, Document
 from core.records import User, now
 from core.score_marks import place_before
-from core.scoring import bucket, level
+from core.scoring import bucket, level, next_level_at
 
 RANK_CAP = 10_000
 """People between a mark and somebody who are counted at most."""
@@ -27,7 +27,7 @@ class Standing:
     Attributes:
         rank: from 1; None where the person has no points, or stands beyond `RANK_CAP` before there are marks.
         points: of the frame.
-        level: by total points, from 1 to 100.
+        level: by `total` points, from 1 to 100.
         counts: number of acts by sort, see `core.scoring.POINTS`.
     """
 
@@ -35,8 +35,18 @@ class Standing:
     frame: str
     rank: int | None
     points: int
-    level: int
+    total: int
     counts: Mapping[str, int]
+
+    @property
+    def level(self) -> int:
+        """By all points ever, from 1 to 100."""
+        return level(self.total)
+
+    @property
+    def next_level_at(self) -> int | None:
+        """Points in all at which the next level begins; None at the last."""
+        return next_level_at(self.total)
 
 
 async def leaderboard(
@@ -68,7 +78,7 @@ async def leaderboard(
     return [
         Standing(
             user=users[document["user_id"]], frame=frame, rank=place, points=document["points"],
-            level=level(totals.get(document["user_id"], 0)), counts=document["counts"],
+            total=totals.get(document["user_id"], 0), counts=document["counts"],
         )
         for place, document in enumerate(documents, start=1)
     ]  # fmt: skip
@@ -80,12 +90,12 @@ async def standing(database: Database, user: User, frame: str, *, moment: dateti
     document = await database["scores"].find_one({"_id": f"{prefix}|{user.id}"})
     totals = await _totals(database, [user.id])
     if document is None:
-        return Standing(user=user, frame=frame, rank=None, points=0, level=level(totals.get(user.id, 0)), counts={})
+        return Standing(user=user, frame=frame, rank=None, points=0, total=totals.get(user.id, 0), counts={})
     mine = board_key(document, document["points"])
     before = await place_before(database, f"{prefix}|", mine, RANK_CAP)
     return Standing(
         user=user, frame=frame, rank=None if before is None else before + 1, points=document["points"],
-        level=level(totals.get(user.id, 0)), counts=document["counts"],
+        total=totals.get(user.id, 0), counts=document["counts"],
     )  # fmt: skip
 
 
@@ -112,7 +122,7 @@ async def neighbours(
     return [
         Standing(
             user=people[each["user_id"]], frame=frame, rank=first + place, points=each["points"],
-            level=level(totals.get(each["user_id"], 0)), counts=each["counts"],
+            total=totals.get(each["user_id"], 0), counts=each["counts"],
         )
         for place, each in enumerate(row)
     ]  # fmt: skip

@@ -13,11 +13,11 @@ from typing import Any
 from core.advance import unranked
 from core.config import CollectionConfig
 from core.database import Database
-from core.errors import BadInput, Conflict, OaError
+from core.errors import BadInput, Conflict, NotFound, OaError
 from core.facts import Facts, load, mark, move_tree
 from core.journal import record
 from core.moderation_queue import close, close_about, item
-from core.moderation_records import ACTS, MOST, Outcome, check_moderator
+from core.moderation_records import ACTS, MOST, Outcome, check_moderator, may_moderate
 from core.pages import many, one
 from core.records import Message, Tree, User, milliseconds, now
 from core.settle import settle
@@ -242,7 +242,8 @@ async def moderate(
     """Do the same to many; what fails for one is in its outcome, and the others go on.
 
     Args:
-        targets: `item:<id>` (then done to its subject), `message:<id>` or `tree:<id>`; 1 to `MOST`.
+        targets: `item:<id>` (then done to its subject), `message:<id>`, `tree:<id>` or `user:<id>` (all messages of
+            that person, to delete or restore); 1 to `MOST`.
         act: of `ACTS`; `dismiss` closes what the queue holds and changes nothing else.
 
     Raises:
@@ -289,6 +290,8 @@ async def _moderate_one(
 async def _act(
     database: Database, config: CollectionConfig, moderator: User, kind: str, identity: str, act: str, reason: str
 ) -> None:
+    if kind == "user" and act in ("delete", "restore"):
+        return await _act_on_all_of(database, config, moderator, identity, act, reason)
     if kind not in ("message", "tree"):
         raise BadInput(f"{act} is no act on a {kind}; name messages or trees, or items about them")
     if act == "dismiss":
@@ -298,6 +301,21 @@ async def _act(
         await halt_tree(database, config, moderator, tree_id, act == "halt", reason)
     else:  # of a tree, its prompt
         await _rule(database, config, moderator, identity, act, reason)
+    return None
+
+
+async def _act_on_all_of(
+    database: Database, config: CollectionConfig, moderator: User, user_id: str, act: str, reason: str
+) -> None:
+    """Take out all messages of a person, or put back those that moderators took out; in the moderator's languages."""
+    if await database["users"].find_one({"_id": user_id}, {"_id": 1}) is None:
+        raise NotFound(f"there is no user {user_id!r}")
+    span = {"$gte": f"{user_id}|", "$lt": f"{user_id}}}"}
+    found = database["messages"].find({"by_author": span}).sort("by_author")
+    for message in [Message.from_document(document) async for document in found]:
+        due = not message.deleted if act == "delete" else message.removed == "moderator"
+        if due and may_moderate(moderator, message.lang):
+            await _rule(database, config, moderator, message.id, act, reason)
 
 
 async def _dismiss_about(database: Database, moderator: User, kind: str, identity: str, reason: str) -> None:

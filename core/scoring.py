@@ -126,6 +126,11 @@ def _credit(what: str, fact_id: str, user_id: str | None, tree_id: str, at: date
     return Credit(id=f"{what}|{fact_id}", user_id=user_id or "", tree_id=tree_id, what=what, at=at)
 
 
+def streak_now(days: int, last_at: datetime | None, present: datetime) -> int:
+    """Whole days of the streak as it stands at `present`: none once nothing was done for `STREAK_PAUSE`."""
+    return days if last_at is not None and present - last_at <= STREAK_PAUSE else 0
+
+
 def streak(started_at: datetime | None, last_at: datetime | None, moment: datetime) -> tuple[datetime, int]:
     """When the present streak began and how many whole days it has, after something done at `moment`."""
     broken = started_at is None or started_at > moment or last_at is None or moment - last_at > STREAK_PAUSE

@@ -30,6 +30,7 @@ from .relay import After, Connection, First, Node, connection, decode_cursor, gl
 
 if TYPE_CHECKING:
     from core.people import People
+    from core.voices import Voice
 
 
 @strawberry.enum(description="What became of an appeal.")
@@ -178,6 +179,31 @@ class DataExport:
         )  # fmt: skip
 
 
+@strawberry.type(description="How far somebody's reviews and rankings are trusted, as estimated from all of them.")
+class Reliability:
+    """Feedback to the person, evidence to moderators; never a ban by itself."""
+
+    finds_bad: float = strawberry.field(description="Probability to object to what deserves it, 0 to 1.")
+    passes_good: float = strawberry.field(description="Probability to pass what is fine, 0 to 1.")
+    tau: float = strawberry.field(description="Estimate of Kendall's tau of their rankings with the truth, -1 to 1.")
+    ballot_weight: float = strawberry.field(description="Weight of a ranking of theirs, above 0, up to 1.")
+
+    @classmethod
+    def of(cls, voice: Voice) -> Reliability:
+        """The estimates."""
+        skill = voice.skill
+        return cls(
+            finds_bad=skill.sensitivity, passes_good=skill.specificity, tau=voice.tau,
+            ballot_weight=voice.ballot_weight,
+        )  # fmt: skip
+
+
+async def reliability_of(context: Context, user_id: str) -> Reliability | None:
+    """What was learned of a person; None while nothing was."""
+    voice = await context.loaders.voices.load(user_id)
+    return None if voice is None else Reliability.of(voice)
+
+
 @strawberry.type
 class OwnWork:
     """The viewer's own work."""
@@ -204,6 +230,11 @@ class OwnWork:
         """The export."""
         found = await people(info.context).export_of(self.record)
         return None if found is None else DataExport.of(*found)
+
+    @strawberry.field(description="How far your reviews and rankings are trusted; null while nothing is known.")
+    async def reliability(self, info: Info) -> Reliability | None:
+        """The estimates."""
+        return await reliability_of(info.context, self.record.id)
 
     @strawberry.field(description="How your latest 500 reviews and rankings agree with what came of them.")
     async def agreement(self, info: Info) -> list[AgreementNode]:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from core.oauth_records import Client
     from core.people import People
     from core.records import Message, Tree, User
+    from core.voices import Voice
 
     from .context import Services
 
@@ -31,6 +32,7 @@ class Loaders:
         self.trees: DataLoader[str, Tree | None] = DataLoader(by_id(lambda: services.collection.trees))
         self.users: DataLoader[str, User | None] = DataLoader(by_id(lambda: services.accounts.get_many))
         self.clients: DataLoader[str, Client | None] = DataLoader(by_id(lambda: services.auth.clients.get_many))
+        self.voices: DataLoader[str, Voice | None] = DataLoader(by_id(lambda: _people(services).voices))
         self.gone: DataLoader[str, int | None] = DataLoader(by_id(lambda: _people(services).gone_from))
         self.marked: DataLoader[str, bool] = DataLoader(marked(services))
 

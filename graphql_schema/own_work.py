@@ -11,6 +11,7 @@ from .keyed import Keyed
 from .message_types import MessageNode
 from .permissions import Contributor
 from .relay import raw_id
+from .user_types import UserNode
 
 
 @strawberry.input(description="Another text for a message of yours.")
@@ -57,6 +58,22 @@ class AppealPayload(Payload):
     appeal: AppealNode | None = strawberry.field(default=None, description="The appeal.")
 
 
+@strawberry.input(description="What you show of yourself; what is left out stays.")
+class UpdateProfileInput(Keyed):
+    """Input of `updateProfile`."""
+
+    display_name: str | None = strawberry.field(default=None, description="The name that others see.")
+    show_on_leaderboard: bool | None = strawberry.field(default=None, description="Whether you stand on leaderboards.")
+
+
+@strawberry.type(description="What became of a profile.")
+class UpdateProfilePayload(Payload):
+    """Payload of `updateProfile`."""
+
+    user: UserNode | None = strawberry.field(default=None, description="What others see of you.")
+    show_on_leaderboard: bool | None = strawberry.field(default=None, description="Whether you stand on leaderboards.")
+
+
 @strawberry.type
 class OwnWorkMutation:
     """One's own messages."""
@@ -81,3 +98,11 @@ class OwnWorkMutation:
         message_id = raw_id(input.message_id, "Message", path=("message_id",))
         made = await people(info.context).appeal(info.context.user(), message_id, input.text)
         return AppealPayload(appeal=AppealNode.of(made))
+
+    @mutation(UpdateProfilePayload, Contributor, "Change your name, or whether you stand on leaderboards.")
+    async def update_profile(self, info: Info, input: UpdateProfileInput) -> UpdateProfilePayload:
+        """Change what others see."""
+        user = await people(info.context).update_profile(
+            info.context.user(), input.display_name, input.show_on_leaderboard
+        )
+        return UpdateProfilePayload(user=UserNode.of(user), show_on_leaderboard=user.show_on_leaderboard)

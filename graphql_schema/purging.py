@@ -10,6 +10,7 @@ from core.moderation_records import MOST, PurgePreview
 
 from .context import Info
 from .errors import Payload, mutation
+from .keyed import Keyed
 from .permissions import Admin
 from .queue_types import moderators
 from .relay import raw_id
@@ -46,7 +47,7 @@ class PurgePreviewNode:
 
 
 @strawberry.input(description="What was previewed, to be erased.")
-class PurgeInput:
+class PurgeInput(Keyed):
     """Input of `purge`."""
 
     token: str = strawberry.field(description="Of the preview.")

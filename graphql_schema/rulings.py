@@ -20,7 +20,7 @@ from .queue_types import ModerationAction, ModerationItemNode, ModerationKind, m
 from .relay import After, Connection, First, connection, decode_cursor, global_id, page_size, raw_id
 from .tree_types import TreeNode
 
-TYPES = {"item": "ModerationItem", "message": "Message", "tree": "Tree"}
+TYPES = {"item": "ModerationItem", "message": "Message", "tree": "Tree", "user": "User"}
 InLang = Annotated[str | None, strawberry.argument(description="Only what is in this language, a BCP 47 tag.")]
 OfKind = Annotated[ModerationKind | None, strawberry.argument(description="Only what is there for this reason.")]
 
@@ -61,6 +61,9 @@ class ModerateInput(Keyed):
     )
     message_ids: list[strawberry.ID] = strawberry.field(default_factory=list, description="Messages.")
     tree_ids: list[strawberry.ID] = strawberry.field(default_factory=list, description="Trees.")
+    user_ids: list[strawberry.ID] = strawberry.field(
+        default_factory=list, description="People: DELETE or RESTORE all of their messages in your languages."
+    )
 
 
 @strawberry.type(description="What became of an act on many.")
@@ -153,7 +156,12 @@ class RulingMutation:
     async def moderate(self, info: Info, input: ModerateInput) -> ModeratePayload:
         """Do it to each; what fails for one does not stop the others."""
         targets: dict[str, strawberry.ID] = {}
-        for kind, given in (("item", input.item_ids), ("message", input.message_ids), ("tree", input.tree_ids)):
+        for kind, given in (
+            ("item", input.item_ids),
+            ("message", input.message_ids),
+            ("tree", input.tree_ids),
+            ("user", input.user_ids),
+        ):
             path = (f"{kind}_ids",)
             targets |= {f"{kind}:{raw_id(value, TYPES[kind], path=path)}": value for value in given}
         outcomes = await moderators(info.context).moderate(

@@ -26,6 +26,7 @@ FIELDS: dict[str, tuple[str, ...]] = {
         "revokeSession", "signOutEverywhere", "revokeApp", "linkIdentity", "unlinkIdentity", "acceptTerms",
         "setDisplayName",
         "requestDataExport", "deleteAccount",
+        "requestDataExport", "deleteAccount", "updateProfile",
     ),
     "moderate": (
         "deleteMessage", "restoreMessage", "haltTree", "resumeTree", "moderate", "moderationQueue",

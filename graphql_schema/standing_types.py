@@ -29,7 +29,9 @@ class StandingNode:
     frame: LeaderboardFrame = strawberry.field(description="The time counted.")
     rank: int | None = strawberry.field(description="Place, from 1; null without points, or far down.")
     points: int = strawberry.field(description="Points in that time.")
+    total: int = strawberry.field(description="Points ever.")
     level: int = strawberry.field(description="Level by all points ever, from 1 to 100.")
+    next_level_at: int | None = strawberry.field(description="Points ever at which the next level begins.")
     counts: list[ScoreCount] = strawberry.field(description="What the points are for.")
 
     @classmethod
@@ -40,6 +42,8 @@ class StandingNode:
             frame=LeaderboardFrame(standing.frame),
             rank=standing.rank,
             points=standing.points,
+            total=standing.total,
             level=standing.level,
+            next_level_at=standing.next_level_at,
             counts=[ScoreCount(act=act, count=count) for act, count in sorted(standing.counts.items())],
         )

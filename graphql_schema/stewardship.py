@@ -7,7 +7,7 @@ import strawberry
 from core.records import User
 
 from .context import Info
-from .contribution_types import AppealNode
+from .contribution_types import AppealNode, Reliability, reliability_of
 from .enums import UserRole, stored
 from .errors import Payload, mutation
 from .keyed import Keyed
@@ -28,6 +28,12 @@ class Person:
     disabled_reason: str | None = strawberry.field(description="What they were told when they were banned.")
     notes: str = strawberry.field(description="What moderators noted about them.")
     left: bool = strawberry.field(description="Whether they deleted their account.")
+    user_key: strawberry.Private[str]
+
+    @strawberry.field(description="How far their reviews and rankings are trusted; null while nothing is known.")
+    async def reliability(self, info: Info) -> Reliability | None:
+        """The estimates: evidence, never a ban by itself."""
+        return await reliability_of(info.context, self.user_key)
 
     @classmethod
     def of(cls, user: User) -> Person:
@@ -35,6 +41,7 @@ class Person:
         return cls(
             user=UserNode.of(user), roles=[UserRole(role) for role in user.roles], moderates=list(user.moderates),
             enabled=user.enabled, disabled_reason=user.disabled_reason, notes=user.notes, left=user.deleted,
+            user_key=user.id,
         )  # fmt: skip
 
 

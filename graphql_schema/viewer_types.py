@@ -11,6 +11,8 @@ from core import texts
 from core.errors import BadInput
 from core.pools import DEFAULT
 from core.records import TASK_KINDS, User
+from core.records import TASK_KINDS, User, now
+from core.scoring import streak_now
 
 from .account_types import OwnAccount
 from .collections import CollectionId, collection_key
@@ -70,7 +72,9 @@ class Viewer(OwnWork, OwnAccount):
     @classmethod
     def of(cls, user: User) -> Viewer:
         """The viewer."""
-        return cls(record=user, user=UserNode.of(user), streak_days=user.streak_days)
+        return cls(
+            record=user, user=UserNode.of(user), streak_days=streak_now(user.streak_days, user.last_activity_at, now())
+        )
 
 
 def check_langs(langs: list[str]) -> list[str]:

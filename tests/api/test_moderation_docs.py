@@ -129,6 +129,7 @@ def test_authors_see_what_came_of_their_work_and_appeal(api, page):
     second = prompt_of(ann, "Noch eine Frage?", "de")
     assert page.run("Withdraw", ann, messageId=second)["message"]["removed"] == "AUTHOR"
     feedback = page.run("Feedback", bob, first=5)
+    assert feedback["reliability"] is None
     assert feedback["rankingFeedback"]["nodes"] == []
     assert feedback["agreement"][0]["reviews"] == 1
 
@@ -198,6 +199,9 @@ def test_the_queue_and_the_board_are_followed(api, page):
     assert {each["points"] for each in found["leaderboard"] if each["user"]["displayName"] == "bob-follow"} == {2}
     places = page.run("Board", bob, first=3)
     assert places["best"][0]["rank"] == 1
+    assert places["best"][0]["total"] < places["best"][0]["nextLevelAt"]
+    shown = page.run("Profile", bob, name="Bob the hidden", shown=False)
+    assert (shown["user"]["displayName"], shown["showOnLeaderboard"]) == ("Bob the hidden", False)
     assert "bob-follow" in {each["user"]["displayName"] for each in places["around"]}
     assert api.refused(page.operations["Board"], first=1)["extensions"]["code"] == "UNAUTHENTICATED"
 

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import random
+from dataclasses import replace
 
 import pytest
 from core_people import BAD, review_all, until_growing, until_ranking, write_prompt
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tree_histories import History, small
 
+from core.advance import advance
 from core.errors import BadInput, Conflict, Forbidden, NotFound
 from core.journal import events_page
 from core.moderation_queue import claim, enqueue, queue_page
 from core.moderators import Moderators
+from core.people import People
 from core.records import Message
 from core.rulings import judge_message
 from core.sweeper import sweep_once
@@ -209,7 +216,7 @@ async def test_a_bulk_act_tells_of_each(collection, moderators, person) -> None:
         None,
         None,
         "NOT_FOUND",
-        "BAD_INPUT",
+        "NOT_FOUND",
     ]
     assert all([(await collection.message(tree_id)).deleted for tree_id in trees])
     again = await moderators.moderate(mod, targets, "restore", "no spam")
@@ -250,3 +257,53 @@ async def test_the_journal_is_read_by_subject_actor_and_kind(collection, person)
     assert set(acts) < set(await read())
     await sweep_once(collection.database, collection.config)
     assert await read(kind="delete_message") == acts
+
+
+async def test_all_of_a_person_is_taken_out_and_put_back(collection, moderators, person) -> None:
+    ann, bob, mod = await person("ann"), await person("bob"), await person("mod", "moderator")
+    mine = [await write_prompt(collection, ann, f"Prompt {number}?") for number in range(3)]
+    other = await write_prompt(collection, bob, "Another?")
+    await collection.delete_message(mod, mine[0], "by itself")
+    await People(collection.database, collection.config).withdraw(ann, mine[1])
+    (outcome,) = await moderators.moderate(mod, [f"user:{ann.id}"], "delete", "a flood")
+    assert outcome.error is None
+    assert [(await collection.message(each)).removed for each in (*mine, other)] == [
+        "moderator", "author", "moderator", None
+    ]  # fmt: skip
+    (outcome,) = await moderators.moderate(mod, [f"user:{ann.id}"], "restore", "no flood")
+    assert outcome.error is None
+    assert [(await collection.message(each)).removed for each in mine] == [None, "author", None]
+    (outcome,) = await moderators.moderate(mod, [f"user:{ann.id}"], "halt", "")
+    assert outcome.error.code == "BAD_INPUT"
+
+
+# Rules.
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10**6), st.sets(st.integers(0, 30), max_size=4))
+def test_what_is_put_back_is_as_if_it_had_never_been_out(seed, places) -> None:
+    chance = random.Random(seed)
+    history = History(small(chance), chance)
+    for _ in range(25):
+        history.step()
+    before, state = history.messages, history.tree.state
+    out = {before[place % len(before)].id for place in places} - {history.tree.id}
+
+    def given_back(messages, tree):
+        advanced = advance(tree, messages, history.reviews, history.rankings, history.config, history.reactions)
+        return advanced.messages
+
+    away = [replace(each, deleted=True, removed="moderator") if each.id in out else each for each in before]
+    gone = given_back(away, history.tree)
+    for each in gone:
+        assert each.deleted or not {*each.ancestors, each.id} & out, "what follows goes along"
+    own = {each.id: each for each in before}
+    back = [
+        replace(each, deleted=own[each.id].deleted, removed=own[each.id].removed) if each.id in out else each
+        for each in gone
+    ]
+    again = given_back(back, replace(history.tree, state=state))
+    assert [(each.id, each.deleted, each.removed, each.state) for each in again] == [
+        (each.id, each.deleted, each.removed, each.state) for each in before
+    ]
