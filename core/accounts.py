@@ -105,6 +105,10 @@ class Accounts:
         """Journal that the service `by` does something in that person's name."""
         await record(self.database, "acted_for", user_id, {"action": action}, by=by)
 
+    async def set_shown(self, user_id: str, shown: bool) -> User:
+        """Whether the person stands on leaderboards, as they wish."""
+        return await self._change(user_id, "set_shown", {"show_on_leaderboard": shown}, user_id)
+
     async def _change(
         self, user_id: str, kind: str, changes: dict[str, object], by: str | None,
         told: dict[str, object] | None = None,
@@ -152,25 +156,3 @@ async def touch(database: Database, user_id: str, moment: datetime, user: User |
     user = replace(user, last_activity_at=moment, streak_started_at=began, streak_days=days)
     changes = {"last_activity_at": moment, "streak_started_at": user.streak_started_at, "streak_days": user.streak_days}
     await database["users"].update_one({"_id": user_id}, {"$set": changes})
-
-
-async def update_profile(database: Database, user_id: str, display_name: str | None, shown: bool | None) -> User:
-    """Change what a person shows of themselves: name, and whether they stand on leaderboards; None leaves it.
-
-    Raises:
-        BadInput: the name is empty or too long.
-    """
-    accounts, changes = Accounts(database), dict[str, object]()
-    if display_name is not None:
-        name = display_name.strip()
-        if not 1 <= len(name) <= NAME_LIMIT or not name.isprintable():
-            message = f"displayName has {len(name)} characters; it must have 1 to {NAME_LIMIT}, all visible"
-            raise BadInput(message, path=("display_name",))
-        changes["display_name"] = name
-    if shown is not None:
-        changes["show_on_leaderboard"] = shown
-    if not changes:
-        return await accounts.get(user_id)
-    await database["users"].update_one({"_id": user_id, "deleted": False}, {"$set": changes})
-    await record(database, "update_profile", user_id, {"changed": sorted(changes)}, by=user_id)
-    return await accounts.get(user_id)

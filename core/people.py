@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Sequence
 
 from core import appeals, contributions, departures, layout, learning, own_data, own_messages, propagation
-from core.accounts import update_profile
 from core.config import CollectionConfig
 from core.database import Database, aware
 from core.objects import ObjectStore
@@ -84,10 +83,6 @@ class People:
     async def marked_snapshots(self) -> dict[str, int]:
         """See `core.propagation.marked_snapshots`."""
         return await propagation.marked_snapshots(self.database)
-
-    async def update_profile(self, user: User, display_name: str | None, shown: bool | None) -> User:
-        """See `core.accounts.update_profile`."""
-        return await update_profile(self.database, user.id, display_name, shown)
 
     async def voices(self, user_ids: Sequence[str]) -> dict[str, Voice]:
         """What was learned of those of the people of whom anything was, from their reviews and rankings."""

@@ -20,6 +20,7 @@ from core.moderation_queue import close, close_about, item
 from core.moderation_records import ACTS, MOST, Outcome, check_moderator, may_moderate
 from core.pages import many, one
 from core.records import Message, Tree, User, milliseconds, now
+from core.rules import rules_of
 from core.settle import settle
 
 REASON_LIMIT = 4096
@@ -150,8 +151,10 @@ async def _write(
 async def _reopen(database: Database, config: CollectionConfig, message: Message) -> None:
     """Let a tree go on that ended for want of `message`, which is in and not refused again."""
     for _ in range(ATTEMPTS):
-        facts = await load(database, message.tree_id)
-        if facts is None or (state := _state_again(facts, message, config)) == facts.tree.state:
+        if (facts := await load(database, message.tree_id)) is None:
+            return
+        rules = await rules_of(database, config, facts.tree.collection)
+        if (state := _state_again(facts, message, rules)) == facts.tree.state:
             return
         if await move_tree(database, facts.tree, state) is not None:
             return

@@ -11,7 +11,6 @@ from .keyed import Keyed
 from .message_types import MessageNode
 from .permissions import Contributor
 from .relay import raw_id
-from .user_types import UserNode
 
 
 @strawberry.input(description="Another text for a message of yours.")
@@ -58,20 +57,18 @@ class AppealPayload(Payload):
     appeal: AppealNode | None = strawberry.field(default=None, description="The appeal.")
 
 
-@strawberry.input(description="What you show of yourself; what is left out stays.")
-class UpdateProfileInput(Keyed):
-    """Input of `updateProfile`."""
+@strawberry.input(description="Whether you stand on leaderboards.")
+class SetLeaderboardVisibilityInput(Keyed):
+    """Input of `setLeaderboardVisibility`."""
 
-    display_name: str | None = strawberry.field(default=None, description="The name that others see.")
-    show_on_leaderboard: bool | None = strawberry.field(default=None, description="Whether you stand on leaderboards.")
+    shown: bool = strawberry.field(description="Whether you do.")
 
 
-@strawberry.type(description="What became of a profile.")
-class UpdateProfilePayload(Payload):
-    """Payload of `updateProfile`."""
+@strawberry.type(description="What became of your place on leaderboards.")
+class SetLeaderboardVisibilityPayload(Payload):
+    """Payload of `setLeaderboardVisibility`."""
 
-    user: UserNode | None = strawberry.field(default=None, description="What others see of you.")
-    show_on_leaderboard: bool | None = strawberry.field(default=None, description="Whether you stand on leaderboards.")
+    shown: bool | None = strawberry.field(default=None, description="Whether you stand on leaderboards.")
 
 
 @strawberry.type
@@ -99,10 +96,10 @@ class OwnWorkMutation:
         made = await people(info.context).appeal(info.context.user(), message_id, input.text)
         return AppealPayload(appeal=AppealNode.of(made))
 
-    @mutation(UpdateProfilePayload, Contributor, "Change your name, or whether you stand on leaderboards.")
-    async def update_profile(self, info: Info, input: UpdateProfileInput) -> UpdateProfilePayload:
-        """Change what others see."""
-        user = await people(info.context).update_profile(
-            info.context.user(), input.display_name, input.show_on_leaderboard
-        )
-        return UpdateProfilePayload(user=UserNode.of(user), show_on_leaderboard=user.show_on_leaderboard)
+    @mutation(SetLeaderboardVisibilityPayload, Contributor, "Say whether you stand on leaderboards.")
+    async def set_leaderboard_visibility(
+        self, info: Info, input: SetLeaderboardVisibilityInput
+    ) -> SetLeaderboardVisibilityPayload:
+        """Show or hide oneself."""
+        user = await info.context.services.accounts.set_shown(info.context.user().id, input.shown)
+        return SetLeaderboardVisibilityPayload(shown=user.show_on_leaderboard)

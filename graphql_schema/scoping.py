@@ -25,8 +25,7 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "account": (
         "revokeSession", "signOutEverywhere", "revokeApp", "linkIdentity", "unlinkIdentity", "acceptTerms",
         "setDisplayName",
-        "requestDataExport", "deleteAccount",
-        "requestDataExport", "deleteAccount", "updateProfile",
+        "requestDataExport", "deleteAccount", "setLeaderboardVisibility",
     ),
     "moderate": (
         "deleteMessage", "restoreMessage", "haltTree", "resumeTree", "moderate", "moderationQueue",

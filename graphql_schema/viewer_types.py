@@ -10,7 +10,6 @@ import strawberry
 from core import texts
 from core.errors import BadInput
 from core.pools import DEFAULT
-from core.records import TASK_KINDS, User
 from core.records import TASK_KINDS, User, now
 from core.scoring import streak_now
 

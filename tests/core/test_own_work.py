@@ -284,17 +284,6 @@ async def test_admins_set_roles_and_languages_and_moderators_note(moderators, pe
         await moderators.set_roles(admin, "nobody", ["admin"])
 
 
-async def test_a_profile_is_changed_by_its_person(people, person, accounts) -> None:
-    ann = await person("ann")
-    changed = await people.update_profile(ann, " Annabel ", None)
-    assert (changed.display_name, changed.show_on_leaderboard) == ("Annabel", True)
-    assert not (await people.update_profile(ann, None, False)).show_on_leaderboard
-    assert await people.update_profile(ann, None, None) == await accounts.get(ann.id)
-    for name in ("", " ", "x" * 257, "a\nb"):
-        with pytest.raises(BadInput):
-            await people.update_profile(ann, name, None)
-
-
 def test_a_streak_is_over_when_nothing_was_done_for_a_day_and_a_half() -> None:
     noon = datetime(2026, 11, 22, 12, tzinfo=UTC)
     assert streak_now(5, noon, noon + timedelta(hours=36)) == 5
