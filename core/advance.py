@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
+from core import active_ranking
 from core.acceptance import verdict
 from core.config import CollectionConfig
 from core.consensus import ranked_pairs
@@ -332,13 +333,19 @@ class _View:
         if places > 0:
             skippers = {each.user_id for each in self.reactions.get(target.id, []) if each.emoji == skip}
             users = frozenset(user for user in excluded | skippers if user is not None)
-            priority = "5" if kind not in ("assistant_reply", "prompter_reply") else self._loneliness(target)
+            priority = self._priority(kind, target, served)
             self.work.append(
                 Opening(
                     kind=kind, target_id=target.id, lang=target.lang, places=places, excluded=users, served=served,
                     priority=priority, thread=(*target.ancestors, target.id),
                 )
             )  # fmt: skip
+
+    def _priority(self, kind: str, target: Message, served: tuple[str, ...]) -> str:
+        if kind in ("assistant_reply", "prompter_reply"):
+            return self._loneliness(target)
+        scores = active_ranking.scores([self.by_id[reply] for reply in served]) if served else {}
+        return active_ranking.priority(scores, self.rankings.get(target.id, []))
 
     def _open_review(self, message: Message) -> None:
         kind = "label_initial_prompt" if message.parent_id is None else f"label_{message.role}_reply"

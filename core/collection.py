@@ -9,7 +9,7 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from core import answers, growth, moderation, pages, rules, rulings, tasks, work
+from core import answers, growth, moderation, pages, rewards, rules, rulings, tasks, work
 from core.config import CollectionConfig
 from core.database import Database, aware
 from core.pages import Page
@@ -155,6 +155,10 @@ class Collection:
     ) -> Page[Message]:  # fmt: skip
         """Messages, oldest first; `after` is `Page.key` of the last one seen."""
         return await pages.messages_page(self.database, lang, author_id, after, first, include_deleted)
+
+    async def register_rewards(self, model_version: str, scores: Mapping[str, float]) -> int:
+        """Take a reward model's scores, by message id; see `core.rewards.register`."""
+        return await rewards.register(self.database, self.config, model_version, scores)
 
     # Collections and their rules.
 

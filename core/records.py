@@ -205,6 +205,7 @@ class Message(Record):
             peers), "reason", "by", "at" (milliseconds since 1970), "number" (from 1)}.
         cleared: emoji code -> number of those that a moderator has dealt with; only further ones count.
         judgement: what its reviews said when they decided it, in weighted mode (`core.verdicts.kept_judgement`).
+        reward: {"model_version", "score"}: what a reward model said of it last, for choosing what to rank next.
         consensus: what the rankings of its replies say together, in weighted mode (`core.verdicts.agreed`).
         rank: place among its siblings by consensus, 0 the best; None where there is none.
         emojis: code -> number of people.
@@ -237,6 +238,7 @@ class Message(Record):
     ranking_count: int = 0
     judgement: dict[str, Any] | None = None
     consensus: dict[str, Any] | None = None
+    reward: dict[str, Any] | None = None
     rank: int | None = None
     emojis: dict[str, int] = field(default_factory=dict)
     labels: dict[str, dict[str, float]] = field(default_factory=dict)

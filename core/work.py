@@ -178,8 +178,9 @@ async def claim(
 
 
 def _prefixes(kind: str, pool: str, config: CollectionConfig, chance: random.Random) -> list[str]:
-    """Key ranges to look through in turn: lonely parents first with the configured probability, else last."""
-    priorities = "1" if kind == "prompter_reply" else "5"
+    """Key ranges to look through in turn: lonely parents first with the configured probability, else last; sets of
+    siblings that a reward model is unsure of before others."""
+    priorities = "1" if kind == "prompter_reply" else "15" if kind.startswith("rank_") else "5"
     if kind == "assistant_reply":
         priorities = "01" if chance.random() < config.p_lonely_child_extension else "10"
     return [f"{kind}|{pool}|{priority}|" for priority in priorities]

@@ -21,6 +21,7 @@ from .own_work import OwnWorkMutation
 from .permissions import MODERATOR, Anyone, SignedIn
 from .purging import PurgeMutation, PurgeQuery
 from .relay import After, Connection, First, Node, connection, decode_cursor, page_size, raw_id
+from .rewards import RewardMutation
 from .rulings import RulingMutation, RulingQuery
 from .sign_in import SignInMutation
 from .standing_types import StandingNode
@@ -117,6 +118,7 @@ class CollectionMutation(
     PurgeMutation,
     StewardshipMutation,
     CollectionsMutation,
+    RewardMutation,
     SignInMutation,
 ):
     """Mutations of collection."""

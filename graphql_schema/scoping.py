@@ -33,7 +33,7 @@ FIELDS: dict[str, tuple[str, ...]] = {
     ),
     "jobs": (
         "jobs", "job", "snapshots", "launchJob", "cancelJob", "promoteModel", "freezeSnapshot", "snapshotDownload",
-        "jobEvents",
+        "jobEvents", "submitRewardScores",
     ),
     "admin": (
         "clients", "createClient", "updateClient", "deleteClient",
