@@ -158,8 +158,12 @@ def measure(uri: str, folder: Path, sizes: list[int], export: int) -> list[dict[
 def measured(who: str, step: int, action: str, uri: str, name: str, path: Path, messages: int) -> dict[str, Any]:
     """One measurement, in a process of its own; told as soon as it is made."""
     arguments = ["--child", who, str(step), uri, name, str(path)]
-    output = subprocess.run([sys.executable, __file__, *arguments], capture_output=True, text=True, check=True).stdout
-    found = json.loads(output)
+    done = subprocess.run([sys.executable, __file__, *arguments], capture_output=True, text=True, check=who == "ours")
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1][:120]
+        print(f"{who} {action} of {messages:,} failed: {reason}", file=sys.stderr)
+        return {"who": who, "action": action, "messages": messages, "failed": reason}
+    found = json.loads(done.stdout)
     found = {"who": who, "action": action, "messages": messages, "messages_per_s": messages / found["wall_s"], **found}
     print(
         f"{who} {action} of {messages:,}: {found['messages_per_s']:,.0f}/s, {found['peak_mib']:.1f} MiB",
@@ -172,6 +176,9 @@ def show(results: list[dict[str, Any]]) -> None:
     """Print the results as a table."""
     table = Table("action", "who", "messages", "messages/s", "wall s", "CPU s", "start MiB", "peak MiB")
     for each in results:
+        if "failed" in each:
+            table.add_row(each["action"], each["who"], f"{each['messages']:,}", "failed", "", "", "", "")
+            continue
         numbers = [f"{each[key]:,.1f}" for key in ("wall_s", "cpu_s", "start_mib", "peak_mib")]
         table.add_row(each["action"], each["who"], f"{each['messages']:,}", f"{each['messages_per_s']:,.0f}", *numbers)
     Console().print(table)

@@ -35,7 +35,7 @@ _EVENT_FIELDS = {
         "ranking_parent_id",
         "message_tree_id",
         "not_rankable",
-        "ties",
+        "tiers",
     ),
     "report": ("type", "report_type", "reason"),
     "score": ("type", "score"),
@@ -105,19 +105,14 @@ class Anonymiser:
         for key in ("ranking_parent_id", "message_tree_id"):
             if isinstance(own.get(key), str):
                 own[key] = self.message_id(own[key])
-        for key in ("ranked_message_ids", "ties"):
-            if key in own:
-                own[key] = self._ids(own[key])
+        if isinstance(own.get("ranked_message_ids"), list):
+            own["ranked_message_ids"] = [
+                self.message_id(each) for each in own["ranked_message_ids"] if isinstance(each, str)
+            ]
         if isinstance(own.get("reason"), str):
             own["reason"] = self.text(own["reason"])
         user_id = event.get("user_id")
         return {**own, "user_id": self.user_id(user_id)} if isinstance(user_id, str) else own
-
-    def _ids(self, value: Any) -> Any:
-        """Message ids in lists, however deep."""
-        if isinstance(value, list):
-            return [self._ids(each) for each in value]
-        return self.message_id(value) if isinstance(value, str) else value
 
     def user_id(self, own: str) -> str:
         """What stands for a user."""

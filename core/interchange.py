@@ -22,16 +22,16 @@ from core.database import Database, aware, unavailable
 from core.errors import BadInput, BadRecord, Conflict
 from core.flatform import Gatherer
 from core.jsonl import parse_object
-from core.records import TREE_STATES, Message, Ranking, Record, Tree, now
+from core.pools import DEFAULT
+from core.records import Message, Record, now
+from core.rules import find
 from core.sources import Source
 from core.targets import PER_PART, tree_writer
+from core.tree_reading import TREES_PER_READ, read_trees, tree_ids
 from core.treeform import ImportedTree, export_tree, parse_tree, pseudonymous
 
 BATCH = 1_000
 """Messages that are written, and trees' ids that are looked up, at a time."""
-TREES_PER_READ = 100
-READ = 5_000
-"""Documents of one answer of the store: the messages of so many trees come in one, for most trees."""
 PROBLEMS_KEPT = 100
 
 
@@ -81,6 +81,7 @@ async def import_trees(
     source: str | Path | Iterable[Any],
     *,
     origin: str | None = None,
+    collection: str = DEFAULT,
     on_error: str = "stop",
     dry_run: bool = False,
     progress: Callable[[ImportReport], None] | None = None,
@@ -93,6 +94,7 @@ async def import_trees(
         source: as `core.sources.Source` takes it: a path, a folder, `s3://bucket/key`, `-`, or an iterable of lines or
             rows: nested trees, or flat messages whose trees follow each other, or both.
         origin: kept with each tree that names none itself.
+        collection: id of the collection that the trees become part of.
         on_error: at a wrong line, `stop` (the trees before it stay imported) or `skip` (report it and go on). A flat
             message that is skipped is missing from its tree, with its replies; of a nested tree all or nothing.
         dry_run: check everything, write nothing. What occurs twice in the file is then found only when both places
@@ -104,11 +106,14 @@ async def import_trees(
         BadInput: `on_error` is neither, or the source cannot be read.
         BadRecord: a line is wrong and `on_error` is `stop`; it has the line number.
         Conflict: another import of the same trees runs at the same time.
+        NotFound: there is no such collection.
     """
     if on_error not in ("stop", "skip"):
         raise BadInput(f"on_error is {on_error!r}; it must be 'stop' or 'skip'", path=("on_error",))
-    run = _Import(aware(database), Source(source), origin, on_error == "skip", dry_run, on_bad)
+    run = _Import(aware(database), Source(source), origin, collection, on_error == "skip", dry_run, on_bad)
     try:
+        if collection != DEFAULT:
+            await find(run.database, collection)
         async for report in run.batches():
             if progress is not None:
                 progress(report)
@@ -126,11 +131,11 @@ def _first(error: BulkWriteError) -> str:
 
 class _Import:
     def __init__(
-        self, database: Database, lines: Source, origin: str | None, skip: bool, dry_run: bool,
+        self, database: Database, lines: Source, origin: str | None, collection: str, skip: bool, dry_run: bool,
         on_bad: Callable[[BadRecord], None] | None,
     ) -> None:  # fmt: skip
         self.database, self.lines, self.origin, self.skip, self.dry_run = database, lines, origin, skip, dry_run
-        self.on_bad = on_bad
+        self.collection, self.on_bad = collection, on_bad
         self.report = ImportReport(bytes_total=lines.total)
 
     async def batches(self) -> AsyncIterator[ImportReport]:
@@ -143,7 +148,7 @@ class _Import:
         async with _OneAtATime() as writing:
             for number, tree in self._trees():
                 with self._line(number):
-                    parsed = parse_tree(tree, origin=self.origin, imported_at=now())
+                    parsed = parse_tree(tree, origin=self.origin, imported_at=now(), collection=self.collection)
                     self._take(batch, ids, number, parsed)
                 await asyncio.sleep(0)  # lets the batch before go on
                 if len(ids) >= BATCH:
@@ -313,6 +318,7 @@ async def export_trees(
     per_part: int = PER_PART,
     states: Sequence[str] | None = None,
     langs: Sequence[str] | None = None,
+    collections: Sequence[str] | None = None,
     include_deleted: bool = False,
     accepted_only: bool = False,
     pseudonyms: str | None = None,
@@ -328,6 +334,7 @@ async def export_trees(
         per_part: messages of one file of a folder.
         states: tree states wanted; None for all.
         langs: languages wanted, of the root; None for all.
+        collections: ids of collections wanted; None for all.
         include_deleted: deleted messages too. Otherwise they are left out with their replies.
         accepted_only: leave out messages that are not accepted, with their replies.
         pseudonyms: a secret from which contributors' ids become pseudonyms, the same for the same secret; None leaves
@@ -347,6 +354,8 @@ async def export_trees(
         report.total = len(ids)
         with tree_writer(out, form, per_part) as target:
             async for tree, messages, rankings in read_trees(database, ids):
+                if collections is not None and tree.collection not in collections:
+                    continue
                 wanted = _wanted(messages, include_deleted, accepted_only)
                 if wanted:
                     node = export_tree(tree, wanted, rankings)
@@ -372,42 +381,3 @@ def _wanted(messages: list[Message], include_deleted: bool, accepted_only: bool)
         if hidden or (accepted_only and message.state != "accepted") or message.parent_id in left_out:
             left_out.add(message.id)
     return [message for message in messages if message.id not in left_out]
-
-
-async def tree_ids(database: Database, states: Sequence[str] | None, langs: Sequence[str] | None) -> list[str]:
-    """Sorted ids of the trees in one of `states` and `langs`.
-
-    Raises:
-        BadInput: a state that does not exist.
-    """
-    unknown = sorted(set(states or ()) - set(TREE_STATES))
-    if unknown:
-        raise BadInput(f"tree state {unknown[0]!r} is none of {', '.join(TREE_STATES)}", path=("states",))
-    query = {name: {"$in": list(values)} for name, values in (("state", states), ("lang", langs)) if values is not None}
-    return sorted([document["_id"] async for document in database["trees"].find(query, {"_id": 1})])
-
-
-async def read_trees(
-    database: Database, ids: Sequence[str]
-) -> AsyncIterator[tuple[Tree, list[Message], list[Ranking]]]:
-    """The trees of `ids`, in that order, each with its messages (parents before replies) and rankings."""
-    for start in range(0, len(ids), TREES_PER_READ):
-        part = list(ids[start : start + TREES_PER_READ])
-        trees = {each["_id"]: Tree.from_document(each) async for each in database["trees"].find({"_id": {"$in": part}})}
-        messages: dict[str, list[Message]] = {}
-        async for document in database["messages"].find({"tree_id": among(part)}, batch_size=READ):
-            messages.setdefault(document["tree_id"], []).append(Message.from_document(document))
-        rankings: dict[str, list[Ranking]] = {}
-        async for document in database["rankings"].find({"tree_id": among(part)}, batch_size=READ):
-            rankings.setdefault(document["tree_id"], []).append(Ranking.from_document(document))
-        for tree_id in part:
-            found = sorted(
-                messages.get(tree_id, ()), key=lambda message: (message.depth, message.created_at, message.id)
-            )
-            if tree_id in trees and found:
-                yield trees[tree_id], found, rankings.get(tree_id, [])
-
-
-def among(values: Sequence[str]) -> dict[str, Any]:
-    """The condition that an indexed field is one of `values`; with their range, which not every server derives."""
-    return {"$gte": min(values), "$lte": max(values), "$in": list(values)}

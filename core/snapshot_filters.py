@@ -26,6 +26,7 @@ class Filters:
         states: tree states.
         langs: languages of the root; None for all.
         origins: origins of trees; None for all.
+        collections: ids of collections; None for all.
         top_k: `sft`: how many of the best-ranked replies to a prompt are good enough to learn from.
         synthetic: whether replies by models take part at all.
         chats: whether trees that were made of chats take part; without them the people of the collection alone.
@@ -40,6 +41,7 @@ class Filters:
     origins: tuple[str, ...] | None = None
     top_k: int = 1
     synthetic: bool = True
+    collections: tuple[str, ...] | None = None
     chats: bool = True
     min_reviews: int = 0
     min_labels: Mapping[str, float] = field(default_factory=dict)
@@ -65,6 +67,7 @@ class Filters:
         begun = tree.created_at.astimezone(UTC).date().isoformat()
         return (
             (self.origins is None or tree.origin in self.origins)
+            and (self.collections is None or tree.collection in self.collections)
             and (self.chats or tree.origin != CHAT)
             and (self.since is None or begun >= self.since)
             and (self.until is None or begun <= self.until)
@@ -129,6 +132,7 @@ FORMS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "states": (lambda value: _names(value) and set(value) <= set(TREE_STATES), f"a list of {', '.join(TREE_STATES)}"),
     "langs": (lambda value: value is None or _names(value), "null or a list of language tags"),
     "origins": (lambda value: value is None or _names(value), "null or a list of origins"),
+    "collections": (lambda value: value is None or _names(value), "null or a list of collections' ids"),
     "top_k": (lambda value: type(value) is int and 1 <= value <= 100, "a whole number from 1 to 100"),
     "synthetic": (lambda value: isinstance(value, bool), "true or false"),
     "chats": (lambda value: isinstance(value, bool), "true or false"),

@@ -30,11 +30,11 @@ from core.database import Database, aware, unavailable
 from core.errors import BadInput, NotFound
 from core.hubform import SCHEMA as COLUMNS
 from core.ids import canonical_json, content_hash
-from core.interchange import TREES_PER_READ, among, read_trees, tree_ids
 from core.objects import ObjectStore
 from core.records import Message, Ranking, Review, Tree, now
 from core.snapshot_filters import CHAT, Filters, parse_filters
 from core.snapshot_rows import KINDS, Row, message_ids, rows_of, split_place
+from core.tree_reading import TREES_PER_READ, among, read_trees, tree_ids
 
 SLUG = re.compile(r"^[a-z0-9][a-z0-9._-]{0,62}$")
 ROW_GROUP = 1_000
@@ -226,7 +226,7 @@ def _agree(counts: _Counts, messages: list[Message], rankings: list[Ranking], us
     ballots: dict[str, list[Ballot]] = {}
     for ranking in rankings:
         if ranking.parent_id in used and not ranking.not_rankable and ranking.ranking:
-            ballots.setdefault(ranking.parent_id, []).append(Ballot.strict(ranking.ranking))
+            ballots.setdefault(ranking.parent_id, []).append(Ballot(ranking.groups))
     for each in ballots.values():
         counts.rankings += len(each)
         counts.alpha.add(each)
@@ -278,7 +278,9 @@ def _sources(
         yield _source("message", message.id, facts)
     for ranking in sorted(rankings, key=lambda each: each.id):
         if ranking.parent_id in used:
-            yield _source("ranking", ranking.id, [ranking.parent_id, list(ranking.ranking), ranking.not_rankable])
+            ties = [list(ranking.tiers)] if ranking.tiers else []
+            said: list[Any] = [ranking.parent_id, list(ranking.ranking), ranking.not_rankable, *ties]
+            yield _source("ranking", ranking.id, said)
     for review in sorted(reviews, key=lambda each: each.id):
         if review.message_id in used:
             yield _source("review", review.id, [review.message_id, review.labels])

@@ -22,6 +22,7 @@ from typing import Any
 import orjson
 
 from core.errors import BadRecord
+from core.pools import DEFAULT
 from core.records import IMPORTED, Message, Ranking, Tree, as_imported, text_hash
 from core.treecheck import MAX_DEPTH, MAX_MESSAGES, check_message, check_tree
 
@@ -42,13 +43,16 @@ class ImportedTree:
     rankings: list[Ranking]
 
 
-def parse_tree(value: Mapping[str, Any], *, origin: str | None, imported_at: datetime) -> ImportedTree:
+def parse_tree(
+    value: Mapping[str, Any], *, origin: str | None, imported_at: datetime, collection: str = DEFAULT
+) -> ImportedTree:
     """The records of one exported tree.
 
     Args:
         value: the parsed line.
         origin: where the tree comes from, unless it says so itself.
         imported_at: stands for the dates of messages that have none.
+        collection: which one the tree becomes part of.
 
     Raises:
         BadRecord: naming the field, the value and the right form.
@@ -70,7 +74,7 @@ def parse_tree(value: Mapping[str, Any], *, origin: str | None, imported_at: dat
         rankings.extend(_rankings(node, message))
         replies = node.get("replies") or []
         waiting.extend((reply, message, index) for index, reply in reversed(list(enumerate(replies))))
-    return ImportedTree(_tree(value, messages[0], origin), _counted(messages, rankings), rankings)
+    return ImportedTree(_tree(value, messages[0], origin, collection), _counted(messages, rankings), rankings)
 
 
 def _message(node: Node, parent: Message | None, place: int, tree_id: str, imported_at: datetime) -> Message:
@@ -142,8 +146,15 @@ def _rankings(node: Node, parent: Message) -> Iterable[Ranking]:
                 ranking=tuple(order),
                 served=_served(order, event.get("ranking")),
                 not_rankable=event.get("not_rankable") is True,
+                tiers=_tiers(event.get("tiers"), len(order)),
                 created_at=parent.created_at,
             )
+
+
+def _tiers(sizes: Any, ranked: int) -> tuple[int, ...]:
+    """Sizes of the groups of equally good replies, a key of our own; empty where it does not say."""
+    right = isinstance(sizes, list) and all(type(size) is int and size > 0 for size in sizes) and sum(sizes) == ranked
+    return tuple(sizes) if right and len(sizes) < ranked else ()
 
 
 def _served(order: list[str], places: Any) -> tuple[str, ...]:
@@ -163,11 +174,12 @@ def _counted(messages: list[Message], rankings: list[Ranking]) -> list[Message]:
     return [replace(as_imported(message), ranking_count=counts.get(message.id, 0)) for message in messages]
 
 
-def _tree(value: Mapping[str, Any], root: Message, origin: str | None) -> Tree:
+def _tree(value: Mapping[str, Any], root: Message, origin: str | None, collection: str) -> Tree:
     tree = Tree(
         id=root.id,
         state=value.get("tree_state") or "backlog_ranking",
         lang=root.lang,
+        collection=collection,
         origin=value.get("origin") or origin,
         created_at=root.created_at,
         dirty=value.get("tree_state") in WAITING,
@@ -299,6 +311,7 @@ def _event(ranking: Ranking) -> Node:
         "ranking_parent_id": ranking.parent_id,
         "message_tree_id": ranking.tree_id,
         "not_rankable": ranking.not_rankable,
+        **({"tiers": list(ranking.tiers)} if ranking.tiers else {}),
     }
 
 

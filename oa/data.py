@@ -106,6 +106,7 @@ def import_command(
         ),
     ],
     origin: Annotated[str | None, typer.Option(help="Where the trees come from, kept with each.")] = None,
+    collection: Annotated[str, typer.Option(help="Id of the collection that they become part of.")] = "default",
     on_error: Annotated[str, typer.Option(help="At a wrong line: stop, or skip it and go on.")] = "stop",
     bad: Annotated[
         Path | None, typer.Option(help="Write each skipped line's number and reason to this file, one object a line.")
@@ -130,6 +131,7 @@ def import_command(
                 database,
                 trees,
                 origin=origin or (None if source == "-" else Path(source).name),
+                collection=collection,
                 on_error=on_error,
                 dry_run=dry_run,
                 progress=told,
@@ -177,6 +179,9 @@ def export_command(
     per_part: Annotated[int, typer.Option(help="Messages of one file of a folder.")] = 100_000,
     state: Annotated[list[str] | None, typer.Option(help="Trees of this state only; may be repeated.")] = None,
     lang: Annotated[list[str] | None, typer.Option(help="Trees of this language only; may be repeated.")] = None,
+    collection: Annotated[
+        list[str] | None, typer.Option(help="Trees of this collection (its id) only; may be repeated.")
+    ] = None,
     include_deleted: Annotated[bool, typer.Option("--include-deleted", help="Deleted messages too.")] = False,
     accepted_only: Annotated[bool, typer.Option("--accepted-only", help="Accepted messages only.")] = False,
     pseudonyms: Annotated[
@@ -217,6 +222,7 @@ def export_command(
                 per_part=per_part,
                 states=state or None,
                 langs=lang or None,
+                collections=collection or None,
                 include_deleted=include_deleted,
                 accepted_only=accepted_only,
                 pseudonyms=pseudonyms,
@@ -244,6 +250,9 @@ def freeze_command(
     state: Annotated[list[str] | None, typer.Option(help="Trees of this state; default ready_for_export.")] = None,
     lang: Annotated[list[str] | None, typer.Option(help="Trees of this language only; may be repeated.")] = None,
     origin: Annotated[list[str] | None, typer.Option(help="Trees of this origin only; may be repeated.")] = None,
+    collection: Annotated[
+        list[str] | None, typer.Option(help="Trees of this collection (its id) only; may be repeated.")
+    ] = None,
     top_k: Annotated[int, typer.Option(help="sft: learn from the best-ranked so many replies.")] = 1,
     people_only: Annotated[
         bool, typer.Option("--people-only", help="No messages by models, and nothing that follows one.")
@@ -269,7 +278,8 @@ def freeze_command(
     filters: dict[str, Any] = {"top_k": top_k, "synthetic": not people_only, "chats": not no_chats}
     filters |= {"min_reviews": min_reviews, "since": since, "until": until}
     filters |= {"min_labels": _bounds(min_label), "max_labels": _bounds(max_label)}
-    filters |= {key: each for key, each in (("states", state), ("langs", lang), ("origins", origin)) if each}
+    chosen = {"states": state, "langs": lang, "origins": origin, "collections": collection}
+    filters |= {key: each for key, each in chosen.items() if each}
 
     def told(so_far: FreezeProgress) -> None:
         show(so_far.trees, so_far.total, f"{so_far.rows} rows")

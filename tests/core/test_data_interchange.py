@@ -22,8 +22,10 @@ from pymongo import AsyncMongoClient
 
 from core.config import CollectionConfig
 from core.database import Database
-from core.errors import BadInput, BadRecord, Conflict, OaError, Unavailable
+from core.errors import BadInput, BadRecord, Conflict, NotFound, OaError, Unavailable
 from core.interchange import ImportReport, import_trees
+from core.records import Ranking
+from core.rules import CollectionRecord, collections
 from core.settle import settle
 from oa.embedded import free_port
 
@@ -240,6 +242,26 @@ async def test_two_imports_of_the_same_at_once_leave_every_tree_whole(database: 
     await import_trees(database, lines)
     found = await exported(database)
     assert found == {each["message_tree_id"]: each for each in map(json.loads, lines)}
+
+
+async def test_rankings_with_ties_and_trees_of_a_collection_come_back(database: Database) -> None:
+    root = message("a", message("b"), message("c"), message("d"))
+    ranking = {"type": "ranking", "ranked_message_ids": ["c", "b", "d"], "tiers": [1, 2], "not_rankable": False}
+    value = tree({**root, "events": {"ranking": [ranking, {**ranking, "tiers": [9]}]}})
+    with pytest.raises(NotFound, match="there is no collection 'poems'"):
+        await import_trees(database, [value], collection="poems")
+    await database["collections"].insert_one(CollectionRecord(id="poems", name="poems").to_document())
+    await collections(database, fresh=True)
+    await import_trees(database, [value], collection="poems")
+    await import_trees(database, [tree(message("x"))])
+    groups = [Ranking.from_document(each).groups async for each in database["rankings"].find().sort("_id")]
+    assert groups == [(("c",), ("b", "d")), (("c",), ("b",), ("d",))]
+    assert sorted(await exported(database, collections=["poems"])) == ["a"]
+    assert (await exported(database))["a"] == value
+    own = Ranking(id="r", tree_id="a", parent_id="a", ranking=("b", "c", "d"), served=("b", "c", "d"), tiers=(2, 1))
+    await database["rankings"].insert_one(own.to_document())
+    event = (await exported(database))["a"]["prompt"]["events"]["ranking"][-1]
+    assert (event["ranked_message_ids"], event["tiers"]) == (["b", "c", "d"], [2, 1])
 
 
 async def test_an_export_can_be_narrowed(database: Database) -> None:
