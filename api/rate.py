@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,11 @@ def address_of(connection: HTTPConnection) -> str:
     `--forwarded-allow-ips`), as a header that anyone can send would make any number of callers of one. An IPv6 caller
     is counted by its /64, of which one subscriber has all.
     """
-    host = connection.client.host if connection.client is not None else ""
+    return _counted_as(connection.client.host if connection.client is not None else "")
+
+
+@lru_cache(maxsize=4096)
+def _counted_as(host: str) -> str:
     try:
         address = ip_address(host)
     except ValueError:

@@ -7,7 +7,7 @@ does not. Knows buckets by the name of what they count, and no HTTP: `api.rate` 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from functools import lru_cache
 from typing import Any
 
 from graphql import (
@@ -15,17 +15,17 @@ from graphql import (
     FieldNode,
     FragmentDefinitionNode,
     FragmentSpreadNode,
-    GraphQLError,
+    GraphQLSchema,
     OperationDefinitionNode,
     get_operation_ast,
 )
-from strawberry.extensions import SchemaExtension
+from strawberry.types.execution import ExecutionContext
 
-from core.errors import BadInput, OaError
+from core.errors import BadInput
 
 from .context import Context
 from .cost import Price, price, units
-from .limits import LIMITS, check_variables
+from .limits import CACHED_DOCUMENTS, LIMITS, Parsed, check_variables
 
 BY_ADDRESS = frozenset({"sign_in"})
 """Actions of operations that are counted by address, because who is behind them is not known yet."""
@@ -37,43 +37,46 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
 """Actions that no operation is charged for: what they count, and by whom."""
 
 
-class Charging(SchemaExtension):
-    """Prices a valid operation, and refuses or charges it."""
+async def admit(operation: ExecutionContext, context: Context) -> None:
+    """Price a valid operation, and charge it to the caller's buckets.
 
-    async def on_validate(self) -> AsyncIterator[None]:
-        """After validation: errors found here end the operation like any error of validation."""
-        operation = self.execution_context
-        if operation.graphql_document is not None and not operation.pre_execution_errors:
-            try:
-                await self._admit()
-            except OaError as error:
-                operation.pre_execution_errors = [GraphQLError(error.message, original_error=error)]
-        yield
+    Raises:
+        BadInput: its variables are too much, or it is too costly.
+        TooMany: a bucket does not hold as much now.
+    """
+    variables = operation.variables or {}
+    check_variables(variables)
+    document = operation.graphql_document
+    asked = None if document is None else get_operation_ast(document, operation.operation_name)
+    if document is None or asked is None:
+        return
+    context.asked = (asked.operation.value, _first_field(document, asked))
+    if context.asked[0] == "subscription":
+        context.services.streams.check()
+    schema: Any = operation.schema
+    pages = tuple((name, value if type(value) is int else None) for name, value in variables.items())
+    charge = _priced(schema._schema, Parsed(document), operation.operation_name, pages)
+    _tell(operation, asked, units(charge), context.services.max_cost)
+    await take(context, charge)
 
-    async def _admit(self) -> None:
-        operation, context = self.execution_context, self.execution_context.context
-        variables = operation.variables or {}
-        check_variables(variables)
-        document = operation.graphql_document
-        asked = None if document is None else get_operation_ast(document, operation.operation_name)
-        if document is None or asked is None or not isinstance(context, Context):
-            return
-        context.asked = (asked.operation.value, _first_field(document, asked))
-        if context.asked[0] == "subscription":
-            context.services.streams.check()
-        charge = price(operation.schema._schema, document, asked, variables)
-        self._tell(asked, units(charge), context.services.max_cost)
-        await take(context, charge)
 
-    def _tell(self, asked: OperationDefinitionNode, cost: int, most: int) -> None:
-        """Say what it costs; raise `BadInput` when that is too much."""
-        if asked.operation.value != "subscription":
-            self.execution_context.extensions_results["cost"] = {"requested": cost, "maximum": most}
-        if cost > most:
-            raise BadInput(
-                f"the operation costs {cost}, and one may cost {most}; ask for smaller pages or fewer fields",
-                code="TOO_COSTLY",
-            )
+@lru_cache(maxsize=CACHED_DOCUMENTS)
+def _priced(schema: GraphQLSchema, key: Parsed, name: str | None, pages: tuple[tuple[str, int | None], ...]) -> Price:
+    """The price, to be read only; of the variables only whole numbers bear on it, so that others share an entry."""
+    asked = get_operation_ast(key.document, name)
+    assert asked is not None, "priced before it was found"  # noqa: S101 - for the types
+    return price(schema, key.document, asked, dict(pages))
+
+
+def _tell(operation: ExecutionContext, asked: OperationDefinitionNode, cost: int, most: int) -> None:
+    """Say what it costs; raise `BadInput` when that is too much."""
+    if asked.operation.value != "subscription":
+        operation.extensions_results["cost"] = {"requested": cost, "maximum": most}
+    if cost > most:
+        raise BadInput(
+            f"the operation costs {cost}, and one may cost {most}; ask for smaller pages or fewer fields",
+            code="TOO_COSTLY",
+        )
 
 
 def _first_field(document: DocumentNode, asked: OperationDefinitionNode) -> str:

@@ -19,6 +19,7 @@ from .moderation import ModerationMutation
 from .nodes import read_node
 from .own_work import OwnWorkMutation
 from .permissions import MODERATOR, Anyone, SignedIn
+from .prefetch import prefetch
 from .purging import PurgeMutation, PurgeQuery
 from .relay import After, Connection, First, Node, connection, decode_cursor, page_size, raw_id
 from .rewards import RewardMutation
@@ -78,6 +79,7 @@ class CollectionQuery(RulingQuery, JournalQuery, StewardshipQuery, PurgeQuery, C
             first=page_size(first),
             include_deleted=bool(MODERATOR & info.context.roles),
         )
+        await prefetch(page.items, info)
         return connection(
             page.items, key=page.key, has_next=page.has_next, node=lambda record: MessageNode.of(record, info.context)
         )
@@ -88,6 +90,7 @@ class CollectionQuery(RulingQuery, JournalQuery, StewardshipQuery, PurgeQuery, C
     ) -> Connection[MessageNode]:
         """A page of the thread."""
         records = await info.context.services.collection.thread(raw_id(message_id, "Message", path=("message_id",)))
+        await prefetch(records, info)
         return message_slice(records, info.context, first, after)
 
     @strawberry.field(

@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from copy import copy
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import strawberry
@@ -183,7 +184,9 @@ class Context:
 
     def for_operation(self) -> Context:
         """A copy with loaders of its own, so that a long connection never reads what it cached long ago."""
-        return replace(self)
+        other = copy(self)
+        other.loaders = Loaders(self.services)
+        return other
 
 
 def token_ran_out() -> Unauthenticated:

@@ -28,11 +28,11 @@ from graphql import (
     ObjectValueNode,
     OperationDefinitionNode,
     SelectionSetNode,
+    parse,
     validate,
 )
 from graphql.validation import MaxIntrospectionDepthRule
 from graphql.validation.validate import ValidationAbortedError
-from strawberry.extensions import ParserCache, SchemaExtension
 from strawberry.schema.validation_rules.maybe_null import MaybeNullValidationRule
 from strawberry.schema.validation_rules.one_of import OneOfInputValidationRule
 
@@ -279,7 +279,7 @@ class DocumentLimits(ASTValidationRule):
 
 @dataclass(frozen=True, eq=False)
 class Parsed:
-    """A parsed document as a key: the same object is the same document, which `Parsing` keeps for one text.
+    """A parsed document as a key: the same object is the same document, which `parsed` keeps for one text.
 
     To compare documents node by node would take as long as they are, and as deep as they are nested.
     """
@@ -295,43 +295,27 @@ class Parsed:
 
 @lru_cache(maxsize=CACHED_DOCUMENTS)
 def validated(
-    schema: GraphQLSchema, parsed: Parsed, rules: tuple[type[ASTValidationRule], ...], suggestions: bool
+    schema: GraphQLSchema, key: Parsed, rules: tuple[type[ASTValidationRule], ...], suggestions: bool
 ) -> list[GraphQLError]:
     """The errors of a document, at most `errors` and one more that says so; kept for the next time it comes."""
     every: tuple[type[ASTValidationRule], ...] = (DocumentLimits, *rules, *BESIDES)
-    return validate(schema, parsed.document, every, max_errors=LIMITS["errors"].most, hide_suggestions=not suggestions)
+    return validate(schema, key.document, every, max_errors=LIMITS["errors"].most, hide_suggestions=not suggestions)
 
 
-class Parsing(ParserCache):
-    """Parses a document of at most `characters` and `tokens`; one that comes again costs a lookup."""
+def parsed(text: str) -> DocumentNode:
+    """The document of `text`; one that comes again costs a lookup.
 
-    def __init__(self) -> None:
-        super().__init__(CACHED_DOCUMENTS)
-
-    def on_parse(self) -> Iterator[None]:
-        """Refuse what is too long, then parse."""
-        text, most = self.execution_context.query or "", LIMITS["characters"].most
-        if len(text) > most:
-            raise GraphQLError(f"the document is too much: {'; '.join(exceeded({'characters': len(text)}))}")
-        self.execution_context.parse_options["max_tokens"] = LIMITS["tokens"].most
-        yield from super().on_parse()
+    Raises:
+        GraphQLError: it is no document, or one of more than `characters` or `tokens`.
+    """
+    if len(text) > LIMITS["characters"].most:
+        raise GraphQLError(f"the document is too much: {'; '.join(exceeded({'characters': len(text)}))}")
+    return _parsed(text)
 
 
-class Validation(SchemaExtension):
-    """Validates a document by the limits, then by GraphQL's rules; one that comes again costs a lookup."""
-
-    def on_validate(self) -> Iterator[None]:
-        """Find the errors."""
-        operation = self.execution_context
-        assert operation.graphql_document is not None, "validated before it was parsed"  # noqa: S101 - for the types
-        schema = operation.schema
-        operation.pre_execution_errors = validated(
-            schema._schema,
-            Parsed(operation.graphql_document),
-            operation.validation_rules,
-            not schema.config.disable_field_suggestions,
-        )
-        yield
+@lru_cache(maxsize=CACHED_DOCUMENTS)
+def _parsed(text: str) -> DocumentNode:
+    return parse(text, max_tokens=LIMITS["tokens"].most)
 
 
 def check_variables(variables: Mapping[str, Any]) -> int:

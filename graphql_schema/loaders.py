@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from functools import cached_property
+from inspect import isawaitable
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from strawberry.dataloader import DataLoader
 
@@ -18,29 +20,85 @@ if TYPE_CHECKING:
 
     from .context import Services
 
+R = TypeVar("R")
 T = TypeVar("T")
-
-
-class Loaders:
-    """The loaders of one operation; each remembers what it read until the operation ends.
-
-    An id that leads to nothing loads as None.
-    """
-
-    def __init__(self, services: Services) -> None:
-        self.messages: DataLoader[str, Message | None] = DataLoader(by_id(lambda: services.collection.messages))
-        self.trees: DataLoader[str, Tree | None] = DataLoader(by_id(lambda: services.collection.trees))
-        self.users: DataLoader[str, User | None] = DataLoader(by_id(lambda: services.accounts.get_many))
-        self.clients: DataLoader[str, Client | None] = DataLoader(by_id(lambda: services.auth.clients.get_many))
-        self.voices: DataLoader[str, Voice | None] = DataLoader(by_id(lambda: _people(services).voices))
-        self.gone: DataLoader[str, int | None] = DataLoader(by_id(lambda: _people(services).gone_from))
-        self.marked: DataLoader[str, bool] = DataLoader(marked(services))
 
 
 def _people(services: Services) -> People:
     if services.people is None:
         raise Unavailable("people's own work is not available in this deployment")
     return services.people
+
+
+class Reads(DataLoader[str, R | None], Generic[R]):
+    """A loader that can say what it has read already."""
+
+    def at_hand(self, name: str) -> bool:
+        """Whether what has that id was read, so that `now` gives it."""
+        found = self.cache_map.get(name)
+        return found is not None and found.done()
+
+    def now(self, name: str) -> R | None:
+        """What was read."""
+        found = self.cache_map.get(name)
+        return None if found is None else found.result()
+
+
+class Loaders:
+    """The loaders of one operation, each made when it is first asked for; each remembers what it read until the
+    operation ends. An id that leads to nothing loads as None.
+    """
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    @cached_property
+    def messages(self) -> Reads[Message]:
+        """Messages."""
+        return Reads(by_id(lambda: self._services.collection.messages))
+
+    @cached_property
+    def trees(self) -> Reads[Tree]:
+        """Trees."""
+        return Reads(by_id(lambda: self._services.collection.trees))
+
+    @cached_property
+    def users(self) -> Reads[User]:
+        """People."""
+        return Reads(by_id(lambda: self._services.accounts.get_many))
+
+    @cached_property
+    def clients(self) -> Reads[Client]:
+        """Programs that sign people in."""
+        return Reads(by_id(lambda: self._services.auth.clients.get_many))
+
+    @cached_property
+    def voices(self) -> Reads[Voice]:
+        """What of a person may be told of, by id."""
+        return Reads(by_id(lambda: _people(self._services).voices))
+
+    @cached_property
+    def gone(self) -> Reads[int]:
+        """How much is gone since, by snapshot."""
+        return Reads(by_id(lambda: _people(self._services).gone_from))
+
+    @cached_property
+    def marked(self) -> DataLoader[str, bool]:
+        """Whether a model learned from what is gone since, by `name@version`."""
+        return DataLoader(marked(self._services))
+
+
+def once_read(loader: Reads[R], name: str, use: Callable[[R | None], T]) -> T:
+    """What `use` makes of the object with that id; where it has still to be read, an awaitable of that."""
+    if loader.at_hand(name):
+        return use(loader.now(name))
+
+    async def later() -> T:
+        made: Any = use(await loader.load(name))
+        used: T = await made if isawaitable(made) else made
+        return used
+
+    return cast(T, later())
 
 
 def marked(services: Services) -> Callable[[list[str]], Awaitable[list[bool]]]:

@@ -7,8 +7,9 @@ moderators (and one's own authorship).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, TypeVar
 
 import strawberry
 
@@ -17,6 +18,7 @@ from core.verdicts import counts_against
 
 from .context import Context, Info, needed
 from .enums import LabelName, MessageState, Removal, Role
+from .loaders import once_read
 from .nodes import reads
 from .permissions import moderates
 from .relay import Node, global_id
@@ -135,10 +137,11 @@ class MessageNode(Node):
         return [EmojiCount(emoji=code, count=count) for code, count in counts if count > 0]
 
     @strawberry.field(description="What reviewers answered on average; null until the tree has ended.")
-    async def labels(self, info: Info) -> list[LabelAverage] | None:
+    def labels(self, info: Info) -> list[LabelAverage] | None:
         """Averages, for whom they may be shown."""
-        if not await revealed(info.context, self.record):
-            return None
+        return once_known(info.context, self.record, may_know, self._averages)
+
+    def _averages(self) -> list[LabelAverage]:
         averages = self.record.labels.items()
         known = [(name, average) for name, average in averages if name in LabelName._value2member_map_]
         return [
@@ -149,41 +152,46 @@ class MessageNode(Node):
     @strawberry.field(
         description="What the rankings of its replies say together; null until the tree has ended, and in parity mode."
     )
-    async def reply_consensus(self, info: Info) -> ReplyConsensus | None:
+    def reply_consensus(self, info: Info) -> ReplyConsensus | None:
         """The consensus, for whom it may be shown."""
-        kept = self.record.consensus
-        return None if kept is None or not await revealed(info.context, self.record) else ReplyConsensus.of(kept)
+        if (kept := self.record.consensus) is None:
+            return None
+        return once_known(info.context, self.record, may_know, lambda: ReplyConsensus.of(kept))
 
     @strawberry.field(
         description="Why reviewers refused it, likeliest first; null but for author and moderators until the end."
     )
-    async def refused_for(self, info: Info) -> list[LabelName] | None:
+    def refused_for(self, info: Info) -> list[LabelName] | None:
         """Labels that count against it."""
         involved = self._is_mine(info) or moderates(info.context, self.record.lang)
-        if not (involved or await revealed(info.context, self.record)):
-            return None
+        return self._against() if involved else once_known(info.context, self.record, may_know, self._against)
+
+    def _against(self) -> list[LabelName]:
         return [LabelName(name) for name in counts_against(self.record)]
 
     @strawberry.field(
         description="Who wrote it; null until the tree has ended (your own excepted), for models and others' chats."
     )
-    async def author(self, info: Info) -> UserNode | None:
+    def author(self, info: Info) -> UserNode | None:
         """The author, for whom it may be shown."""
-        author_id = self.record.author_id
-        if author_id is None or not (self._is_mine(info) or await named(info.context, self.record)):
+        if (author_id := self.record.author_id) is None:
             return None
-        user = await info.context.loaders.users.load(author_id)
-        return None if user is None else UserNode.of(user)
+        users = info.context.loaders.users
+
+        def person() -> UserNode | None:
+            return once_read(users, author_id, lambda user: None if user is None else UserNode.of(user))
+
+        return person() if self._is_mine(info) else once_known(info.context, self.record, may_name, person)
 
     @strawberry.field(description="Whether a model wrote it; null until the tree has ended.")
-    async def synthetic(self, info: Info) -> bool | None:
+    def synthetic(self, info: Info) -> bool | None:
         """Whether a model wrote it, for whom it may be shown."""
-        return self.record.synthetic if await revealed(info.context, self.record) else None
+        return once_known(info.context, self.record, may_know, lambda: self.record.synthetic)
 
     @strawberry.field(description="The model that wrote it, as name@version; null for people, or not to be shown yet.")
-    async def model_version(self, info: Info) -> str | None:
+    def model_version(self, info: Info) -> str | None:
         """The model, for whom it may be shown."""
-        return self.record.model_version if await revealed(info.context, self.record) else None
+        return once_known(info.context, self.record, may_know, lambda: self.record.model_version)
 
     @strawberry.field(description="Whether you wrote it.")
     def mine(self, info: Info) -> bool:
@@ -191,10 +199,15 @@ class MessageNode(Node):
         return self._is_mine(info)
 
     @strawberry.field(description="The message it answers; null for a root.")
-    async def parent(self, info: Info) -> MessageNode | None:
+    def parent(self, info: Info) -> MessageNode | None:
         """The parent."""
-        parent_id = self.record.parent_id
-        return None if parent_id is None else await load_message(info.context, parent_id)
+        context, parent_id = info.context, self.record.parent_id
+        if parent_id is None:
+            return None
+        context.user()
+        return once_read(
+            context.loaders.messages, parent_id, lambda it: None if it is None else MessageNode.of(it, context)
+        )
 
     @strawberry.field(description="The texts that it had, the first one first; null but for moderators and its author.")
     async def revisions(self, info: Info) -> list[Revision] | None:
@@ -237,18 +250,30 @@ class MessageNode(Node):
         )
 
 
-async def revealed(context: Context, message: Message) -> bool:
+Rule: TypeAlias = Callable[[Context, Message, Tree | None], bool]
+T = TypeVar("T")
+
+
+def may_know(context: Context, message: Message, tree: Tree | None) -> bool:
     """Whether this caller may see who wrote `message` and what was thought of it; of one taken out nobody may."""
-    if message.deleted and not moderates(context, message.lang):
-        return False
-    return may_reveal(context, await context.loaders.trees.load(message.tree_id))
+    return (not message.deleted or moderates(context, message.lang)) and may_reveal(context, tree)
 
 
-async def named(context: Context, message: Message) -> bool:
+def may_name(context: Context, message: Message, tree: Tree | None) -> bool:
     """Whether this caller may see who wrote `message`. Who lets a chat be learned from lends its words, not a name."""
-    tree = await context.loaders.trees.load(message.tree_id)
     of_chat = tree is not None and tree.origin == OF_CHAT and not moderates(context, tree.lang)
-    return not of_chat and await revealed(context, message)
+    return not of_chat and may_know(context, message, tree)
+
+
+def once_known(context: Context, message: Message, rule: Rule, tell: Callable[[], T]) -> T | None:
+    """What `tell` gives where `rule` allows it, else None.
+
+    Where the message's tree is not at hand (`prefetch` sees to it for lists), this is an awaitable of that, which
+    graphql-core waits for: an `async` resolver would cost each message a task of its own, with nothing to wait for.
+    """
+    return once_read(
+        context.loaders.trees, message.tree_id, lambda tree: tell() if rule(context, message, tree) else None
+    )
 
 
 def may_reveal(context: Context, tree: Tree | None) -> bool:

@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from strawberry.extensions import SchemaExtension
+from strawberry.types.execution import ExecutionContext
 
 from core.errors import BadInput, Forbidden, NotFound
 from core.ids import sha256_hex
@@ -105,31 +105,20 @@ def not_found() -> NotFound:
     return NotFound("PersistedQueryNotFound", code="PERSISTED_QUERY_NOT_FOUND")
 
 
-class Persisted(SchemaExtension):
-    """Finds the text of a document that is only named, registers what asks for it, and holds the allow-list."""
+async def find(operation: ExecutionContext, context: Context) -> bool:
+    """Before parsing: have a text, and one that is allowed; returns whether it is to be registered once it is valid.
 
-    _to_register = False
-
-    async def on_operation(self) -> AsyncIterator[None]:
-        """Before parsing: have a text, and one that is allowed."""
-        operation, context = self.execution_context, self.execution_context.context
-        if isinstance(context, Context):
-            identity = wanted(operation.operation_extensions)
-            if identity is not None and operation.query is None:
-                operation.query = await _text(context, identity)
-            elif identity is not None and operation.query is not None:
-                check_hash(identity, operation.query)
-                self._to_register = context.viewer is not None
-            _allow(context, operation.query)
-        yield
-
-    async def on_validate(self) -> AsyncIterator[None]:
-        """After validation and charging: register the document of a request that gave its hash too."""
-        yield
-        operation = self.execution_context
-        documents = operation.context.services.documents if self._to_register else None
-        if documents is not None and operation.query and not operation.pre_execution_errors:
-            await documents.keep(operation.query)
+    Raises:
+        OaError: there is no document of that name, its hash is another's, or the list does not have it.
+    """
+    to_register, identity = False, wanted(operation.operation_extensions)
+    if identity is not None and operation.query is None:
+        operation.query = await _text(context, identity)
+    elif identity is not None and operation.query is not None:
+        check_hash(identity, operation.query)
+        to_register = context.viewer is not None
+    _allow(context, operation.query)
+    return to_register
 
 
 async def _text(context: Context, identity: str) -> str:

@@ -1,21 +1,20 @@
 """Puts the rooms' queries, mutations and subscriptions together and sets the limits that hold for every document.
 
 An operation passes, in this order: the list of documents, the limits of its text, the rules of GraphQL with the limits
-of its shape, the ceiling of its cost and the caller's buckets; then it has `operation_seconds` to run. The extensions
-are classes, and the rules that they add are made once: a rule made anew for each request would silently keep the cache
-of validated documents from ever hitting.
+of its shape, the ceiling of its cost and the caller's buckets (`steps`); then it has `operation_seconds` to run, plain
+fields by a short way (`executing`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Iterator, Sequence
+from collections.abc import Awaitable, Sequence
 from contextlib import aclosing
 from typing import Any
 
 import strawberry
-from graphql import GraphQLError, NoSchemaIntrospectionCustomRule
+from graphql import GraphQLError
 from strawberry.extensions import SchemaExtension
 from strawberry.schema.config import StrawberryConfig
 from strawberry.schema.schema import StreamResult
@@ -24,15 +23,14 @@ from strawberry.types.execution import ExecutionResult, PreExecutionError
 from core.errors import OaError
 
 from .account import AccountMutation
-from .charging import Charging
 from .chats import ChatMutation, ChatQuery, ChatSubscription
 from .clients import ClientMutation, ClientQuery
 from .collection import TYPES, CollectionMutation, CollectionQuery, CollectionSubscription
 from .context import Context
 from .errors import presentable
+from .executing import Executing, find_plain_fields
 from .idempotency import once
-from .limits import Parsing, Validation
-from .persisted import Persisted
+from .steps import NoExtensions, prepare
 from .training import TrainingMutation, TrainingQuery, TrainingSubscription
 
 
@@ -51,24 +49,20 @@ class Subscription(CollectionSubscription, ChatSubscription, TrainingSubscriptio
     """Root of subscriptions."""
 
 
-class Introspection(SchemaExtension):
-    """Closes the schema to callers who may not ask for it."""
-
-    def on_operation(self) -> Iterator[None]:
-        """Adds a rule that is always the same class, so that validated documents stay cached."""
-        context = self.execution_context.context
-        if isinstance(context, Context) and not context.introspection:
-            rules = self.execution_context.validation_rules
-            self.execution_context.validation_rules = (*rules, NoSchemaIntrospectionCustomRule)
-        yield
-
-
 class ApiSchema(strawberry.Schema):
     """Strawberry's schema with our edge: a context for each operation, and errors made presentable.
 
-    The edge is here and not in an extension because an error that an extension raises (a syntax error under
-    `ParserCache`, for one) passes by all extensions.
+    The edge is here and not in an extension because an error that is raised before execution passes by all extensions.
     """
+
+    def create_extensions_runner(self, execution_context: Any, extensions: list[SchemaExtension]) -> Any:
+        """Strawberry's runner, or where there are no extensions one that does nothing quickly."""
+        runner = super().create_extensions_runner(execution_context, extensions)
+        return runner if extensions else NoExtensions(execution_context)
+
+    async def _prepare_operation_async(self, context: Any, extensions_runner: Any) -> PreExecutionError | None:
+        """Our steps in place of Strawberry's; `besides` of `build_schema` has no part in them."""
+        return await prepare(context, context.context)
 
     def process_errors(self, errors: list[GraphQLError], execution_context: Any = None) -> None:
         """Nothing: `presentable` logs what is a defect, once, where Strawberry would log every error."""
@@ -158,13 +152,16 @@ def build_schema(*, suggestions: bool = True, besides: Sequence[type[SchemaExten
 
     Args:
         suggestions: whether errors on unknown fields suggest known ones; off where introspection is closed.
-        besides: more extensions, such as one that takes traces.
+        besides: extensions that watch the execution, such as one that takes traces.
     """
-    return ApiSchema(
+    schema = ApiSchema(
         query=Query,
         mutation=Mutation,
         subscription=Subscription,
         types=TYPES,
         config=StrawberryConfig(disable_field_suggestions=not suggestions),
-        extensions=[Introspection, Persisted, Parsing, Validation, Charging, *besides],
+        extensions=besides,
+        execution_context_class=Executing,
     )
+    find_plain_fields(schema._schema)
+    return schema

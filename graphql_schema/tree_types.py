@@ -13,6 +13,7 @@ from .context import Context, Info
 from .enums import TreeState
 from .message_types import MessageNode, load_message, may_reveal
 from .nodes import reads
+from .prefetch import prefetch
 from .relay import After, Connection, First, Node, global_id, slice_connection
 
 
@@ -31,7 +32,7 @@ class TreeNode(Node):
     created_at: datetime = strawberry.field(description="When its prompt was written.")
 
     @strawberry.field(description="Where it came from, such as an import or `chat`; null until the tree has ended.")
-    async def origin(self, info: Info) -> str | None:
+    def origin(self, info: Info) -> str | None:
         """The origin, for whom it may be shown: of a tree made from a chat, models wrote all replies."""
         return self.record.origin if may_reveal(info.context, self.record) else None
 
@@ -44,6 +45,7 @@ class TreeNode(Node):
     async def messages(self, info: Info, first: First, after: After = None) -> Connection[MessageNode]:
         """A page of the tree's messages, read whole and cut here: a tree has at most a few dozen."""
         records = await info.context.services.collection.messages_of(self.record.id)
+        await prefetch(records, info, self.record)
         return message_slice(records, info.context, first, after)
 
     @classmethod

@@ -44,7 +44,7 @@ class Both:
             Route(f"{PREFIX}/tasks", self.request_task, methods=["POST"]),
             Route(f"{PREFIX}/tasks/{{id}}/prompt", self.submit_prompt, methods=["POST"]),
         ]
-        self.plain: ASGIApp = Starlette(routes=routes, middleware=middleware(settings))
+        self.plain: ASGIApp = Starlette(routes=routes, middleware=middleware(settings, lambda *_: None, None))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request by either."""

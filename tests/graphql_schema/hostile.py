@@ -132,7 +132,7 @@ ATTACKS: dict[str, tuple[Callable[[int], str], int, str]] = {
     "many tokens": (many_tokens, 5_000, "more than 1000 tokens"),
     "introspection chain": (introspection_chain, 5, "introspection depth"),
     "deep introspection": (introspection_chain, 12, "introspection depth: 27; at most 16"),
-    "introspection aliases": (introspection_aliases, 30, "costs \\d+, and one may cost 10000"),
+    "introspection aliases": (introspection_aliases, 30, r"costs \d{5}, and one may cost 10000"),
 }
 """By name: the document, a size that is refused, and what the refusal says."""
 
