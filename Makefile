@@ -1,6 +1,6 @@
 # Thin targets over pip, pytest and `oa`. Everything is installed in .venv; a second run installs nothing.
 #   make demo             the whole wheel once: import, collect, rank, train, export, serve, chat
-#   make demo DATA=FILE   the same with your conversation trees (.jsonl, .jsonl.gz)
+#   make demo DATA=FILE   the same with your conversation trees (.jsonl, .jsonl.gz, .parquet)
 #   make test             every test that runs on this machine
 #   make lint             ruff and mypy
 #   make up               the stack on this machine, until Ctrl-C

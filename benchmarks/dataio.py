@@ -6,7 +6,7 @@ The input is the samples over and over, with fresh ids. Ours is `import_trees` a
 whole file, inserts each tree as one nested document, and reads all documents back before it writes them. The peer does
 less: it checks nothing, keeps no index of messages, cannot be run twice, and no thread can be found in what it stored.
 Every measurement is a process of its own (peak memory is a process's), ours and the peer's in turn, on one server that
-this program starts; the server's time is in the wall clock and not in the CPU seconds.
+this program starts; the server's CPU seconds are told apart.
 
 With `--export N` it then exports N messages in two forms. They are put into the store past the importer, which would
 take longer than what is measured: the samples' documents with fresh ids, in no order of id, under the one index that an
@@ -29,6 +29,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+import psutil
 from pymongo import AsyncMongoClient
 from rich.console import Console
 from rich.table import Table
@@ -139,7 +140,7 @@ async def child(who: str, step: int, uri: str, name: str, path: Path) -> dict[st
     return {"wall_s": wall, "cpu_s": used, "start_mib": before / 1024, "peak_mib": peak / 1024}
 
 
-def measure(uri: str, folder: Path, sizes: list[int], export: int) -> list[dict[str, Any]]:
+def measure(uri: str, folder: Path, server: int, sizes: list[int], export: int) -> list[dict[str, Any]]:
     """All measurements, ours and the peer's in turn."""
     results = []
     for size in sizes:
@@ -147,39 +148,43 @@ def measure(uri: str, folder: Path, sizes: list[int], export: int) -> list[dict[
         messages = write_input(path, size)
         for step, action in enumerate(("import", "export")):
             for who in ACTIONS:
-                results.append(measured(who, step, action, uri, f"bench_{who}_{size}", path, messages))
+                results.append(measured(who, step, action, uri, f"bench_{who}_{size}", path, messages, server))
     if export:
         messages = asyncio.run(fill(uri, "bench_filled", export))
         for step, action in ((1, "export"), (2, "export, 18 columns")):
-            results.append(measured("ours", step, action, uri, "bench_filled", folder / "filled.jsonl", messages))
+            results.append(
+                measured("ours", step, action, uri, "bench_filled", folder / "filled.jsonl", messages, server)
+            )
     return results
 
 
-def measured(who: str, step: int, action: str, uri: str, name: str, path: Path, messages: int) -> dict[str, Any]:
+def measured(
+    who: str, step: int, action: str, uri: str, name: str, path: Path, messages: int, server: int
+) -> dict[str, Any]:
     """One measurement, in a process of its own; told as soon as it is made."""
     arguments = ["--child", who, str(step), uri, name, str(path)]
+    before = sum(psutil.Process(server).cpu_times()[:2])
     done = subprocess.run([sys.executable, __file__, *arguments], capture_output=True, text=True, check=who == "ours")
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1][:120]
         print(f"{who} {action} of {messages:,} failed: {reason}", file=sys.stderr)
         return {"who": who, "action": action, "messages": messages, "failed": reason}
     found = json.loads(done.stdout)
+    found["server_cpu_s"] = sum(psutil.Process(server).cpu_times()[:2]) - before
     found = {"who": who, "action": action, "messages": messages, "messages_per_s": messages / found["wall_s"], **found}
-    print(
-        f"{who} {action} of {messages:,}: {found['messages_per_s']:,.0f}/s, {found['peak_mib']:.1f} MiB",
-        file=sys.stderr,
-    )
+    told = f"{found['messages_per_s']:,.0f}/s, {found['cpu_s']:.1f} and {found['server_cpu_s']:.1f} s of CPU"
+    print(f"{who} {action} of {messages:,}: {told}, {found['peak_mib']:.1f} MiB", file=sys.stderr)
     return found
 
 
 def show(results: list[dict[str, Any]]) -> None:
     """Print the results as a table."""
-    table = Table("action", "who", "messages", "messages/s", "wall s", "CPU s", "start MiB", "peak MiB")
+    table = Table("action", "who", "messages", "messages/s", "wall s", "CPU s", "server CPU s", "start MiB", "peak MiB")
     for each in results:
         if "failed" in each:
-            table.add_row(each["action"], each["who"], f"{each['messages']:,}", "failed", "", "", "", "")
+            table.add_row(each["action"], each["who"], f"{each['messages']:,}", "failed", "", "", "", "", "")
             continue
-        numbers = [f"{each[key]:,.1f}" for key in ("wall_s", "cpu_s", "start_mib", "peak_mib")]
+        numbers = [f"{each[key]:,.1f}" for key in ("wall_s", "cpu_s", "server_cpu_s", "start_mib", "peak_mib")]
         table.add_row(each["action"], each["who"], f"{each['messages']:,}", f"{each['messages_per_s']:,.0f}", *numbers)
     Console().print(table)
 
@@ -203,7 +208,7 @@ def main() -> None:
         server = embedded.start(embedded.document_store_command(Path(folder) / "server", port))
         try:
             embedded.wait_for_port(port, server)
-            results = measure(f"mongodb://127.0.0.1:{port}", Path(folder), options.sizes, options.export)
+            results = measure(f"mongodb://127.0.0.1:{port}", Path(folder), server.pid, options.sizes, options.export)
         finally:
             server.terminate()
             server.wait()

@@ -224,6 +224,11 @@ def _remember(original: Mapping[str, Any], plain: Node) -> Node:
     return {"absent": absent, "values": values, "made": made}
 
 
+def _said(plain: Node) -> Node:
+    """`plain` without nulls, which Open-Assistant's own export leaves out too."""
+    return {key: value for key, value in plain.items() if value is not None}
+
+
 def _restore(plain: Node, kept: Mapping[str, Any]) -> Node:
     """`plain` with the originals of all keys whose value is still what it was at the import."""
     made, values = kept["made"], kept["values"]
@@ -265,7 +270,7 @@ def export_tree(tree: Tree, messages: Iterable[Message], rankings: Iterable[Rank
         if not ranking.id.startswith(IMPORTED):
             events.setdefault(ranking.parent_id, []).append(ranking)
     kept = _kept(tree.source)
-    own = plain_tree(tree) if kept is None else _restore(plain_tree(tree), kept)
+    own = _said(plain_tree(tree)) if kept is None else _restore(plain_tree(tree), kept)
     return {**own, "prompt": _nested(children[None][0], children, events)}
 
 
@@ -275,7 +280,7 @@ def _nested(root: Message, children: Mapping[str | None, list[Message]], events:
     while waiting:
         message, siblings = waiting.pop()
         kept = _kept(message.source)
-        node = plain_node(message) if kept is None else _restore(plain_node(message), kept)
+        node = _said(plain_node(message)) if kept is None else _restore(plain_node(message), kept)
         _add_events(node, events.get(message.id, []))
         _add_replies(node, kept)
         siblings.append(node)
