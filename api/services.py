@@ -32,6 +32,7 @@ from core.records import User
 from core.runs import Runs
 from core.sign_in import SignIn, run_sign_in_sweeper
 from core.sweeper import run_sweeper
+from core.text_scorers import chosen_scorer
 from graphql_schema.context import AccessToken, Services, Terms
 from graphql_schema.persisted import read_allow_list
 from graphql_schema.streams import Streams
@@ -61,6 +62,7 @@ async def open_services(
         Unavailable: a store does not answer.
     """
     rates = rates_of(settings)
+    chosen_scorer()  # a wrong name is told now, not by the first submission
     allowed = None if settings.documents is None else read_allow_list(settings.documents)
     async with AsyncExitStack() as stack:
         metrics = metrics or Metrics()

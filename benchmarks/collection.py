@@ -45,7 +45,9 @@ from oa import embedded  # noqa: E402
 
 ORIGINAL_MS = {10_000: 256.0}
 """CPU milliseconds of the original's cycle."""
-CONFIG = CollectionConfig(max_active_trees=10**9, max_initial_prompt_review=10**9, max_prompt_lottery_waiting=10**9)
+CONFIG = CollectionConfig(
+    mode="parity", max_active_trees=10**9, max_initial_prompt_review=10**9, max_prompt_lottery_waiting=10**9
+)
 """Every kind of work is open at every size."""
 KINDS = ("INITIAL_PROMPT", "ASSISTANT_REPLY", "LABEL_INITIAL_PROMPT", "LABEL_ASSISTANT_REPLY",
          "LABEL_PROMPTER_REPLY", "RANK_ASSISTANT_REPLIES", "RANDOM")  # fmt: skip
@@ -159,17 +161,20 @@ def measure(size: int, rounds: int, folder: Path, fresh: bool) -> dict[str, Any]
     ready = home / "users.json"
     if fresh or not ready.exists():
         shutil.rmtree(home, ignore_errors=True)
-    store_port, port = embedded.free_port(), embedded.free_port()
+    store_port, object_port, port = embedded.free_port(), embedded.free_port(), embedded.free_port()
     store = embedded.start(embedded.document_store_command(home / "store", store_port))
+    objects = embedded.start(embedded.object_store_command(home / "objects", object_port))
     api = None
     try:
         embedded.wait_for_port(store_port, store)
+        embedded.wait_for_port(object_port, objects)
         uri = f"mongodb://{embedded.HOST}:{store_port}"
         users = json.loads(ready.read_text()) if ready.exists() else asyncio.run(filled(uri, size))
         ready.write_text(json.dumps(users))
         tokens = Tokens(load_keys(home / "token.pem", make=True), "open-assistant", 900)
         settings = Settings(
-            mongodb_uri=uri, token_key_file=home / "token.pem", sweep_seconds=0, rate_limits="off", collection=CONFIG,
+            mode="embedded", mongodb_uri=uri, s3_endpoint=f"http://{embedded.HOST}:{object_port}",
+            token_key_file=home / "token.pem", sweep_seconds=0, rate_limits="off", collection=CONFIG,
         )  # fmt: skip
         context = multiprocessing.get_context("spawn")
         commands = context.Value("q", 0)
@@ -182,8 +187,9 @@ def measure(size: int, rounds: int, folder: Path, fresh: bool) -> dict[str, Any]
         if api is not None:
             api.terminate()
             api.join()
-        store.terminate()
-        store.wait()
+        for process in (store, objects):
+            process.terminate()
+            process.wait()
 
 
 async def filled(uri: str, size: int) -> list[str]:

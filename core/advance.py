@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from core import active_ranking
 from core.acceptance import verdict
+from core.adaptive_reviews import ReviewPolicy
 from core.config import CollectionConfig
 from core.consensus import ranked_pairs
 from core.labels import averages
@@ -179,19 +180,25 @@ class _View:
             limits = self.config
             threshold = limits.acceptance_threshold_initial_prompt if root else limits.acceptance_threshold_reply
             return verdict([review.labels for review in reviews], self.reviews_wanted(message), threshold), None
-        found = judged(reviews, self.policy, self.voices)
+        found = judged(reviews, self._policy(message), self.voices)
         self.wanted[message.id] = found.wanted
         return found.state, kept_judgement(found, reviews) if found.state != "pending" else None
 
     def reviews_wanted(self, message: Message) -> int:
         """Reviews after which a message is decided, in parity mode."""
-        return self.tree.num_reviews_prompt if message.parent_id is None else self.tree.num_reviews_reply
+        usual = self.tree.num_reviews_prompt if message.parent_id is None else self.tree.num_reviews_reply
+        return usual + message.extra_reviews
+
+    def _policy(self, message: Message) -> ReviewPolicy:
+        """When reviews of the message suffice, in weighted mode."""
+        least = self.policy.least + message.extra_reviews
+        return replace(self.policy, least=least, most=max(least, self.policy.most))
 
     def reviews_missing(self, message: Message) -> int:
         """Reviews of a message under review that are still wanted."""
         if self.config.weighted:
             # One that a moderator sent back was not judged just now.
-            return self.wanted.get(message.id, self.policy.least)
+            return self.wanted.get(message.id, self._policy(message).least)
         return self.reviews_wanted(message) - len(self.reviews.get(message.id, []))
 
     @property

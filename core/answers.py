@@ -15,7 +15,7 @@ from typing import Any
 
 from pymongo.errors import DuplicateKeyError
 
-from core import tasks
+from core import screening, tasks
 from core import work as queue
 from core.accounts import touch
 from core.config import CollectionConfig
@@ -109,24 +109,31 @@ async def _mine(database: Database, user: User, task_id: str, kinds: tuple[str, 
 async def _check_text(database: Database, config: CollectionConfig, user: User, task: Task, text: str) -> str:
     if task.state != "open":
         return check_text(text, config.max_text_length)
-    return await checked_text(database, config, user, text, task.id)
+    about = Message(
+        id=task.id, tree_id=task.tree_id or task.id, parent_id=task.target_id, role="", lang=task.lang, text=text,
+        author_id=user.id,
+    )  # fmt: skip
+    return await checked_text(database, config, about)
 
 
-async def checked_text(database: Database, config: CollectionConfig, user: User, text: str, message_id: str) -> str:
-    """`text` as it may be stored as the message of that id, a new one or one that its author edits.
+async def checked_text(database: Database, config: CollectionConfig, message: Message) -> str:
+    """The text of `message`, a new one or one that its author edits, as it may be stored.
 
     Raises:
         BadInput: it is empty, too long, or no clean text.
-        Conflict: code `DUPLICATE_TEXT`: the user sent the same a short while ago.
+        BadInput: a score of it is over a limit of the collection's.
+        Conflict: code `DUPLICATE_TEXT`: the user sent the same a short while ago, or one too like it is there.
     """
-    text = check_text(text, config.max_text_length)
+    text = check_text(message.text, config.max_text_length)
     since = now() - timedelta(seconds=config.duplicate_window_seconds)
     async for document in database["messages"].find({"content_hash": text_hash(text)}):
         other = Message.from_document(document)
-        if other.author_id == user.id and other.created_at > since and other.id != message_id:
+        if other.author_id == message.author_id and other.created_at > since and other.id != message.id:
             raise Conflict(
                 "you sent the same text a short while ago; write another", code="DUPLICATE_TEXT", path=("text",)
             )
+    if min(config.refuse_score_above, config.refuse_alike_above) < 1:
+        screening.check_limits(await screening.look(database, config, replace(message, text=text)), config)
     return text
 
 
@@ -153,11 +160,13 @@ async def apply(database: Database, config: CollectionConfig, task: Task, user: 
         user: whose task it is, where that was read a moment ago.
     """
     if task.kind == "initial_prompt":
-        await _store(database, "messages", _prompt(task))
-        await _store(database, "trees", _tree(await rules_of(database, config, task.collection), task))
+        rules = await rules_of(database, config, task.collection)
+        await _store_text(database, rules, _prompt(task))
+        await _store(database, "trees", _tree(rules, task))
         await queue.pass_on(database, task.work_id, task.id)
     elif task.kind in ("prompter_reply", "assistant_reply"):
-        await _store(database, "messages", await _reply(database, task))
+        rules = await rules_of(database, config, task.collection)
+        await _store_text(database, rules, await _reply(database, task))
     elif task.kind.startswith("label_"):
         await _store(database, "reviews", _review(task))
     else:
@@ -167,6 +176,14 @@ async def apply(database: Database, config: CollectionConfig, task: Task, user: 
     await touch(database, task.user_id, task.answered_at or task.created_at, user)
     await tasks.move(database, task, "done")
     return replace(task, state="done")
+
+
+async def _store_text(database: Database, config: CollectionConfig, message: Message) -> None:
+    """Store a message, with what is suspicious about its text."""
+    found = await screening.look(database, config, message)
+    message = replace(message, extra_reviews=screening.extra_reviews(found, config))
+    await _store(database, "messages", message)
+    await screening.keep(database, config, message, found)
 
 
 async def _store(database: Database, name: str, made: Record) -> None:

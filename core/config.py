@@ -103,6 +103,18 @@ class CollectionConfig:
     """Characters (Unicode code points) of a message."""
     duplicate_window_seconds: float = 7200
     """Seconds in which one person may not send the same text again."""
+    alike_from: float = 0.8
+    """Part of their runs of characters that two texts share from which they are alike, 0 to 1."""
+    flood_people: int = 4
+    """Other people with a text like it from which a text is taken for part of a flood."""
+    suspicious_score: float = 0.5
+    """Score of spam and the like, 0 to 1, from which a text is suspicious."""
+    suspicious_reviews: int = 1
+    """Reviews wanted of a suspicious text beyond the usual number."""
+    refuse_score_above: float = 1.0
+    """Score above which a text is refused at once, 0 to 1; 1 refuses none."""
+    refuse_alike_above: float = 1.0
+    """Likeness to the author's or the conversation's texts above which a text is refused, 0 to 1; 1 refuses none."""
 
     weight_rank: float = 10
     """Weight of ranking when the kind is left to chance."""
@@ -122,7 +134,7 @@ class CollectionConfig:
                 continue
             if not value >= 0:
                 raise BadInput(f"{item.name} is {value}; it must be 0 or more", path=(item.name,))
-            if item.name.startswith(("p_", "acceptance_")) and value > 1:
+            if item.name.startswith(("p_", "acceptance_", "refuse_", "alike_", "suspicious_score")) and value > 1:
                 raise BadInput(f"{item.name} is {value}; it must be from 0 to 1", path=(item.name,))
         for name in ("goal_tree_size", "max_children_count", "num_reviews_initial_prompt", "num_reviews_reply",
                      "num_required_rankings", "max_pending_tasks", "max_text_length"):  # fmt: skip

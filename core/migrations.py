@@ -98,6 +98,11 @@ async def _idempotency_indexes(database: AsyncDatabase[dict[str, Any]]) -> None:
     await database["idempotent_answers"].create_index("expires_at", expireAfterSeconds=0)
 
 
+async def _text_indexes(database: AsyncDatabase[dict[str, Any]]) -> None:
+    for name in ("band", "at"):
+        await database["text_bands"].create_index(name)
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     ("indexes of collection", _collection_indexes),
     ("indexes of chats and jobs", _chat_indexes),
@@ -106,4 +111,5 @@ MIGRATIONS: tuple[Migration, ...] = (
     ("indexes of moderation and people", _people_indexes),
     ("index of what is learned of reviewers and rankers", _learning_indexes),
     ("indexes of idempotent answers", _idempotency_indexes),
+    ("indexes of texts that are alike", _text_indexes),
 )

@@ -6,15 +6,17 @@ Everything is checked again below: role, language, who looks at it now.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
-from core import appeals, journal, moderation_queue, purge, rulings, user_admin
+from core import appeals, journal, moderation_queue, purge, rulings, similar_texts, user_admin
 from core.config import CollectionConfig
 from core.database import Database, aware
 from core.errors import OaError
 from core.moderation_records import Event, ModerationItem, Outcome, PurgePreview
 from core.objects import ObjectStore
 from core.people_records import Appeal
-from core.records import User
+from core.records import Message, User
+from core.similar_texts import Alike, Group
 
 
 class Moderators:
@@ -53,6 +55,14 @@ class Moderators:
         return await journal.events_page(
             self.database, subject=subject, actor=actor, kind=kind, before=before, first=first
         )
+
+    async def similar_texts(self, message: Message) -> list[Alike]:
+        """Messages whose texts are like that of `message`, most alike first."""
+        return await similar_texts.find(self.database, message.text, self.config.alike_from, but=message.id)
+
+    async def text_groups(self, since: datetime, people: int, langs: Sequence[str]) -> list[Group]:
+        """See `core.similar_texts.groups`."""
+        return await similar_texts.groups(self.database, since, people, langs)
 
     async def decide_appeal(self, moderator: User, appeal_id: str, uphold: bool, reason: str) -> Appeal:
         """See `core.appeals.decide`."""

@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from core import tasks
+from core import screening, tasks
 from core.answers import checked_text
 from core.config import CollectionConfig
 from core.database import Database
@@ -36,7 +36,7 @@ async def edit(database: Database, config: CollectionConfig, user: User, message
     message = await _own(database, user, message_id)
     tree = await one(database, "trees", Tree, message.tree_id)
     rules = await rules_of(database, config, tree.collection)
-    text = await checked_text(database, rules, user, text, message.id)
+    text = await checked_text(database, rules, replace(message, text=text))
     if text == message.text:
         return message
     await _free(database, message)
@@ -45,6 +45,7 @@ async def edit(database: Database, config: CollectionConfig, user: User, message
     edited_at = now()
     _, after = await rewrite(database, message_id, lambda each: _edited(each, message, text, edited_at))
     await _keep(database, after)
+    await screening.keep(database, rules, after, await screening.look(database, rules, after))
     await _end_tasks(database, message)  # those handed out since may show the text before
     await record(
         database, "edit_message", message_id, {"revision": after.revision}, by=user.id, key=str(after.revision)

@@ -212,6 +212,7 @@ class Message(Record):
         labels: name -> {"value": mean in [0, 1], "count": answers}.
         author_id: None where unknown or withheld.
         model_version: `name@version` of the model that wrote it, None for people.
+        extra_reviews: wanted beyond the usual number, since something about the text was suspicious.
         base: counts that an import brought, for which there are no documents of their own.
         source: values of an import that these fields cannot express exactly.
         rev: grows with every change.
@@ -243,6 +244,7 @@ class Message(Record):
     emojis: dict[str, int] = field(default_factory=dict)
     labels: dict[str, dict[str, float]] = field(default_factory=dict)
     created_at: datetime = field(default_factory=now)
+    extra_reviews: int = 0
     rev: int = 0
     revision: int = 0
     edited_at: datetime | None = None

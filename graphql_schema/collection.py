@@ -29,6 +29,7 @@ from .standing_types import StandingNode
 from .stewardship import StewardshipMutation, StewardshipQuery
 from .task_types import TYPE_OF_KIND
 from .tasks import TaskMutation
+from .text_groups import TextGroupQuery
 from .tree_types import TreeNode, message_slice
 from .viewer_types import Frame, Viewer
 
@@ -44,7 +45,7 @@ InLang = Annotated[str | None, strawberry.argument(description="Only this langua
 
 
 @strawberry.type
-class CollectionQuery(RulingQuery, JournalQuery, StewardshipQuery, PurgeQuery, CollectionsQuery):
+class CollectionQuery(RulingQuery, TextGroupQuery, JournalQuery, StewardshipQuery, PurgeQuery, CollectionsQuery):
     """Queries about collection."""
 
     @strawberry.field(description="The object with that global id, if you may see it.", permission_classes=[Anyone])

@@ -29,6 +29,7 @@ FIELDS: dict[str, tuple[str, ...]] = {
     ),
     "moderate": (
         "deleteMessage", "restoreMessage", "haltTree", "resumeTree", "moderate", "moderationQueue",
+        "similarTexts", "textGroups",
         "claimModerationItems", "events", "decideAppeal", "people", "banUser", "setNotes",
     ),
     "jobs": (

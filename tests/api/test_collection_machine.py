@@ -33,6 +33,7 @@ from graphql_schema.relay import global_id, raw_id
 STEPS = int(os.environ.get("OA_MACHINE_STEPS", "0")) or 200
 STEPS_EACH = 50
 RULES = CollectionConfig(
+    mode="parity", suspicious_reviews=0,
     goal_tree_size=4, max_tree_depth=2, max_children_count=2, num_reviews_initial_prompt=2, num_reviews_reply=2,
     num_required_rankings=2, p_activate_backlog_tree=0.0, max_pending_tasks=1000, max_active_trees=3,
     auto_mod_red_flags=3, auto_mod_max_skip_reply=4,
