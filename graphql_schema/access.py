@@ -47,8 +47,8 @@ _OF_TASK = (
     "LabelPrompterReplyTask", "PrompterReplyTask", "RankAssistantRepliesTask", "RankPrompterRepliesTask",
 )  # fmt: skip
 _OF_YOURSELF = (
-    "Agreement", "Contribution", "DataExport", "Identity", "RankingFeedback", "Session", "TermsOfUse", "Viewer",
-    "TaskAvailability", "Ruling",
+    "Agreement", "AllowedApp", "Contribution", "DataExport", "Identity", "RankingFeedback", "Session", "TermsOfUse",
+    "Viewer", "TaskAvailability", "Ruling",
 )  # fmt: skip
 _HANGING = (
     "ChatReplyEvent", "ConsensusStep", "EmojiCount", "Failure", "JobEvent", "JobStage", "LabelAverage", "LabelQuestion",

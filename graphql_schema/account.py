@@ -44,7 +44,7 @@ class SignOutEverywherePayload(Payload):
 
 
 @strawberry.input(description="An app that shall no longer use your account.")
-class RevokeAppInput:
+class RevokeAppInput(Keyed):
     """Input of `revokeApp`."""
 
     app_id: strawberry.ID = strawberry.field(description="The app.")
@@ -90,7 +90,7 @@ class UnlinkIdentityPayload(Payload):
 
 
 @strawberry.input(description="A name for oneself.")
-class SetDisplayNameInput:
+class SetDisplayNameInput(Keyed):
     """Input of `setDisplayName`."""
 
     display_name: str = strawberry.field(description="What everybody shall see; 1 to 64 visible characters.")
