@@ -169,6 +169,9 @@ async def close(database: Database, identity: str, act: str, reason: str, by: st
         decision = {"act": act, "reason": reason, "by": by, "at": milliseconds(now())}
         done = replace(found, state="done", claimed_by=None, claimed_until=0, decision=decision)
         if await write(database, found, done):
+            if found.reason == "report":
+                about = {"tree_id": found.tree_id, "message_id": found.subject_id}
+                await database["reports"].update_many(about, {"$set": {"processed": True}})
             return done
     raise Conflict(f"the queue's item {identity} changes too fast; try again")
 

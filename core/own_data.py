@@ -30,7 +30,7 @@ KEPT = timedelta(days=7)
 AGAIN = timedelta(hours=1)
 """An export younger than this is given again instead of a new one."""
 HIDDEN = ("_id", "notes", "by_time", "by_author", "by_user", "by_lang", "holder", "deadline", "identity", "owner_key",
-          "linked_rev", "content_hash", "rev", "unapplied", "applied", "board", "key", "changes")  # fmt: skip
+          "linked_rev", "content_hash", "rev", "seen", "unapplied", "applied", "board", "key", "changes")  # fmt: skip
 """Fields that say nothing about the person."""
 
 
@@ -88,6 +88,7 @@ def mine(user_id: str) -> dict[str, tuple[str, dict[str, Any]]]:
         "tasks": ("tasks", {"holder": span}),
         "appeals": ("appeals", {"by_user": span}),
         "scores": ("scores", {"user_id": user_id}),
+        "reliability": ("raters", {"_id": user_id}),
         "sessions": ("sessions", {"user_id": user_id}),
         "consents": ("oauth_consents", {"user_id": user_id}),
         "acts": ("events", {"by_actor": span}),

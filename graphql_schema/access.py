@@ -63,6 +63,8 @@ OBJECTS: dict[str, str] = {
     "ApiKey": ADMINS,
     "Event": JOURNAL,
     "Person": "moderators, as the answer to what they did",
+    "PurgePreview": ADMINS,
+    "Reliability": "you, of yourself; moderators",
     "Standing": ANYONE,
 }
 """Every type of object there is, but roots, payloads and pages."""

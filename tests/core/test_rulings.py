@@ -201,6 +201,7 @@ async def test_two_moderators_do_not_do_the_same(collection, moderators, person)
     assert outcome.error is None
     item = await moderators.item(identity)
     assert (item.state, item.decision["act"], item.decision["by"]) == ("done", "delete", two.id)
+    assert [each["processed"] async for each in collection.database["reports"].find()] == [True]
     assert [each.reason for each in (await queue_page(collection.database, one, None, None, None, 5))[0]] == []
     await collection.report(await person("cid"), tree_id, "rude again")
     assert (await moderators.item(identity)).state == "open", "new evidence opens it again"
