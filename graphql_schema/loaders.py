@@ -74,7 +74,7 @@ class Loaders:
 
     @cached_property
     def voices(self) -> Reads[Voice]:
-        """What of a person may be told of, by id."""
+        """How far people's reviews and rankings are trusted."""
         return Reads(by_id(lambda: _people(self._services).voices))
 
     @cached_property

@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "docs" / "api" / "examples" / "typescript"
 IN_FENCE = re.compile(r"```graphql\n(.*?)```", re.DOTALL)
 IN_JSON = re.compile(r'"query":\s*("(?:[^"\\]|\\.)*")')
+SPREAD = re.compile(r"\.\.\.(?!on\b)(\w+)")
 IN_PYTHON = re.compile(r"\s*(query|mutation|subscription)\b[^{]*\{")
 
 
@@ -25,10 +26,15 @@ def documents() -> Iterator[tuple[str, str]]:
     for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
         for place, quoted in enumerate(IN_JSON.findall(page.read_text("utf-8"))):
             yield f"{page.name}-{place}", json.loads(quoted)
-        for place, text in enumerate(IN_FENCE.findall(page.read_text("utf-8"))):
-            yield f"{page.name}-graphql-{place}", text
+        fences = IN_FENCE.findall(page.read_text("utf-8"))
+        shared = {text.split()[1]: text for text in fences if text.startswith("fragment ")}
+        for place, text in enumerate(fences):
+            if not text.startswith("fragment "):
+                yield f"{page.name}-graphql-{place}", "".join([text, *(shared[name] for name in SPREAD.findall(text))])
     for file in sorted(EXAMPLE.glob("*.graphql")):
         yield file.name, file.read_text("utf-8")
+    for file in sorted((EXAMPLE.parent / "mobile" / "operations").glob("*.graphql")):
+        yield f"mobile-{file.name}", file.read_text("utf-8")
     for module in sorted((ROOT / "oa").glob("*.py")):
         for node in ast.walk(ast.parse(module.read_text("utf-8"))):
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and IN_PYTHON.match(node.value):
