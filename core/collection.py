@@ -9,9 +9,10 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from core import answers, growth, moderation, pages, rewards, rules, rulings, tasks, work
+from core import answers, gold, growth, moderation, pages, rewards, rules, rulings, tasks, work
 from core.config import CollectionConfig
 from core.database import Database, aware
+from core.gold_records import GoldItem
 from core.pages import Page
 from core.pools import DEFAULT, pool_of
 from core.records import TASK_KINDS, Message, Report, Task, Tree, User
@@ -159,6 +160,28 @@ class Collection:
     async def register_rewards(self, model_version: str, scores: Mapping[str, float]) -> int:
         """Take a reward model's scores, by message id; see `core.rewards.register`."""
         return await rewards.register(self.database, self.config, model_version, scores)
+
+    async def make_gold_review(
+        self, moderator: User, message_id: str, answers: Mapping[str, bool], reason: str
+    ) -> GoldItem:
+        """A question with a known answer out of a message."""
+        made = await gold.make_review(self.database, moderator, message_id, answers, reason)
+        await settle(self.database, self.config, made.id)
+        return made
+
+    async def make_gold_ranking(self, moderator: User, order: Sequence[Sequence[str]], reason: str) -> GoldItem:
+        """A question with a known answer out of replies, in groups, best first."""
+        made = await gold.make_ranking(self.database, moderator, order, reason)
+        await settle(self.database, self.config, made.id)
+        return made
+
+    async def gold_items(self, moderator: User) -> list[GoldItem]:
+        """The gold items that a moderator may see, newest first."""
+        return await gold.items(self.database, moderator)
+
+    async def retire_gold(self, moderator: User, item_id: str) -> None:
+        """Hand a gold item out no more."""
+        await gold.retire(self.database, moderator, item_id)
 
     # Collections and their rules.
 

@@ -76,6 +76,11 @@ class CollectionConfig:
     rank_prompter_replies: bool = False
     """Rank replies by prompters too."""
 
+    gold_rate: float = 0.02
+    """Part of the reviews and rankings handed to trusted people that have a known answer, where there are any."""
+    gold_rate_new: float = 0.1
+    """The same, for everybody else."""
+
     auto_mod_enabled: bool = True
     """Act on red flags and skips."""
     auto_mod_red_flags: int = 4
@@ -134,7 +139,10 @@ class CollectionConfig:
                 continue
             if not value >= 0:
                 raise BadInput(f"{item.name} is {value}; it must be 0 or more", path=(item.name,))
-            if item.name.startswith(("p_", "acceptance_", "refuse_", "alike_", "suspicious_score")) and value > 1:
+            if (
+                item.name.startswith(("p_", "acceptance_", "refuse_", "alike_", "suspicious_score", "gold_rate"))
+                and value > 1
+            ):
                 raise BadInput(f"{item.name} is {value}; it must be from 0 to 1", path=(item.name,))
         for name in ("goal_tree_size", "max_children_count", "num_reviews_initial_prompt", "num_reviews_reply",
                      "num_required_rankings", "max_pending_tasks", "max_text_length"):  # fmt: skip

@@ -22,6 +22,7 @@ from core import answers, layout
 from core.config import CollectionConfig
 from core.database import Database
 from core.facts import mark
+from core.gold import forget
 from core.ids import new_id
 from core.journal import record
 from core.objects import ObjectStore
@@ -164,6 +165,7 @@ async def _cut_messages(database: Database, departure: Departure) -> set[str]:
             {"_id": tree_id, "author_id": departure.id}, {"$set": {"author_id": None}, "$inc": {"version": 1}}
         )
         if departure.withdraw:
+            await forget(database, [document["_id"]])
             await rewrite(database, document["_id"], _taken_along)
             await mark(database, tree_id)  # before the link is cut, by which a repetition finds the message
         await rewrite(database, document["_id"], lambda each: replace(each, author_id=None))

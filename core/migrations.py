@@ -103,6 +103,11 @@ async def _text_indexes(database: AsyncDatabase[dict[str, Any]]) -> None:
         await database["text_bands"].create_index(name)
 
 
+async def _gold_indexes(database: AsyncDatabase[dict[str, Any]]) -> None:
+    for name in ("by_time", "sources"):
+        await database["gold"].create_index(name)
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     ("indexes of collection", _collection_indexes),
     ("indexes of chats and jobs", _chat_indexes),
@@ -112,4 +117,5 @@ MIGRATIONS: tuple[Migration, ...] = (
     ("index of what is learned of reviewers and rankers", _learning_indexes),
     ("indexes of idempotent answers", _idempotency_indexes),
     ("indexes of texts that are alike", _text_indexes),
+    ("indexes of gold items", _gold_indexes),
 )

@@ -17,6 +17,7 @@ from core.config import CollectionConfig
 from core.database import Database
 from core.errors import BadInput, Conflict, Forbidden
 from core.facts import Facts, load, mark
+from core.gold import forget
 from core.ids import content_hash, new_id
 from core.journal import record
 from core.moderation_records import PurgePreview
@@ -174,7 +175,7 @@ async def _trim_rankings(database: Database, facts: Facts, going: set[str]) -> N
         if trimmed is None:
             await database["rankings"].delete_one({"_id": ranking.id})
         else:
-            changes = {"ranking": list(trimmed.ranking), "served": list(trimmed.served)}
+            changes = {name: list(getattr(trimmed, name)) for name in ("ranking", "served", "tiers")}
             await database["rankings"].update_one({"_id": ranking.id}, {"$set": changes})
 
 
@@ -184,7 +185,8 @@ def trimmed_ranking(ranking: Ranking, going: Collection[str]) -> Ranking | None:
     served = tuple(each for each in ranking.served if each not in going)
     if max(len(order), len(served)) < 2:
         return None
-    return replace(ranking, ranking=order, served=served)
+    sizes = [sum(each not in going for each in group) for group in ranking.groups] if ranking.tiers else []
+    return replace(ranking, ranking=order, served=served, tiers=tuple(size for size in sizes if size))
 
 
 async def _erase(database: Database, tree_id: str, going: set[str], said: set[str]) -> None:
@@ -205,6 +207,7 @@ async def _erase(database: Database, tree_id: str, going: set[str], said: set[st
     subjects = [f"message:{each}" for each in ids] + ([f"tree:{tree_id}"] if tree_id in going else [])
     await database["moderation_items"].delete_many({"subject": {"$in": subjects}})
     await database["appeals"].delete_many({"message_id": {"$in": ids}})
+    await forget(database, ids)
     for name in ("tasks", "messages"):
         await database[name].delete_many({"_id": {"$in": ids}})
 

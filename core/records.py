@@ -39,6 +39,8 @@ EMOJIS = (
     "_skip_reply", "_skip_ranking", "_skip_labeling",
 )  # fmt: skip
 """Open-Assistant's codes; those with an underscore are set by skipping a task, never by hand."""
+GOLD = "gold"
+"""Origin of trees that hold a question with a known answer (`core.gold_records`)."""
 IMPORTED = "import|"
 """Start of the ids of rankings that came with an import."""
 
@@ -178,7 +180,8 @@ class Tree(Record):
             "by_time": when,
             "by_lang": f"{self.lang}|{when}",
             "by_state": f"{self.state}|{when}",
-            "by_state_lang": f"{self.state}|{self.pool}|{when}",
+            # Gold items count for no pool.
+            "by_state_lang": None if self.origin == GOLD else f"{self.state}|{self.pool}|{when}",
         }
 
     @property
@@ -423,6 +426,7 @@ class Work(Record):
         excluded: users who may not take it: authors, earlier reviewers, skippers, holders.
         served: replies to rank.
         thread: message ids from the root to the target.
+        gold: a question with a known answer; it has ranges of keys of its own.
         rev: grows with every change.
     """
 
@@ -438,10 +442,12 @@ class Work(Record):
     excluded: tuple[str, ...] = ()
     served: tuple[str, ...] = ()
     thread: tuple[str, ...] = ()
+    gold: bool = False
     rev: int = 0
 
     def _keys(self) -> dict[str, Any]:
-        key = f"{self.kind}|{self.pool}|{self.priority}|{self.random}" if self.free > 0 else None
+        kind = f"gold:{self.kind}" if self.gold else self.kind
+        key = f"{kind}|{self.pool}|{self.priority}|{self.random}" if self.free > 0 else None
         return {"key": key, "check_at": min((hold["until"] for hold in self.holds.values()), default=NEVER)}
 
     @property

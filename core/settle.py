@@ -23,12 +23,13 @@ from core.config import CollectionConfig
 from core.credits import credit_tree
 from core.database import Database, count_range
 from core.facts import Facts, load, mark
+from core.gold import settle_gold
 from core.journal import record
 from core.lessons import lessons
 from core.lottery import missing_prompts
 from core.moderation_queue import enqueue
 from core.pools import collection_of, lang_of
-from core.records import TREE_STATES, Message, Tree, Work, milliseconds, now
+from core.records import GOLD, TREE_STATES, Message, Tree, Work, milliseconds, now
 from core.rules import rules_of
 from core.voices import Voices
 
@@ -58,7 +59,8 @@ async def settle(
         if facts is None:
             return None
         rules = await rules_of(database, config, facts.tree.collection)
-        if (tree := await _attempt(database, rules, facts, known)) is not None:
+        attempt_at = settle_gold if facts.tree.origin == GOLD else _attempt
+        if (tree := await attempt_at(database, rules, facts, known)) is not None:
             return tree
         await asyncio.sleep(random.random() * 0.002 * min(attempt, 10))  # noqa: S311 - spreads the contenders
     return None

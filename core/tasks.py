@@ -103,7 +103,10 @@ async def _hand_out(
     task_id, created = new_id(), now()
 
     async def claim(kinds: Sequence[str]) -> Work | None:
-        return await queue.claim(database, kinds, pools, user.id, task_id, milliseconds(created), config, chance)
+        moment = milliseconds(created)
+        return await queue.claim(
+            database, kinds, pools, user.id, task_id, moment, config, chance, gold_rate(config, user)
+        )
 
     work = await claim(kinds)
     if work is None and "initial_prompt" in kinds and await _open_prompts(database, config, pools):
@@ -123,6 +126,12 @@ async def _hand_out(
         return replace(task, state="expired")
     await database["tasks"].insert_one(task.to_document())
     return task
+
+
+def gold_rate(config: CollectionConfig, user: User) -> float:
+    """Part of a person's reviews and rankings whose answer is known; more of those who are new."""
+    proven = user.has_role("trusted", "moderator", "admin")
+    return config.gold_rate if proven else config.gold_rate_new
 
 
 async def _open_prompts(database: Database, config: CollectionConfig, pools: Sequence[str]) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 from core.database import Database
 from core.errors import BadInput
-from core.records import TREE_STATES, Message, Ranking, Tree
+from core.records import GOLD, TREE_STATES, Message, Ranking, Tree
 
 TREES_PER_READ = 100
 READ = 5_000
@@ -15,7 +15,7 @@ READ = 5_000
 
 
 async def tree_ids(database: Database, states: Sequence[str] | None, langs: Sequence[str] | None) -> list[str]:
-    """Sorted ids of the trees in one of `states` and `langs`.
+    """Sorted ids of the trees in one of `states` and `langs`, gold items left out.
 
     Raises:
         BadInput: a state that does not exist.
@@ -24,6 +24,7 @@ async def tree_ids(database: Database, states: Sequence[str] | None, langs: Sequ
     if unknown:
         raise BadInput(f"tree state {unknown[0]!r} is none of {', '.join(TREE_STATES)}", path=("states",))
     query = {name: {"$in": list(values)} for name, values in (("state", states), ("lang", langs)) if values is not None}
+    query["origin"] = {"$nin": [GOLD]}
     return sorted([document["_id"] async for document in database["trees"].find(query, {"_id": 1})])
 
 

@@ -147,11 +147,12 @@ async def write_all(database: Database, changes: Sequence[tuple[Work | None, Wor
 
 async def claim(
     database: Database, kinds: Sequence[str], pools: Sequence[str], user_id: str, task_id: str, moment: int,
-    config: CollectionConfig, chance: random.Random,
+    config: CollectionConfig, chance: random.Random, gold: float = 0.0,
 ) -> Work | None:  # fmt: skip
     """Take a place of some open work: of the first of `kinds` that has any for this user, in one of `pools`.
 
-    The place is held for as long as the kind's lease says, counted from `moment` (milliseconds since 1970).
+    With probability `gold`, a question with a known answer is looked for first. The place is held for as long as the
+    kind's lease says, counted from `moment` (milliseconds since 1970).
 
     Returns:
         the work as it is then; None when there is none for this user.
@@ -165,6 +166,8 @@ async def claim(
         for pool in chance.sample(list(pools), len(pools))
         for prefix in _prefixes(kind, pool, config, chance)
     ]
+    if chance.random() < gold:
+        prefixes = [f"gold:{kind}|{pool}|5|" for kind in kinds[:1] for pool in pools] + prefixes
     for _ in range(ATTEMPTS):
         candidates = await _candidates(database, prefixes, user_id, chance)
         if not candidates:

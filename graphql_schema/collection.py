@@ -13,6 +13,7 @@ from .context import Info, needed
 from .enums import LeaderboardAround, TreeState, stored
 from .event_types import JournalQuery
 from .following import FollowingSubscription
+from .gold import GoldMutation, GoldQuery
 from .leaving import LeavingMutation
 from .message_types import MessageNode
 from .moderation import ModerationMutation
@@ -45,7 +46,9 @@ InLang = Annotated[str | None, strawberry.argument(description="Only this langua
 
 
 @strawberry.type
-class CollectionQuery(RulingQuery, TextGroupQuery, JournalQuery, StewardshipQuery, PurgeQuery, CollectionsQuery):
+class CollectionQuery(
+    RulingQuery, TextGroupQuery, JournalQuery, StewardshipQuery, PurgeQuery, CollectionsQuery, GoldQuery
+):
     """Queries about collection."""
 
     @strawberry.field(description="The object with that global id, if you may see it.", permission_classes=[Anyone])
@@ -123,6 +126,7 @@ class CollectionMutation(
     StewardshipMutation,
     CollectionsMutation,
     RewardMutation,
+    GoldMutation,
     SignInMutation,
 ):
     """Mutations of collection."""

@@ -31,6 +31,7 @@ FIELDS: dict[str, tuple[str, ...]] = {
         "deleteMessage", "restoreMessage", "haltTree", "resumeTree", "moderate", "moderationQueue",
         "similarTexts", "textGroups",
         "claimModerationItems", "events", "decideAppeal", "people", "banUser", "setNotes",
+        "gold", "createGoldReview", "createGoldRanking", "retireGold",
     ),
     "jobs": (
         "jobs", "job", "snapshots", "launchJob", "cancelJob", "promoteModel", "freezeSnapshot", "snapshotDownload",

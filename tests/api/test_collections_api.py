@@ -47,3 +47,21 @@ def test_contributors_and_moderators_change_no_rules(somebody) -> None:
         document = "mutation ($input: CreateCollectionInput!) { createCollection(input: $input) { collection { id } } }"
         error = somebody(role).refused(document, input={"key": "mine", "name": "Mine"})
         assert error["extensions"]["code"] == "FORBIDDEN"
+
+
+def test_a_moderator_makes_and_retires_gold_and_contributors_see_none_of_it(somebody) -> None:
+    ada, moderator = somebody(), somebody("MODERATOR")
+    task = ada.do("requestTask", "task { id }", kind="INITIAL_PROMPT", langs=["fr"])["task"]
+    message = {"text": f"Achetez nos montres {uuid.uuid4().hex} !", "taskId": task["id"]}
+    prompt = ada.do("submitPrompt", "message { id }", **message)["message"]["id"]
+    made = moderator.do(
+        "createGoldReview", "gold { id kind labels { name applies } message { id text } }", messageId=prompt,
+        labels=[{"name": "SPAM", "applies": True}], reason="An advertisement.",
+    )["gold"]  # fmt: skip
+    assert made["labels"] == [{"name": "SPAM", "applies": True}]
+    assert made["message"]["text"] == message["text"]
+    assert made["message"]["id"] != prompt
+    assert made["id"] in [each["id"] for each in moderator.ask("{ gold { id } }")["gold"]]
+    assert ada.refused("{ gold { id } }")["extensions"]["code"] == "FORBIDDEN"
+    assert moderator.do("retireGold", "retired", goldId=made["id"])["retired"]
+    assert made["id"] not in [each["id"] for each in moderator.ask("{ gold { id } }")["gold"]]
