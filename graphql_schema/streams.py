@@ -63,17 +63,20 @@ class Streams:
             Unavailable: the process stops, and this is a subscription.
             OaError: the stream has lasted long enough (`DEADLINE`).
         """
-        now = asyncio.get_running_loop().time()
+        token_ends = asyncio.get_running_loop().time() + context.seconds_left()
         try:
-            async with asyncio.timeout_at(min(ends, now + context.seconds_left())) as wait:
+            async with asyncio.timeout_at(min(ends, token_ends)) as wait:
                 with self._waiting(wait, context):
                     if context.asked[0] == "subscription":
                         self.check()
                     return await anext(source, None)
         except TimeoutError as error:
+            from .context import token_ran_out  # which knows this module
+
             if not wait.expired():
                 raise
-            raise self._why(context) from error
+            # Which came first was known before: the two clocks need not agree to the millisecond afterwards.
+            raise (self._why() if self.draining or ends < token_ends else token_ran_out()) from error
 
     @contextmanager
     def _waiting(self, wait: asyncio.Timeout, context: Context) -> Iterator[None]:
@@ -83,9 +86,8 @@ class Streams:
         finally:
             del self._waits[wait]
 
-    def _why(self, context: Context) -> OaError:
+    def _why(self) -> OaError:
         try:
-            context.check_token()
             self.check()
         except OaError as error:
             return error
