@@ -46,6 +46,10 @@ if TYPE_CHECKING:
 SPEC_TYPE = "application/graphql-response+json"
 STATUS = {"UNAUTHENTICATED": 401, "FORBIDDEN": 403, "UNAVAILABLE": 503}
 """Status by code, of a request that was refused before it was looked at."""
+TAKEN = frozenset(
+    {SPEC_TYPE, "application/json", "application/*", "*/*", "", "text/event-stream", "text/html", "text/*"}
+)
+"""What a caller may take: our answers, streams, and the page for browsers."""
 NOT_EXECUTED = {"TOO_MANY": 429, "DEADLINE": 504}
 """Status by code, under the draft, of an operation that was looked at and has no data; 400 for others."""
 
@@ -80,8 +84,9 @@ class GraphQLView(GraphQL[Context, None]):
         if scope["type"] == "websocket":
             await super().__call__(scope, receive, send)
             return
+        request = Request(scope, receive)
         try:
-            request = Request(scope, receive)
+            check_media(request)
             await request.body()  # what comes after it is that the caller has gone
             response = await unless_gone(self.run(request), receive)
             if response is None:
@@ -90,9 +95,10 @@ class GraphQLView(GraphQL[Context, None]):
             return
         except HTTPException as error:
             wrong_method = scope["method"] == "GET" and isinstance(error.__cause__, InvalidOperationTypeError)
-            response = refusal(error.reason or "bad request", "BAD_QUERY", 405 if wrong_method else error.status_code)
+            status = 405 if wrong_method else error.status_code
+            response = refusal(error.reason or "bad request", "BAD_QUERY", status, media_of(request))
         except OaError as error:
-            response = refusal(error.message, error.code, STATUS.get(error.code, 400))
+            response = refusal(error.message, error.code, STATUS.get(error.code, 400), media_of(request))
         await response(scope, receive, send)
 
     async def _identify(self, context: Context, authorization: str | None, act_as: str | None) -> None:
@@ -131,7 +137,7 @@ class GraphQLView(GraphQL[Context, None]):
         """The answer being made, before there is anything in it."""
         response = AskedFor()
         response.verdicts = []
-        response.spec = SPEC_TYPE in request.headers.get("accept", "")
+        response.spec = media_of(request) == SPEC_TYPE
         response.status_code = cast(Any, None)  # Strawberry's way of saying: not decided yet
         del response.headers["content-length"]
         return response
@@ -159,6 +165,8 @@ class GraphQLView(GraphQL[Context, None]):
 
     async def parse_http_body(self, request: AsyncHTTPRequestAdapter) -> GraphQLRequestData | list[GraphQLRequestData]:
         """The request's parts; a `documentId` becomes part of `extensions.persistedQuery`."""
+        if request.method == "POST" and (await _body(request)).lstrip()[:1] not in (b"{", b"["):
+            raise HTTPException(400, "the body must be a JSON object with `query`")
         data = await super().parse_http_body(request)
         if isinstance(data, GraphQLRequestData) and data.query is None:
             whole: Any = request.query_params if request.method == "GET" else self.parse_json(await request.get_body())
@@ -185,10 +193,35 @@ def by_draft(answer: dict[str, Any]) -> tuple[int, dict[str, Any]]:
     return NOT_EXECUTED.get(code, 400), answer
 
 
-def refusal(message: str, code: str, status: int) -> JSONResponse:
+def refusal(message: str, code: str, status: int, media: str = "application/json") -> JSONResponse:
     """An answer to a request that was not executed, in GraphQL's form."""
-    headers = {"www-authenticate": 'Bearer realm="open-assistant"'} if status == 401 else None
-    return JSONResponse({"errors": [{"message": message, "extensions": {"code": code}}]}, status, headers)
+    headers = {401: {"www-authenticate": 'Bearer realm="open-assistant"'}, 405: {"allow": "POST"}}.get(status)
+    body = {"errors": [{"message": message, "extensions": {"code": code}}]}
+    return JSONResponse(body, status, headers, media_type=media)
+
+
+def media_of(request: HTTPConnection) -> str:
+    """The media type of the answer: the draft's for who asks for it."""
+    return SPEC_TYPE if SPEC_TYPE in request.headers.get("accept", "") else "application/json"
+
+
+def check_media(request: Request) -> None:
+    """Raise `HTTPException` for a body that is not JSON (415), and for who takes nothing that we have (406)."""
+    if request.method == "POST" and _media(request.headers.get("content-type", "")) != "application/json":
+        raise HTTPException(415, "the body's content-type must be application/json")
+    taken = {_media(each) for each in request.headers.get("accept", "*/*").split(",")}
+    if not taken & TAKEN:
+        raise HTTPException(406, f"answers are {SPEC_TYPE}, application/json or text/event-stream")
+
+
+def _media(value: str) -> str:
+    """The media type in a header's value, without its parameters."""
+    return value.partition(";")[0].strip().lower()
+
+
+async def _body(request: AsyncHTTPRequestAdapter) -> bytes:
+    body = await request.get_body()
+    return body.encode() if isinstance(body, str) else body
 
 
 def services_of(connection: HTTPConnection) -> Services:

@@ -47,6 +47,7 @@ async def admit(operation: ExecutionContext, context: Context) -> None:
     variables = operation.variables or {}
     check_variables(variables)
     document = operation.graphql_document
+    _check_named(document, operation._provided_operation_name)
     asked = None if document is None else get_operation_ast(document, operation.operation_name)
     if document is None or asked is None:
         return
@@ -77,6 +78,14 @@ def _tell(operation: ExecutionContext, asked: OperationDefinitionNode, cost: int
             f"the operation costs {cost}, and one may cost {most}; ask for smaller pages or fewer fields",
             code="TOO_COSTLY",
         )
+
+
+def _check_named(document: DocumentNode | None, name: str | None) -> None:
+    """Raise `BadInput` where several operations stand in a document and none is named; Strawberry takes the first."""
+    kinds = [] if document is None else document.definitions
+    count = sum(isinstance(each, OperationDefinitionNode) for each in kinds)
+    if name is None and count > 1:
+        raise BadInput(f"the document has {count} operations; say which one with operationName", code="BAD_QUERY")
 
 
 def _first_field(document: DocumentNode, asked: OperationDefinitionNode) -> str:
