@@ -22,6 +22,7 @@ NODES: dict[str, str] = {
     "Appeal": OWNER_AND_MODERATORS,
     "Chat": OWNER,
     "ChatMessage": OWNER,
+    "Collection": SIGNED_IN,
     "Job": OPERATORS,
     "Message": SIGNED_IN,
     "Model": SIGNED_IN,
@@ -53,7 +54,7 @@ _OF_YOURSELF = (
 _HANGING = (
     "ChatReplyEvent", "ConsensusStep", "EmojiCount", "Failure", "JobEvent", "JobStage", "LabelAverage", "LabelQuestion",
     "Lineage", "Margin", "ModerationEvidence", "ModerationResult", "PageInfo", "RankingCandidate", "ReplyConsensus",
-    "Revision", "ScoreCount", "SnapshotSource", "SnapshotUse", "UserError",
+    "Revision", "ScoreCount", "SnapshotFile", "SnapshotSource", "SnapshotUse", "UserError",
 )  # fmt: skip
 OBJECTS: dict[str, str] = {
     **{name: who for name, who in NODES.items() if name != "Task"},

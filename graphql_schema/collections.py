@@ -16,6 +16,7 @@ from core.rules import LIMITS, CollectionRecord, find
 
 from .context import Context, Info
 from .errors import Payload, mutation
+from .keyed import Keyed
 from .nodes import reads
 from .permissions import Admin, SignedIn
 from .relay import Node, global_id, raw_id
@@ -49,7 +50,7 @@ class CollectionNode(Node):
 
 
 @strawberry.input(description="A new collection.")
-class CreateCollectionInput:
+class CreateCollectionInput(Keyed):
     """Input of `createCollection`."""
 
     key: str = strawberry.field(description="Its id from now on: 2 to 32 of a-z, 0-9 and '-'.")
@@ -59,7 +60,7 @@ class CreateCollectionInput:
 
 
 @strawberry.input(description="A change of a collection; what is left out stays.")
-class UpdateCollectionInput:
+class UpdateCollectionInput(Keyed):
     """Input of `updateCollection`."""
 
     collection_id: strawberry.ID = strawberry.field(description="The collection.")
@@ -73,7 +74,7 @@ class UpdateCollectionInput:
 
 
 @strawberry.input(description="Limits of one tree; what is left out stays.")
-class LimitTreeInput:
+class LimitTreeInput(Keyed):
     """Input of `limitTree`."""
 
     tree_id: strawberry.ID = strawberry.field(description="The tree.")

@@ -8,6 +8,7 @@ from core.errors import BadInput
 
 from .context import Info
 from .errors import Payload, mutation
+from .keyed import Keyed
 from .permissions import Operator
 from .relay import raw_id
 
@@ -21,7 +22,7 @@ class RewardScore:
 
 
 @strawberry.input(description="A reward model's scores.")
-class SubmitRewardScoresInput:
+class SubmitRewardScoresInput(Keyed):
     """Input of `submitRewardScores`."""
 
     model_version: str = strawberry.field(description="The model, as name@version.")

@@ -79,6 +79,8 @@ class World:
             self.as_("admin").do("setModeratorLanguages", userId=self.as_(who).user_id, langs=[lang])
         self.ids = {**self._work(), **self._chat(), **self._training(settings), **self._clients()}
         self.ids["User"] = self.as_("owner").user_id
+        found = self.as_("admin").ask("{ collections { id } }")["collections"]
+        self.ids["Collection"] = found[0]["id"]
 
     def as_(self, who: str) -> Caller:
         return self.callers[who]
