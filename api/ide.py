@@ -1,4 +1,4 @@
-"""The page that a browser gets at the API's address in embedded mode: an editor, the schema, a way to sign in.
+"""The page that a browser gets at the API's address: an editor, the schema, a way to sign in.
 
 It is ours and whole (`ide.html`), loading nothing from elsewhere: it works without a network, and no other site's
 scripts run where tokens are.
@@ -10,13 +10,22 @@ import base64
 import hashlib
 import re
 from functools import cache
+from html import escape
 from pathlib import Path
 
 
 @cache
-def page() -> str:
-    """The page's HTML."""
-    return Path(__file__).with_name("ide.html").read_text("utf-8")
+def page(development: bool = False, client: str | None = None) -> str:
+    """The page's HTML.
+
+    Args:
+        development: whether one may sign in by a name alone.
+        client: as which client the page signs people in; None: it does not.
+    """
+    text = Path(__file__).with_name("ide.html").read_text("utf-8")
+    for name, value in (("development", "yes" if development else ""), ("client", client or "")):
+        text = text.replace(f'<meta name="{name}" content="">', f'<meta name="{name}" content="{escape(value)}">')
+    return text
 
 
 @cache

@@ -64,6 +64,8 @@ class Settings:
     """`OA_TERMS_VERSION`. Version of the terms of use that contributors must have accepted; unset: there are none."""
     terms_url: str | None = None
     """`OA_TERMS_URL`. Where the terms can be read."""
+    page_client: str | None = None
+    """`OA_PAGE_CLIENT`. Client id by which the page at /graphql signs people in; unset: embedded mode alone has it."""
     token_seconds: int = MAX_TOKEN_SECONDS
     """`OA_TOKEN_SECONDS`. Life of an access token, in seconds; 60 to 900."""
     cors_origins: tuple[str, ...] = ()
@@ -166,6 +168,7 @@ def from_env(environ: Mapping[str, str] = os.environ) -> Settings:
         smtp_url=environ.get("OA_SMTP_URL") or None,
         mail_from=environ.get("OA_MAIL_FROM") or "open-assistant@localhost",
         mail_outbox=_path(environ, "OA_MAIL_OUTBOX") or (var / "outbox" if mode == "embedded" else None),
+        page_client=environ.get("OA_PAGE_CLIENT") or None,
         terms_version=environ.get("OA_TERMS_VERSION") or None,
         terms_url=environ.get("OA_TERMS_URL") or None,
         token_seconds=_number(environ, "OA_TOKEN_SECONDS", int, MAX_TOKEN_SECONDS),

@@ -73,11 +73,12 @@ class GraphQLView(GraphQL[Context, None]):
     def __init__(self, schema: ApiSchema, settings: Settings, callers: Callers) -> None:
         super().__init__(
             schema,
-            graphql_ide="graphiql" if settings.embedded else None,
+            graphql_ide="graphiql" if settings.embedded or settings.page_client else None,
             subscription_protocols=(GRAPHQL_TRANSPORT_WS_PROTOCOL, GRAPHQL_SSE_PROTOCOL),
             allowed_origins=settings.cors_origins,
         )
         self._callers = callers
+        self._page = ide.page(settings.embedded, settings.page_client)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request or one WebSocket; errors before execution are GraphQL errors too."""
@@ -161,7 +162,7 @@ class GraphQLView(GraphQL[Context, None]):
 
     async def render_graphql_ide(self, request: Request) -> Response:
         """The page to try the API by hand."""
-        return HTMLResponse(ide.page(), headers={"content-security-policy": ide.policy()})
+        return HTMLResponse(self._page, headers={"content-security-policy": ide.policy()})
 
     async def parse_http_body(self, request: AsyncHTTPRequestAdapter) -> GraphQLRequestData | list[GraphQLRequestData]:
         """The request's parts; a `documentId` becomes part of `extensions.persistedQuery`."""

@@ -136,9 +136,9 @@ class Collection:
         """Those trees that exist, by id, in one read."""
         return await pages.many(self.database, "trees", Tree, list(tree_ids))
 
-    async def messages_of(self, tree_id: str) -> list[Message]:
-        """All messages of a tree: parents before children, siblings by rank, then age."""
-        return await pages.messages_of(self.database, tree_id)
+    async def messages_of(self, tree_id: str, known: bool = False) -> list[Message]:
+        """All messages of a tree (looked for unless it is `known`): parents first, siblings by rank, then age."""
+        return await pages.messages_of(self.database, tree_id, known)
 
     async def thread(self, message_id: str) -> list[Message]:
         """The messages from the root to this one."""

@@ -79,9 +79,14 @@ async def many(database: Database, name: str, kind: type[T], identities: list[st
     return {document["_id"]: kind.from_document(document) async for document in found}
 
 
-async def messages_of(database: Database, tree_id: str) -> list[Message]:
-    """All messages of a tree: parents before children, siblings by rank, then age. Raises `NotFound` without a tree."""
-    await one(database, "trees", Tree, tree_id)
+async def messages_of(database: Database, tree_id: str, known: bool = False) -> list[Message]:
+    """All messages of a tree: parents before children, siblings by rank, then age.
+
+    Raises:
+        NotFound: there is no such tree; it is not looked for where the caller says that it is `known`.
+    """
+    if not known:
+        await one(database, "trees", Tree, tree_id)
     messages = await of_tree(database, "messages", Message, tree_id)
     return sorted(messages, key=lambda each: (each.depth, each.rank is None, each.rank or 0, each.created_at, each.id))
 

@@ -86,7 +86,7 @@ class Both:
         viewer, services = context.user(), context.services
         tree_id = raw_id(request.path_params["id"], "Tree")
         tree = (await services.collection.trees([tree_id]))[tree_id]
-        messages = await services.collection.messages_of(tree_id)
+        messages = await services.collection.messages_of(tree_id, known=True)
         names = await services.accounts.get_many(list({each.author_id for each in messages if each.author_id}))
         nodes = [message(each, tree, viewer, names) for each in messages]
         return answer({

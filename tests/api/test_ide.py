@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import re
+import secrets
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
+import httpx
 import pytest
-from running_api import Caller
+from auth_site import AuthSite
+from browsing import Browser
+from running_api import Caller, serving
+
+from oa.embedded import free_port
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-dev-shm-usage"]
@@ -47,3 +54,32 @@ def test_a_browser_shows_the_schema(anyone: Caller, tmp_path: Path) -> None:
     for name in ("requestTask", "taskAvailable", "viewer"):
         assert f"<a>{name}</a>" in documentation
     assert '<option value="MODERATOR">' in shown.stdout
+
+
+def test_outside_embedded_mode_one_signs_in_to_the_page_as_its_client(auth: AuthSite) -> None:
+    port = free_port()
+    base = f"http://127.0.0.1:{port}"
+    client, _ = auth.client(name="Page", redirect_uris=[f"{base}/graphql"])
+    with serving(replace(auth.settings, public_url=base, token_issuer=base, page_client=client), port):
+        browser = Browser(base)
+        html = browser.get("/graphql", accept="text/html").text
+        assert f'<meta name="client" content="{client}">' in html
+        browser.sign_in("ada-at-the-page")
+        verifier, back = secrets.token_urlsafe(32), f"{base}/graphql"
+        browser.authorize(client, back, verifier, state="s1", scope=None)
+        given = browser.allow()
+        # What comes back opens the page again, which redeems the code as its script does.
+        assert browser.get(f"/graphql?code={given['code']}&state=s1", accept="text/html").text == html
+        form = {
+            "grant_type": "authorization_code", "code": given["code"], "redirect_uri": back, "client_id": client,
+            "code_verifier": verifier,
+        }  # fmt: skip
+        got = httpx.post(f"{base}/oauth/token", data=form, timeout=20).json()
+        viewer = Caller(base, got["access_token"]).ask("{ viewer { user { displayName } } }")["viewer"]
+        assert viewer == {"user": {"displayName": "ada-at-the-page"}}
+
+
+def test_the_page_offers_what_there_is(anyone: Caller) -> None:
+    html = page(anyone)
+    assert '<meta name="development" content="yes">' in html
+    assert '<meta name="client" content="">' in html
