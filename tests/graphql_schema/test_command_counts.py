@@ -1,4 +1,4 @@
-"""How many commands the store gets for the reads that sites make most: no more for a large tree than for a small one."""
+"""How many commands the store gets for the reads that sites make most: no more for a large tree than a small one."""
 
 from __future__ import annotations
 
