@@ -79,6 +79,7 @@ class World:
     willing: list[str]
     moderator: str
     texts: Iterator[int] = field(default_factory=count)
+    steps: int = 0
 
     def run(self, act: Coroutine[Any, Any, Any]) -> Any:
         """The act's result."""
@@ -328,6 +329,7 @@ class Collecting(RuleBasedStateMachine):
     @invariant()
     def all_is_well(self) -> None:
         check(self.look(), RULES, self.slack)
+        self.world.steps += 1
 
     def teardown(self) -> None:
         """Willing people do what is left; then no tree waits."""
@@ -362,6 +364,7 @@ def raw(identity: str) -> str:
     return raw_id(identity, "Task", path=("id",))
 
 
+@pytest.mark.timeout(300 + STEPS)
 def test_nothing_that_people_do_breaks_a_rule(world: World) -> None:
     Collecting.world = world
     run_state_machine_as_test(
@@ -372,3 +375,4 @@ def test_nothing_that_people_do_breaks_a_rule(world: World) -> None:
             phases=[Phase.explicit, Phase.reuse, Phase.generate],  # making a failure smaller takes minutes
         ),
     )  # fmt: skip
+    print(f"{world.steps} steps, none broke a rule")
