@@ -13,6 +13,8 @@ from core.errors import BadInput
 from core.records import TASK_KINDS
 
 MODES = ("weighted", "parity")
+PARTS = ("p_", "acceptance_", "refuse_", "alike_", "suspicious_score", "new_account_share", "gold_rate")
+"""How the names of settings begin that are from 0 to 1."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +99,10 @@ class CollectionConfig:
     """Tasks that one person may hold open, taken within the last `recent_tasks_seconds`."""
     recent_tasks_seconds: float = 300
     """Seconds that an open task counts against `max_pending_tasks`."""
+    new_account_seconds: float = 86_400
+    """Seconds for which an account is new, unless it gets a role such as `trusted`."""
+    new_account_share: float = 0.5
+    """Part of `max_pending_tasks` that a new account may hold, 0 to 1; never less than one task."""
     lease_write_seconds: float = 3600
     """Seconds that a place to write a prompt or a reply is held."""
     lease_label_seconds: float = 900
@@ -139,10 +145,7 @@ class CollectionConfig:
                 continue
             if not value >= 0:
                 raise BadInput(f"{item.name} is {value}; it must be 0 or more", path=(item.name,))
-            if (
-                item.name.startswith(("p_", "acceptance_", "refuse_", "alike_", "suspicious_score", "gold_rate"))
-                and value > 1
-            ):
+            if item.name.startswith(PARTS) and value > 1:
                 raise BadInput(f"{item.name} is {value}; it must be from 0 to 1", path=(item.name,))
         for name in ("goal_tree_size", "max_children_count", "num_reviews_initial_prompt", "num_reviews_reply",
                      "num_required_rankings", "max_pending_tasks", "max_text_length"):  # fmt: skip

@@ -84,7 +84,7 @@ async def remember(database: Database, message: Message) -> None:
 
 
 async def forget(database: Database, message_id: str) -> None:
-    """Let no other text find this message's."""
+    """Let no other text find this message's, and say no more whose it was."""
     await database["text_bands"].delete_many({"_id": {"$in": [f"{message_id}|{number}" for number in range(BANDS)]}})
 
 

@@ -21,6 +21,7 @@ from core.pools import DEFAULT, pool_of
 from core.records import Reaction, Task, User, Work, holder_key, milliseconds, now, reaction_id
 from core.rules import CollectionRecord, find, rules
 from core.settle import settle, settle_prompts
+from core.trust import pending_limit
 
 SKIP_EMOJI = {"label": "_skip_labeling", "rank": "_skip_ranking"}
 REASON_LIMIT = 512
@@ -82,7 +83,7 @@ def _kinds(kind: str, config: CollectionConfig, chance: random.Random) -> list[s
 async def _check_pending(database: Database, config: CollectionConfig, user: User) -> None:
     since = now() - timedelta(seconds=config.recent_tasks_seconds)
     recent = [task for task in await open_of(database, user) if task.created_at > since]
-    if len(recent) >= config.max_pending_tasks:
+    if len(recent) >= pending_limit(user, config, now()):
         free_at = min(task.created_at for task in recent) + timedelta(seconds=config.recent_tasks_seconds)
         wait = max(1.0, (free_at - now()).total_seconds())
         raise TooMany(f"you hold {len(recent)} open tasks; submit or skip one first", retry_after=wait)

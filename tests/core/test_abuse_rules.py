@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from core_people import SMALL
@@ -10,10 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import BadInput, Conflict
+from core.records import USER_ROLES, User, now
 from core.screening import Screening, check_limits, extra_reviews, screen
 from core.similar_texts import Alike
 from core.sketches import BANDS, bands, packed, similarity, sketch, unpacked
 from core.text_scorers import SignScorer, load_scorer
+from core.trust import is_new, pending_limit
+
+NOW = now()
 
 LONG = (
     "A fugue is a piece in which one theme comes in again and again, in one voice after the other, while the voices "
@@ -94,3 +99,18 @@ def test_only_limits_that_were_set_refuse() -> None:
     check_limits(
         Screening(scores={"spam": 0.9}, own=0.9), replace(SMALL, refuse_score_above=0.9, refuse_alike_above=0.9)
     )
+
+
+@given(st.integers(1, 50), st.floats(0, 1), st.integers(0, 172_800), st.sampled_from(USER_ROLES))
+def test_new_accounts_hold_fewer_tasks_until_they_are_older_or_known(usual, share, age, role) -> None:
+    config = replace(SMALL, max_pending_tasks=usual, new_account_share=share)
+    made_at = NOW - timedelta(seconds=age)
+    user = User(id="u", auth_method="test", subject="u", display_name="u", roles=(role,), created_at=made_at)
+    limit = pending_limit(user, config, NOW)
+    assert 1 <= limit <= usual
+    if is_new(user, config, NOW):
+        assert role == "contributor"
+        assert age < config.new_account_seconds
+        assert limit == max(1, int(usual * share))
+    else:
+        assert limit == usual

@@ -263,7 +263,7 @@ async def test_the_served_order_differs_and_is_recorded(collection, person) -> N
 
 
 async def test_a_person_holds_a_limited_number_of_tasks(database, config, person) -> None:
-    few = Collection(database, replace(config, max_pending_tasks=2), random.Random(1))
+    few = Collection(database, replace(config, max_pending_tasks=2, new_account_share=1.0), random.Random(1))
     ann = await person("ann")
     first = await few.request_task(ann, "initial_prompt", ["en"])
     await few.request_task(ann, "initial_prompt", ["en"])
