@@ -30,7 +30,7 @@ from core.propagation import mark_snapshots
 from core.records import Message, Ranking, Reaction, Record, Report, Review, Task, User, milliseconds, now
 from core.rulings import rewrite
 from core.settle import settle
-from core.similar_texts import forget
+from core.similar_texts import forget as forget_text
 from core.user_admin import end_tasks
 
 BATCH = 200
@@ -162,7 +162,7 @@ async def _cut_messages(database: Database, departure: Departure) -> set[str]:
         await database["credits"].delete_many({"tree_id": tree_id, "user_id": departure.id})
         await database["revisions"].delete_many({"message_id": document["_id"]})
         await database["moderation_items"].delete_many({"_id": f"message:{document['_id']}|appeal"})
-        await forget(database, document["_id"])
+        await forget_text(database, document["_id"])
         await database["trees"].update_one(
             {"_id": tree_id, "author_id": departure.id}, {"$set": {"author_id": None}, "$inc": {"version": 1}}
         )
