@@ -4,7 +4,7 @@
 
 Requests go through the whole app in this process (middleware, body, JSON, parser, limits, rules), without a network and
 without stores: none of them gets as far. No text comes twice, so no cache helps. `cpu_ms` is the median of the rounds,
-`worst_ms` the slowest (a collection of garbage now and then), `peak_mb` what the answer allocated at most, measured in
+`worst_ms` the slowest of them, which is told and not judged, `peak_mb` what the answer allocated at most, measured in
 a round of its own. The bounds, 50 ms and 10 MB, are for one slow core; the exit code says whether all held.
 """
 

@@ -12,6 +12,7 @@ from core.gold_records import GoldItem
 from .context import Info
 from .enums import LabelName, TaskKind, stored
 from .errors import Payload, mutation
+from .keyed import Keyed
 from .message_types import MessageNode, load_message
 from .permissions import Moderator
 from .relay import MAX_FIRST, global_id, raw_id
@@ -64,7 +65,7 @@ class KnownLabelInput:
 
 
 @strawberry.input(description="A message whose labels are known.")
-class CreateGoldReviewInput:
+class CreateGoldReviewInput(Keyed):
     """Input of `createGoldReview`."""
 
     message_id: strawberry.ID = strawberry.field(description="The message; it is copied.")
@@ -73,7 +74,7 @@ class CreateGoldReviewInput:
 
 
 @strawberry.input(description="Replies whose order is known.")
-class CreateGoldRankingInput:
+class CreateGoldRankingInput(Keyed):
     """Input of `createGoldRanking`."""
 
     order: list[list[strawberry.ID]] = strawberry.field(
@@ -83,7 +84,7 @@ class CreateGoldRankingInput:
 
 
 @strawberry.input(description="A gold item to hand out no more.")
-class RetireGoldInput:
+class RetireGoldInput(Keyed):
     """Input of `retireGold`."""
 
     gold_id: strawberry.ID = strawberry.field(description="The item.")
