@@ -161,6 +161,8 @@ async def _cut_messages(database: Database, departure: Departure) -> set[str]:
         await mark(database, tree_id)
         await database["credits"].delete_many({"tree_id": tree_id, "user_id": departure.id})
         await database["revisions"].delete_many({"message_id": document["_id"]})
+        await forget_text(database, document["_id"])
+        await database["text_checks"].delete_one({"_id": document["_id"]})
         await database["moderation_items"].delete_many({"_id": f"message:{document['_id']}|appeal"})
         await forget_text(database, document["_id"])
         await database["trees"].update_one(

@@ -26,6 +26,7 @@ from core.propagation import mark_snapshots
 from core.records import Message, Ranking, Record, User, milliseconds, now
 from core.rulings import check_reason, deleted, rewrite
 from core.settle import settle
+from core.similar_texts import forget as forget_text
 
 MOST = 20_000
 """Messages of one purge."""
@@ -208,7 +209,9 @@ async def _erase(database: Database, tree_id: str, going: set[str], said: set[st
     await database["moderation_items"].delete_many({"subject": {"$in": subjects}})
     await database["appeals"].delete_many({"message_id": {"$in": ids}})
     await forget(database, ids)
-    for name in ("tasks", "messages"):
+    for each in ids:
+        await forget_text(database, each)
+    for name in ("tasks", "text_checks", "messages"):
         await database[name].delete_many({"_id": {"$in": ids}})
 
 
