@@ -54,6 +54,7 @@ class CollectionRecord(Record):
         changes: settings that differ from those that the deployment was started with.
         open: whether tasks are handed out.
         version: grows with every change; 0 for the default collection before its first.
+        pending: of the latest change, who made it and what was before, until all that follows from it is done.
     """
 
     name: str
@@ -61,6 +62,7 @@ class CollectionRecord(Record):
     changes: dict[str, Any] = field(default_factory=dict)
     open: bool = True
     version: int = 0
+    pending: dict[str, Any] | None = None
     created_at: datetime = field(default_factory=now)
 
 
@@ -201,14 +203,34 @@ async def update(
         changes=old.changes if config is None else checked(base, {**old.changes, **config}),
         open=old.open if is_open is None else is_open,
         version=version + 1,
+        pending={"by": admin.id, "before": _told(old)},
     )
+    await _follow_up(database, old)
     if not await _replaced(database, old, new):
         raise Conflict(f"collection {collection!r} was changed at this moment; look at it again", path=("version",))
-    details = {"before": _told(old), "after": _told(new)}
-    await record(database, "update_collection", collection, details, by=admin.id, key=str(new.version))
-    fresh = await collections(database, fresh=True)
-    await _settle_anew(database, collection)
-    return fresh[collection]
+    await _follow_up(database, new)
+    return (await collections(database, fresh=True))[collection]
+
+
+async def sweep(database: Database) -> int:
+    """Do what follows from changes after which a process ended too early; returns how many."""
+    found = [each for each in (await collections(database)).values() if each.pending is not None]
+    for each in found:
+        await _follow_up(database, each)
+    return len(found)
+
+
+async def _follow_up(database: Database, changed: CollectionRecord) -> None:
+    """Journal a change and have its trees settled anew; may be repeated."""
+    if changed.pending is None:
+        return
+    details = {"before": changed.pending["before"], "after": _told(changed)}
+    await record(
+        database, "update_collection", changed.id, details, by=changed.pending["by"], key=str(changed.version)
+    )  # fmt: skip
+    await _settle_anew(database, changed.id)
+    done = {"$set": {"pending": None}}
+    await database["collections"].update_one({"_id": changed.id, "version": changed.version}, done)
 
 
 async def _replaced(database: Database, old: CollectionRecord, new: CollectionRecord) -> bool:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from pymongo.errors import PyMongoError
 
-from core import answers, appeals, credits, tasks
+from core import answers, appeals, credits, rules, tasks
 from core.config import CollectionConfig
 from core.database import Database, aware
 from core.errors import OaError
@@ -41,6 +41,7 @@ class Swept:
     won: int = 0
     activated: int = 0
     appeals: int = 0
+    changed: int = 0
     failures: list[str] = field(default_factory=list)
 
 
@@ -54,6 +55,7 @@ async def sweep_once(database: Database, config: CollectionConfig, chance: rando
     await _settle_dirty(database, config, swept)
     await _credit(database, swept)
     swept.appeals += await appeals.sweep(database, config)
+    swept.changed += await rules.sweep(database)
     for pool in await _pools(database):
         swept.won += len(await run_lottery(database, config, pool, chance))
         swept.activated += await _activate(database, config, pool)

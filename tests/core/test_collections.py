@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from core_people import GOOD, SMALL, review_all, until_growing, write_prompt
+from faults import Crashed, crash_after
 
 from core import rules
 from core.errors import BadInput, Conflict, Forbidden, NotFound, NothingToDo
@@ -77,6 +78,23 @@ async def test_a_change_of_rules_moves_trees_that_wait(collection, admin, people
     assert [each["details"]["before"]["config"] for each in journal] == [{}]
     assert journal[0]["details"]["after"]["config"]["mode"] == "weighted"
     assert journal[0]["by"] == admin.id
+
+
+async def test_a_change_is_followed_up_after_a_crash_between_its_writes(collection, admin, people) -> None:
+    """The rules change by one write; whenever the process ends after it, the sweeper does the rest, once."""
+    prompt = await write_prompt(collection, people[0])
+    task = await collection.request_task(people[1], "label_initial_prompt", ["en"])
+    await collection.submit_review(people[1], task.id, GOOD)
+    with crash_after(1), pytest.raises(Crashed):
+        await collection.update_collection(
+            admin, DEFAULT, 0, config={"mode": "weighted", "reviews_least": 1, "reviews_quorum": 0.5}
+        )
+    await rules.collections(collection.database, fresh=True)
+    swept = await sweep_once(collection.database, collection.config)
+    assert (swept.changed, swept.failures) == (1, [])
+    await sweep_once(collection.database, collection.config)
+    assert (await collection.message(prompt)).state == "accepted"
+    assert len([each async for each in collection.database["events"].find({"kind": "update_collection"})]) == 1
 
 
 async def test_another_process_sees_a_change(collection, admin, people, database, monkeypatch) -> None:
