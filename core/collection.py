@@ -10,13 +10,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from core import answers, gold, growth, moderation, pages, rewards, rules, rulings, tasks, work
+from core.collection_records import CollectionRecord
 from core.config import CollectionConfig
 from core.database import Database, aware
 from core.gold_records import GoldItem
 from core.pages import Page
 from core.pools import DEFAULT, pool_of
 from core.records import TASK_KINDS, Message, Report, Task, Tree, User
-from core.rules import CollectionRecord
 from core.settle import open_prompts, settle
 from core.texts import check_langs
 
@@ -189,6 +189,10 @@ class Collection:
         """All collections, the default one first, then by id."""
         found = await rules.collections(self.database)
         return sorted(found.values(), key=lambda each: (each.id != DEFAULT, each.id))
+
+    async def find_collection(self, key: str) -> CollectionRecord:
+        """The collection of that id; raises `NotFound`."""
+        return await rules.find(self.database, key)
 
     def rules_of(self, collection: CollectionRecord) -> CollectionConfig:
         """The rules of a collection."""

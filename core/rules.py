@@ -11,13 +11,13 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
-from datetime import datetime
+from dataclasses import fields, replace
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from pymongo.errors import DuplicateKeyError
 
+from core.collection_records import LIMITS, CollectionRecord
 from core.config import CollectionConfig
 from core.database import Client, Database
 from core.errors import BadInput, Conflict, Forbidden, NotFound
@@ -25,7 +25,7 @@ from core.facts import MARK
 from core.journal import record
 from core.pages import one
 from core.pools import DEFAULT
-from core.records import TREE_STATES, Record, Tree, User, now
+from core.records import TREE_STATES, Tree, User
 from core.texts import check_lang
 
 FRESH_SECONDS = 2.0
@@ -37,33 +37,6 @@ NAME_LIMIT = 100
 KEY = re.compile(r"[a-z][a-z0-9-]{1,31}")
 OVER = ("ready_for_export", "aborted_low_grade", "halted_by_moderator", "scoring_failed")
 """Tree states that no change of rules moves."""
-LIMITS = {
-    "goal_size": (1, 1000), "max_depth": (0, 50), "max_children": (1, 50), "num_rankings": (1, 20),
-    "num_reviews_prompt": (1, 20), "num_reviews_reply": (1, 20),
-}  # fmt: skip
-"""Limits of one tree, and from where to where each may be set."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class CollectionRecord(Record):
-    """One collection.
-
-    Attributes:
-        name: for people.
-        langs: languages that are collected; empty for all.
-        changes: settings that differ from those that the deployment was started with.
-        open: whether tasks are handed out.
-        version: grows with every change; 0 for the default collection before its first.
-        pending: of the latest change, who made it and what was before, until all that follows from it is done.
-    """
-
-    name: str
-    langs: tuple[str, ...] = ()
-    changes: dict[str, Any] = field(default_factory=dict)
-    open: bool = True
-    version: int = 0
-    pending: dict[str, Any] | None = None
-    created_at: datetime = field(default_factory=now)
 
 
 _known: WeakKeyDictionary[Client, dict[str, tuple[float, dict[str, CollectionRecord]]]] = WeakKeyDictionary()

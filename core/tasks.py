@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from core import work as queue
+from core.collection_records import CollectionRecord
 from core.config import CollectionConfig, check_kind
 from core.database import Database
 from core.errors import BadInput, NothingToDo, TaskGone, TooMany
@@ -19,7 +20,7 @@ from core.facts import mark
 from core.ids import new_id
 from core.pools import DEFAULT, pool_of
 from core.records import Reaction, Task, User, Work, holder_key, milliseconds, now, reaction_id
-from core.rules import CollectionRecord, find, rules
+from core.rules import find, rules
 from core.settle import settle, settle_prompts
 from core.trust import pending_limit
 

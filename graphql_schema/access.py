@@ -63,6 +63,8 @@ OBJECTS: dict[str, str] = {
     **dict.fromkeys(_HANGING, PARENT),
     "ApiKey": ADMINS,
     "Event": JOURNAL,
+    "Gold": MODERATORS,
+    "KnownLabel": MODERATORS,
     "Person": "moderators, as the answer to what they did",
     "Gold": MODERATORS,
     "KnownLabel": MODERATORS,

@@ -9,10 +9,10 @@ from typing import Annotated, Any
 import strawberry
 from strawberry.scalars import JSON
 
+from core.collection_records import LIMITS, CollectionRecord
 from core.config import CollectionConfig
 from core.errors import BadInput, NotFound
 from core.pools import DEFAULT
-from core.rules import LIMITS, CollectionRecord, find
 
 from .context import Context, Info
 from .errors import Payload, mutation
@@ -168,7 +168,7 @@ async def load_collection(context: Context, key: str) -> CollectionNode | None:
     context.user()
     collection = context.services.collection
     try:
-        found = await find(collection.database, key)
+        found = await collection.find_collection(key)
     except NotFound:
         return None
     return CollectionNode.of(found, collection.rules_of(found))

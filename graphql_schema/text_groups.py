@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import strawberry
 
 from core.errors import BadInput
 from core.moderation_records import MOST
 from core.records import now
-from core.similar_texts import Alike, Group
 from core.texts import check_lang
 
 from .context import Context, Info
@@ -18,6 +17,9 @@ from .message_types import MessageNode, load_message
 from .permissions import Moderator, moderates
 from .queue_types import moderators
 from .relay import First, page_size, raw_id
+
+if TYPE_CHECKING:
+    from core.similar_texts import Alike, Group
 
 MAX_HOURS = 24 * 30
 AboutId = Annotated[strawberry.ID, strawberry.argument(description="The message whose text is meant.")]

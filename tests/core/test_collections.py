@@ -7,6 +7,7 @@ from core_people import GOOD, SMALL, review_all, until_growing, write_prompt
 from faults import Crashed, crash_after
 
 from core import rules
+from core.collection_records import CollectionRecord
 from core.errors import BadInput, Conflict, Forbidden, NotFound, NothingToDo
 from core.pools import DEFAULT, collection_of, lang_of, pool_of
 from core.records import Tree
@@ -100,9 +101,7 @@ async def test_a_change_is_followed_up_after_a_crash_between_its_writes(collecti
 async def test_another_process_sees_a_change(collection, admin, people, database, monkeypatch) -> None:
     """What a process knows is read again when it is old; here at once."""
     assert (await rules.rules_of(database, SMALL)).goal_tree_size == SMALL.goal_tree_size
-    document = rules.CollectionRecord(
-        id=DEFAULT, name="Default", changes={"goal_tree_size": 9}, version=1
-    ).to_document()
+    document = CollectionRecord(id=DEFAULT, name="Default", changes={"goal_tree_size": 9}, version=1).to_document()
     await database["collections"].insert_one(document)  # as another process would
     monkeypatch.setattr(rules, "FRESH_SECONDS", 0.0)
     assert (await rules.rules_of(database, SMALL)).goal_tree_size == 9
