@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from core import appeals, journal, moderation_queue, purge, rulings, similar_texts, user_admin
+from core.alike import Alike, Group
 from core.config import CollectionConfig
 from core.database import Database, aware
 from core.errors import OaError
@@ -16,7 +17,6 @@ from core.moderation_records import Event, ModerationItem, Outcome, PurgePreview
 from core.objects import ObjectStore
 from core.people_records import Appeal
 from core.records import Message, User
-from core.similar_texts import Alike, Group
 
 
 class Moderators:

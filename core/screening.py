@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
+from core.alike import Alike
 from core.config import CollectionConfig
 from core.database import Database
 from core.errors import BadInput, Conflict
 from core.moderation_queue import enqueue
 from core.pii import find_pii
 from core.records import Message, now
-from core.similar_texts import Alike, find, remember
+from core.similar_texts import find, remember
 from core.text_scorers import chosen_scorer
 
 PRIORITY = {"scorer": 6, "flood": 2}

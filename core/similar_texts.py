@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
+from core.alike import Alike, Group
 from core.credits import insert_new
 from core.database import Database, Document
 from core.records import Message, milliseconds, now
@@ -20,26 +20,6 @@ PER_KEY = 50
 """Rows read of one key."""
 GROUPED = 4000
 """Latest rows among which groups are looked for."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Alike:
-    """A text like another: its message, who wrote it, and the part of runs shared, from 0 to 1."""
-
-    message_id: str
-    tree_id: str
-    user_id: str
-    lang: str
-    similarity: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Group:
-    """Messages of many people whose texts are alike, oldest first."""
-
-    message_ids: tuple[str, ...]
-    user_ids: tuple[str, ...]
-    lang: str
 
 
 async def find(database: Database, text: str, least: float, *, but: str | None = None) -> list[Alike]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import strawberry
 
+from core.alike import Alike, Group
 from core.errors import BadInput
 from core.moderation_records import MOST
 from core.records import now
@@ -17,9 +18,6 @@ from .message_types import MessageNode, load_message
 from .permissions import Moderator, moderates
 from .queue_types import moderators
 from .relay import First, page_size, raw_id
-
-if TYPE_CHECKING:
-    from core.similar_texts import Alike, Group
 
 MAX_HOURS = 24 * 30
 AboutId = Annotated[strawberry.ID, strawberry.argument(description="The message whose text is meant.")]

@@ -10,10 +10,10 @@ from core_people import SMALL
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.alike import Alike
 from core.errors import BadInput, Conflict
 from core.records import USER_ROLES, User, now
 from core.screening import Screening, check_limits, extra_reviews, screen
-from core.similar_texts import Alike
 from core.sketches import BANDS, bands, packed, similarity, sketch, unpacked
 from core.text_scorers import SignScorer, load_scorer
 from core.trust import is_new, pending_limit
