@@ -66,8 +66,6 @@ OBJECTS: dict[str, str] = {
     "Gold": MODERATORS,
     "KnownLabel": MODERATORS,
     "Person": "moderators, as the answer to what they did",
-    "Gold": MODERATORS,
-    "KnownLabel": MODERATORS,
     "SimilarText": MODERATORS,
     "TextGroup": MODERATORS,
     "PurgePreview": ADMINS,
