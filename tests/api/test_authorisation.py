@@ -221,7 +221,7 @@ def value_of(kind, ids: dict[str, str], name: str):
         wanted = {"chatId": "Chat", "taskId": "Task", "jobId": "Job", "treeId": "Tree", "userId": "User",
                   "appealId": "Appeal", "itemIds": "ModerationItem", "clientId": "OAuthClient"}  # fmt: skip
         return ids[wanted.get(name, "ChatMessage")]
-    return {"Int": 5, "Float": 0.5, "Boolean": True, "JSON": {}}.get(kind.name, "en")
+    return {"Int": 2, "Float": 0.5, "Boolean": True, "JSON": {}}.get(kind.name, "en")
 
 
 def selection(kind, depth: int = 3) -> str:
@@ -235,7 +235,7 @@ def selection(kind, depth: int = 3) -> str:
         needed = [argument for argument, about in field.args.items() if is_required_argument(about)]
         if needed not in ([], ["first"]) or (depth == 0 and not is_leaf_type(inner)) or name == "edges":
             continue
-        parts.append(f"{name}{'(first: 5)' if needed else ''} {selection(inner, depth - 1)}")
+        parts.append(f"{name}{'(first: 2)' if needed else ''} {selection(inner, depth - 1)}")
     return f"{{ __typename {' '.join(parts)} }}"
 
 
@@ -293,7 +293,7 @@ def test_a_mutation_on_what_is_adas_does_nothing_for_others_and_tells_nothing(wo
 
 
 OWN = """{ viewer { tasks { id draft state } sessions { id } identities { id } roles }
-    chats(first: 5) { nodes { id title systemPrompt updatedAt messages(first: 20) { nodes { id text score } } } } }"""
+    chats(first: 2) { nodes { id title systemPrompt updatedAt messages(first: 20) { nodes { id text score } } } } }"""
 
 
 def test_the_matrix_says_what_the_api_does(world):
