@@ -143,9 +143,15 @@ class ExportStage(_Strict):
 
     kind: Literal["export"] = "export"
     precision: Literal["fp32", "fp16"] = "fp32"
-    max_logit_difference: Annotated[float, Field(gt=0)] = 1e-2
+    max_logit_difference: Annotated[float, Field(gt=0)] | None = None
+    """None: 0.01 for fp32, 1 for fp16, whose steps between numbers as large as logits are that much wider."""
     min_top1_agreement: Annotated[float, Field(gt=0, le=1)] = 0.99
     max_kl: Annotated[float, Field(gt=0)] = 1e-3
+
+    @property
+    def logit_limit(self) -> float:
+        """Largest difference of any logit that passes."""
+        return self.max_logit_difference or {"fp32": 1e-2, "fp16": 1.0}[self.precision]
 
 
 Stage = Annotated[SftStage | RewardStage | PpoStage | EvaluateStage | ExportStage, Field(discriminator="kind")]

@@ -24,7 +24,7 @@ from jobs import base as base_models
 from jobs.compute import prepare
 from jobs.context import StageContext, StageResult
 from jobs.model_card import write_card
-from jobs.parity import compare, onnx_logits, torch_logits
+from jobs.parity import PROCESSOR, compare, onnx_logits, provider_for, torch_logits
 from jobs.weights import load_policy, load_tokenizer, newest
 
 SERVED = (
@@ -73,10 +73,16 @@ def run(context: StageContext, config: ExportStage) -> StageResult:
     context.check_stop()
     context.report.log("building the ONNX graph")
     build_onnx(folder / "hf", folder / "onnx", config.precision, context.workdir / "builder", context.world.threads)
-    served = onnx_logits(folder / "onnx", texts, threads=context.world.threads, check_stop=context.check_stop)
+    served = onnx_logits(
+        folder / "onnx",
+        texts,
+        threads=context.world.threads,
+        provider=provider_for(context.world.device) if config.precision == "fp16" else PROCESSOR,
+        check_stop=context.check_stop,
+    )
     checks = {
         "onnx_parity": compare(reference, served).check(
-            max_logit_difference=config.max_logit_difference,
+            max_logit_difference=config.logit_limit,
             min_top1_agreement=config.min_top1_agreement,
             max_kl=config.max_kl,
         ),

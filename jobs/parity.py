@@ -18,6 +18,8 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float32]
 
+PROCESSOR, GPU = "CPUExecutionProvider", "CUDAExecutionProvider"
+
 
 @dataclass(frozen=True)
 class Agreement:
@@ -62,7 +64,12 @@ def compare(reference: Floats, other: Floats) -> Agreement:
 
 
 def onnx_logits(
-    folder: Path, texts: Sequence[Sequence[int]], *, threads: int = 1, check_stop: Callable[[], None] = lambda: None
+    folder: Path,
+    texts: Sequence[Sequence[int]],
+    *,
+    threads: int = 1,
+    provider: str = PROCESSOR,
+    check_stop: Callable[[], None] = lambda: None,
 ) -> Floats:
     """Logits of the graph in `folder` for the second half of each text's positions: [positions, vocabulary].
 
@@ -72,7 +79,7 @@ def onnx_logits(
 
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
-    session = ort.InferenceSession(str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"])
+    session = ort.InferenceSession(str(folder / "model.onnx"), options, providers=[provider])
     settings = json.loads((folder / "genai_config.json").read_text())
     head_size = int(settings["model"]["decoder"]["head_size"])
     rows: list[Floats] = []
@@ -80,6 +87,13 @@ def onnx_logits(
         check_stop()
         rows += _one_text(session, text, _empty_cache(session, head_size))
     return np.stack(rows)
+
+
+def provider_for(device: str) -> str:
+    """Where a graph for CUDA is checked: on the device if the installed onnxruntime knows it, else the processor."""
+    import onnxruntime as ort
+
+    return GPU if device.startswith("cuda") and GPU in ort.get_available_providers() else PROCESSOR
 
 
 def torch_logits(model: Any, texts: Sequence[Sequence[int]]) -> Floats:

@@ -37,6 +37,21 @@ def mean_std(values: Sequence[float]) -> tuple[float, float]:
     return mean, deviation or 1.0
 
 
+def mean_interval(values: Sequence[float], z: float = 1.96) -> tuple[float, float] | None:
+    """Interval of the mean of independent values, 95 % by default, by the normal approximation; None for fewer than 2.
+
+    Args:
+        values: of a paired comparison, the differences.
+        z: normal quantile.
+    """
+    count = len(values)
+    if count < 2:
+        return None
+    mean = sum(values) / count
+    spread = z * math.sqrt(sum((value - mean) ** 2 for value in values) / (count - 1) / count)
+    return mean - spread, mean + spread
+
+
 def repetition(ids: Sequence[int], n: int = 4) -> float:
     """Share of n-grams that occurred before in the same sequence: 0 for no repetition, towards 1 for a loop."""
     grams = [tuple(ids[index : index + n]) for index in range(len(ids) - n + 1)]

@@ -18,6 +18,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from core.errors import BadInput, Unavailable
+from serving.halves import Widener
 from serving.kv import Cache, KvCache, shape_of
 from serving.kv_device import cuda_cache
 from serving.model_files import Geometry
@@ -42,18 +43,23 @@ def open_session(path: Path, threads: int, *, spin: bool = False, device: str = 
 
     Raises:
         BadInput: onnxruntime cannot load it.
-        Unavailable: the installed onnxruntime does not know the device.
+        Unavailable: the installed onnxruntime does not know the device, or cannot use it.
     """
     if PROVIDERS[device] not in ort.get_available_providers():
         raise Unavailable(f"onnxruntime here has no {PROVIDERS[device]}; for `cuda` install the extra `serving-gpu`")
+    if device == "cuda":
+        ort.preload_dlls()  # the CUDA libraries of the extra lie in packages, where no loader looks
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spin else "0")
     try:
-        return ort.InferenceSession(str(path), options, providers=[PROVIDERS[device]])
+        session = ort.InferenceSession(str(path), options, providers=[PROVIDERS[device]])
     except Exception as error:  # onnxruntime raises a dozen classes that share only Exception
         raise BadInput(f"{path} cannot be loaded by onnxruntime {ort.__version__}: {error}") from error
+    if PROVIDERS[device] not in session.get_providers():  # it only warns, and would compute on the processor
+        raise Unavailable(f"onnxruntime {ort.__version__} cannot use {device}: no device, or its libraries do not load")
+    return session
 
 
 class Graph:
@@ -72,6 +78,8 @@ class Graph:
         self, session: Any, geometry: Geometry, slots: int, context: int, chunk: int, device: str = "cpu"
     ) -> None:
         self._values = check_inputs(session, geometry)
+        if device == "cuda" and self._values is not np.float16:
+            raise BadInput("attention on `cuda` is in float16 only; export with precision fp16, or serve on `cpu`")
         shape = shape_of(geometry, context, np.dtype(self._values).itemsize)
         make = KvCache if device == "cpu" else cuda_cache
         self.cache: Cache = make(shape, slots, self._values)
@@ -83,6 +91,7 @@ class Graph:
         numbers = VALUES[session.get_outputs()[0].type]
         self._prefill_logits = np.zeros((1 if last_only else chunk, geometry.vocabulary), numbers)
         self._decode_logits = np.zeros((slots, geometry.vocabulary), numbers)
+        self._widen = Widener(slots, geometry.vocabulary) if numbers is np.float16 else None
         self._wants_positions = any(item.name == "position_ids" for item in session.get_inputs())
 
     def prefill(self, slot: int, ids: Integers, past: int) -> Floats:
@@ -117,7 +126,7 @@ class Graph:
         self._run(0, ids.reshape(rows, 1), mask, lengths[:, None], logits[:, None])
         for slot, length in enumerate(lengths.tolist()):
             self.cache.wrote(slot, length + 1)
-        return logits.astype(np.float32, copy=False)
+        return logits if self._widen is None else self._widen(logits)
 
     def _run(self, first: int, ids: Integers, mask: Integers, positions: Integers, logits: NDArray[Any]) -> None:
         """Logits has shape [rows, positions, vocabulary]; everything is contiguous and outlives the call."""

@@ -18,7 +18,7 @@ class EngineOptions:
         context: most tokens of prompt and reply; None for what the model was made for.
         chunk: most prompt tokens read between two decoding steps.
         spin: threads wait busily; only for cores that nobody else uses.
-        device: `cpu`, or `cuda`, which has not been run yet.
+        device: `cpu`, or `cuda`, which takes an fp16 export.
     """
 
     threads: int = 1

@@ -68,6 +68,10 @@ def test_the_win_rate_is_the_share_that_the_judge_prefers() -> None:
     metrics, samples = evaluate.compared(prompts, texts, lambda _, replies: [float(len(reply)) for reply in replies])
     assert metrics["win_rate"] == (1 + 0 + 0.5 + 0.5) / 4
     assert metrics["same_replies"] == 1
+    gains = [5, -5, 0, 0]
+    assert metrics["reward_gain"] == np.mean(gains)
+    spread = 1.96 * np.std(gains, ddof=1) / 2
+    assert metrics["reward_gain_interval"] == pytest.approx((np.mean(gains) - spread, np.mean(gains) + spread))
     assert samples[1] == {
         "prompt": "b",
         "policy": "x",
@@ -75,6 +79,21 @@ def test_the_win_rate_is_the_share_that_the_judge_prefers() -> None:
         "policy_score": 1.0,
         "baseline_score": 6.0,
     }
+
+
+def test_one_pair_has_no_interval() -> None:
+    prompt = [{"role": "user", "content": "a"}]
+    metrics, _ = evaluate.compared(
+        [prompt], [["long"], ["s"]], lambda _, replies: [float(len(each)) for each in replies]
+    )
+    assert metrics["reward_gain"] == 3
+    assert metrics["reward_gain_interval"] is None
+
+
+def test_half_precision_has_a_wider_limit_unless_one_is_named() -> None:
+    assert ExportStage().logit_limit == 0.01
+    assert ExportStage(precision="fp16").logit_limit == 1
+    assert ExportStage(precision="fp16", max_logit_difference=0.5).logit_limit == 0.5
 
 
 @pytest.fixture(scope="module")
@@ -229,7 +248,7 @@ def test_a_models_text_cannot_break_out_of_the_card() -> None:
     assert "\n# head" not in card
 
 
-@pytest.mark.parametrize("name", ["tiny", "laptop", "single-gpu", "node-8gpu"])
+@pytest.mark.parametrize("name", ["tiny", "laptop", "small-gpu", "single-gpu", "node-8gpu"])
 def test_the_recipes_are_job_specs_whose_stages_exist(name: str) -> None:
     spec = JobSpec.model_validate_json((CONFIGS / f"{name}.json").read_text())
     assert all(stage.kind in STAGES for stage in spec.stages)

@@ -21,16 +21,18 @@ def cache(slots: int = 3, positions: int = 256) -> KvCache:
     return KvCache(Shape(2, 2, positions, 16, 4), slots)
 
 
-def copy_rows(target, pitch, source, source_pitch, width, rows, kind):
-    """cudaMemcpy2D on main memory."""
+def copy_rows(target, source, extent, kind):
+    """cudaMemcpy3D on main memory."""
     assert kind in (1, 2, 3)
-    for row in range(rows):
-        ctypes.memmove(target + row * pitch, source + row * source_pitch, width)
+    width, rows, planes = extent
+    for plane, row in np.ndindex(planes, rows):
+        to, where = (at.address + (plane * at.plane + row) * at.pitch for at in (target, source))
+        ctypes.memmove(to, where, width)
 
 
 def on_main_memory(shape: Shape, slots: int, dtype: type = np.float32) -> DeviceKvCache:
     memory = np.zeros((shape.layers, 2, slots, shape.heads, shape.positions, shape.head_size), dtype)
-    return DeviceKvCache(shape, slots, dtype, memory.ctypes.data, copy_rows, memory)
+    return DeviceKvCache(shape, slots, dtype, memory.ctypes.data, copy_rows, lambda: None, memory)
 
 
 def test_the_device_cache_does_what_the_one_in_main_memory_does():

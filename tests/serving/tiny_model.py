@@ -47,9 +47,15 @@ def build(folder: Path) -> None:
     )  # fmt: skip
     LlamaForCausalLM(config).eval().save_pretrained(folder / "hf")
     fast.save_pretrained(folder / "hf")
+    build_graph(folder, "onnx", "fp32")
+
+
+def build_graph(folder: Path, name: str, precision: str) -> None:
+    """Write the graph of `hf/` under `folder` as `name`: fp32 for the processor, fp16 for CUDA."""
     command = [
-        sys.executable, "-m", "onnxruntime_genai.models.builder", "-i", str(folder / "hf"), "-o", str(folder / "onnx"),
-        "-p", "fp32", "-e", "cpu", "-c", str(folder / "cache"), "--extra_options", "prune_lm_head=true",
+        sys.executable, "-m", "onnxruntime_genai.models.builder", "-i", str(folder / "hf"), "-o", str(folder / name),
+        "-p", precision, "-e", "cpu" if precision == "fp32" else "cuda", "-c", str(folder / "cache"),
+        "--extra_options", "prune_lm_head=true",
     ]  # fmt: skip
     quiet = {**os.environ, "TQDM_DISABLE": "1", "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env=quiet, capture_output=True, text=True, timeout=120, check=False)
