@@ -19,14 +19,18 @@ async def unless_gone(work: Coroutine[Any, Any, T], receive: Receive) -> T | Non
         receive: the connection's, of which the whole body has been read.
     """
     working = asyncio.ensure_future(work)
-    leaving = asyncio.ensure_future(_gone(receive))
+    watching: list[asyncio.Task[Any]] = [working]
     try:
-        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.sleep(0)  # what waits for nothing is done now, and nobody needs to be watched meanwhile
+        if not working.done():
+            watching.append(asyncio.ensure_future(_gone(receive)))
+            await asyncio.wait(watching, return_when=asyncio.FIRST_COMPLETED)
         return working.result() if working.done() else None
     finally:
-        for task in (leaving, working):
-            task.cancel()
-        await asyncio.gather(leaving, working, return_exceptions=True)
+        if len(watching) > 1 or not working.done():
+            for task in watching:
+                task.cancel()
+            await asyncio.gather(*watching, return_exceptions=True)
 
 
 async def _gone(receive: Receive) -> None:
