@@ -122,6 +122,8 @@ class CollectionConfig:
     """Score of spam and the like, 0 to 1, from which a text is suspicious."""
     suspicious_reviews: int = 1
     """Reviews wanted of a suspicious text beyond the usual number."""
+    other_lang_sure: float = 0.999
+    """Probability from which a text in another language than it claims is suspicious; 1.1 turns that off."""
     refuse_score_above: float = 1.0
     """Score above which a text is refused at once, 0 to 1; 1 refuses none."""
     refuse_alike_above: float = 1.0

@@ -14,6 +14,7 @@ from core.alike import Alike
 from core.config import CollectionConfig
 from core.database import Database
 from core.errors import BadInput, Conflict
+from core.languages import other_language
 from core.moderation_queue import enqueue
 from core.pii import find_pii
 from core.records import Message, now
@@ -33,6 +34,7 @@ class Screening:
         pii: kinds of personal data in it.
         own, tree: the likeness of the most alike text by the same person, and in the same tree; 0 where there is none.
         others: different other people who wrote texts like it.
+        spoken: the language it is in, where that is surely not the one that it claims; else empty.
     """
 
     scores: Mapping[str, float] = field(default_factory=dict)
@@ -40,17 +42,21 @@ class Screening:
     own: float = 0.0
     tree: float = 0.0
     others: int = 0
+    spoken: str = ""
 
     def suspicions(self, config: CollectionConfig) -> tuple[str, ...]:
         """Names of what is suspicious, in a fixed order."""
         found = [f"score:{name}" for name, score in sorted(self.scores.items()) if score >= config.suspicious_score]
         found += [f"pii:{kind}" for kind in sorted(set(self.pii))]
+        found += [f"lang:{self.spoken}"] * bool(self.spoken)
         found += ["alike:own"] * (self.own > 0) + ["alike:tree"] * (self.tree > 0)
         return tuple(found + ["flood"] * (self.others >= config.flood_people))
 
 
-def screen(user_id: str, tree_id: str | None, scores: Mapping[str, float], pii: Sequence[str], alike: Sequence[Alike]
-           ) -> Screening:  # fmt: skip
+def screen(
+    user_id: str, tree_id: str | None, scores: Mapping[str, float], pii: Sequence[str], alike: Sequence[Alike],
+    spoken: str | None = None,
+) -> Screening:  # fmt: skip
     """What is found about a text of that person for that tree."""
     return Screening(
         scores={name: round(min(1.0, max(0.0, score)), 4) for name, score in scores.items()},
@@ -58,6 +64,7 @@ def screen(user_id: str, tree_id: str | None, scores: Mapping[str, float], pii: 
         own=max((each.similarity for each in alike if each.user_id == user_id), default=0.0),
         tree=max((each.similarity for each in alike if each.tree_id == tree_id), default=0.0),
         others=len({each.user_id for each in alike} - {user_id, ""}),
+        spoken=spoken or "",
     )
 
 
@@ -89,7 +96,8 @@ async def look(database: Database, config: CollectionConfig, message: Message) -
     alike = await find(database, message.text, config.alike_from, but=message.id)
     scores = chosen_scorer().score(message.text, message.lang)
     pii = [span.kind for span in find_pii(message.text)]
-    return screen(message.author_id or "", message.tree_id, scores, pii, alike)
+    spoken = await other_language(message.text, message.lang, config.other_lang_sure)
+    return screen(message.author_id or "", message.tree_id, scores, pii, alike, spoken)
 
 
 async def keep(database: Database, config: CollectionConfig, message: Message, found: Screening) -> None:

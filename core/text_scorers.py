@@ -1,4 +1,4 @@
-"""How likely a text is spam, by a scorer that can be exchanged. Knows texts; stores nothing and refuses nothing.
+"""How likely a text is spam or an attack, by a scorer that can be exchanged. Stores and refuses nothing.
 
 The usual scorer adds up signs of unsolicited advertising (links, prices, numbers to call, words that push, shouting)
 with weights set by hand and puts the sum through a logistic curve. It works offline, knows mostly English, and takes a
@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from core.errors import BadInput
+from core.toxicity import toxicity
 
 
 class TextScorer(Protocol):
@@ -52,14 +53,14 @@ class SignScorer:
     """The usual scorer."""
 
     def score(self, text: str, lang: str) -> Mapping[str, float]:
-        """`spam`."""
+        """`spam` and `toxicity`."""
         text = text[:LOOKED_AT]
         weight = BASE + sum(weight for pattern, weight in SIGNS if pattern.search(text))
         letters = [letter for letter in text if letter.isalpha()]
         capitals = sum(letter.isupper() for letter in letters)
         if (len(letters) > 20 and capitals > 0.5 * len(letters)) or text.count("!") >= 3:
             weight += SHOUTING
-        return {"spam": 1 / (1 + math.exp(-weight))}
+        return {"spam": 1 / (1 + math.exp(-weight)), "toxicity": toxicity(text)}
 
 
 @functools.cache
