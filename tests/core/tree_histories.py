@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from core.advance import ENDED, Opening, Transition, advance
 from core.config import MODES, CollectionConfig
 from core.records import Message, Ranking, Reaction, Review, Tree, reaction_id
+from core.voices import PARTS, Voice
 
 PEOPLE = tuple(f"person{number}" for number in range(9))
 ORDER = ("initial_prompt_review", "prompt_lottery_waiting", "growing", "ranking", "ready_for_export")
@@ -39,9 +40,12 @@ class History:
     reactions: list[Reaction] = field(default_factory=list)
     states: list[str] = field(default_factory=list)
     made: int = 0
+    voices: dict[str, Voice] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         config = self.config
+        known = self.chance.sample(PEOPLE, 6)
+        self.voices = {person: Voice.of([self.chance.uniform(0, 9) for _ in PARTS]) for person in known}
         self.tree = Tree(
             id="root", state="initial_prompt_review", lang="en", goal_size=config.goal_tree_size,
             max_depth=config.max_tree_depth, max_children=config.max_children_count, author_id=PEOPLE[0],
@@ -55,7 +59,7 @@ class History:
         self.settle()
 
     def transition(self) -> Transition:
-        return advance(self.tree, self.messages, self.reviews, self.rankings, self.config, self.reactions)
+        return advance(self.tree, self.messages, self.reviews, self.rankings, self.config, self.reactions, self.voices)
 
     def settle(self) -> Transition:
         """Store what follows, as `core.settle` does."""
@@ -69,7 +73,7 @@ class History:
         """What follows when the facts are known in another order."""
         mix = self.chance.sample
         facts = [mix(each, len(each)) for each in (self.messages, self.reviews, self.rankings, self.reactions)]
-        return advance(self.tree, facts[0], facts[1], facts[2], self.config, facts[3])
+        return advance(self.tree, facts[0], facts[1], facts[2], self.config, facts[3], self.voices)
 
     def name(self) -> str:
         self.made += 1
@@ -84,18 +88,26 @@ class History:
     def do(self, opening: Opening, person: str) -> None:
         """The person does a piece of open work."""
         if opening.kind.startswith("label_"):
-            labels = {"spam": float(self.chance.random() < self.spam)}
+            asked = ("spam", *self.chance.sample(("hate_speech", "pii", "quality"), self.chance.randint(0, 2)))
+            labels = {name: float(self.chance.random() < self.spam) for name in asked}
             review = Review(id=self.name(), tree_id="root", message_id=opening.target_id, labels=labels, user_id=person)
             self.reviews.append(review)
         elif opening.kind.startswith("rank_"):
-            order = tuple(self.chance.sample(opening.served, len(opening.served)))
-            ranking = Ranking(
-                id=self.name(), tree_id="root", parent_id=opening.target_id, ranking=order, served=opening.served,
-                user_id=person,
-            )  # fmt: skip
-            self.rankings.append(ranking)
+            self.rankings.append(self.ranking(opening, person))
         else:
             self.reply(opening, person)
+
+    def ranking(self, opening: Opening, person: str) -> Ranking:
+        """An order, in weighted mode often with ties; now and then the word that there can be none."""
+        given_up = self.chance.random() < 0.1
+        order = () if given_up else tuple(self.chance.sample(opening.served, len(opening.served)))
+        tiers: list[int] = []
+        while self.config.weighted and sum(tiers) < len(order):
+            tiers.append(self.chance.randint(1, len(order) - sum(tiers)))
+        return Ranking(
+            id=self.name(), tree_id="root", parent_id=opening.target_id, ranking=order, served=opening.served,
+            not_rankable=given_up, tiers=tuple(tiers), user_id=person,
+        )  # fmt: skip
 
     def reply(self, opening: Opening, person: str) -> None:
         parent = self.message(opening.target_id)
