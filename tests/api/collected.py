@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from core.advance import ENDED, RANKING, advance
 from core.config import CollectionConfig
 from core.database import Database
 from core.facts import Facts
+from core.learning import voices
 from core.records import Message, Ranking, Reaction, Review, Task, Tree, Work
 from core.scoring import Credit, credits_of
+from core.settle import settle
 from core.snapshot_rows import BUILDERS, Filters, message_ids, rows_of
+from core.voices import Voice
 
 KINDS = {
     "messages": Message, "reviews": Review, "rankings": Ranking, "reactions": Reaction, "credits": Credit, "work": Work,
@@ -26,11 +29,13 @@ class Picture:
 
     Attributes:
         scores: user id -> counts since the beginning.
+        voices: what is known of reviewers and rankers.
     """
 
     trees: Mapping[str, Facts]
     tasks: Mapping[str, Task]
     scores: Mapping[str, Mapping[str, int]]
+    voices: Mapping[str, Voice] = field(default_factory=dict)
 
 
 async def picture(database: Database) -> Picture:
@@ -48,7 +53,19 @@ async def picture(database: Database) -> Picture:
     tasks = {document["_id"]: Task.from_document(document) async for document in database["tasks"].find()}
     totals = database["scores"].find({"key": "total|all"})
     scores = {document["user_id"]: document["counts"] async for document in totals}
-    return Picture(trees, tasks, scores)
+    people = [each["_id"] async for each in database["raters"].find({}, {"_id": 1})]
+    return Picture(trees, tasks, scores, await voices(database, people))
+
+
+async def settled(database: Database, config: CollectionConfig) -> None:
+    """Settle every tree until nothing moves: in weighted mode one tree's end changes people's weights in another."""
+    for _ in range(10):
+        before = (await picture(database)).trees
+        for tree_id in before:
+            await settle(database, config, tree_id)
+        if (await picture(database)).trees == before:
+            return
+    raise AssertionError("settling goes on for ever")
 
 
 def check(found: Picture, config: CollectionConfig, slack: Mapping[str, int]) -> None:
@@ -61,7 +78,7 @@ def check(found: Picture, config: CollectionConfig, slack: Mapping[str, int]) ->
     """
     for facts in found.trees.values():
         if not facts.tree.dirty:
-            _settled(facts, config)
+            _settled(facts, config, found.voices)
             _wanted(facts)
         _not_too_many(facts, found, config, slack.get(facts.tree.id, 0))
         _ranks(facts)
@@ -70,9 +87,9 @@ def check(found: Picture, config: CollectionConfig, slack: Mapping[str, int]) ->
         _scores(found)
 
 
-def _settled(facts: Facts, config: CollectionConfig) -> None:
+def _settled(facts: Facts, config: CollectionConfig, known: Mapping[str, Voice]) -> None:
     """The tree is what its facts make it: settling it again would change nothing."""
-    again = advance(facts.tree, facts.messages, facts.reviews, facts.rankings, config, facts.reactions)
+    again = advance(facts.tree, facts.messages, facts.reviews, facts.rankings, config, facts.reactions, known)
     assert again.state == facts.tree.state, (facts.tree.id, facts.tree.state, again.state)
     assert again.messages == facts.messages
     wanted = {f"{opening.kind}:{opening.target_id}": opening for opening in again.work}
@@ -108,6 +125,7 @@ def _not_too_many(facts: Facts, found: Picture, config: CollectionConfig, slack:
     reviews, rankings = Counter(each.message_id for each in facts.reviews), Counter(e.parent_id for e in facts.rankings)
     for message in facts.messages:
         wanted = tree.num_reviews_prompt if message.parent_id is None else tree.num_reviews_reply
+        wanted = config.reviews_most if config.weighted else wanted
         kind = "label_initial_prompt" if message.parent_id is None else f"label_{message.role}_reply"
         assert reviews[message.id] + held[kind, message.id] <= wanted + slack, message
         ranking = rankings[message.id] + held["rank_assistant_replies", message.id]
@@ -133,7 +151,7 @@ def _ranks(facts: Facts) -> None:
         siblings = [each for each in facts.messages if each.parent_id == parent_id]
         usable = [each for each in siblings if each.usable and each.role == "assistant"]
         assert all(each.rank is None for each in siblings if not each.usable)
-        if parent_id in ranked:
+        if parent_id in ranked and any(each.ranking for each in facts.rankings if each.parent_id == parent_id):
             assert sorted(each.rank for each in usable if each.rank is not None) == list(range(len(usable)))
 
 
@@ -161,4 +179,4 @@ def without_times(found: Picture) -> Picture:
                           work=tuple(replace(work, rev=0) for work in facts.work))
         for identity, facts in found.trees.items()
     }  # fmt: skip
-    return Picture(trees, found.tasks, found.scores)
+    return Picture(trees, found.tasks, found.scores, found.voices)

@@ -17,20 +17,22 @@ from typing import Any
 
 import httpx
 import pytest
-from collected import Picture, check, picture, without_times
+from collected import Picture, check, picture, settled, without_times
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 from running_api import DEADLINE, Caller, serving
 
 from core.advance import ENDED
-from core.config import CollectionConfig
+from core.config import MODES, CollectionConfig
 from core.database import Database, aware, connect
+from core.pools import DEFAULT
 from core.records import TASK_KINDS, deadline_key, moment
+from core.rules import collections, rules_of
 from core.sweeper import sweep_once
 from graphql_schema.relay import global_id, raw_id
 
-STEPS = int(os.environ.get("OA_MACHINE_STEPS", "0")) or 200
+STEPS = int(os.environ.get("OA_MACHINE_STEPS", "0")) or 100
 STEPS_EACH = 50
 RULES = CollectionConfig(
     mode="parity", suspicious_reviews=0,
@@ -41,7 +43,12 @@ RULES = CollectionConfig(
 TASK = """task { __typename id state ... on ConversationTask { thread { id } }
   ... on RankingTask { replies { id } } }"""
 WIPED = ("trees", "messages", "tasks", "reviews", "rankings", "reactions", "reports", "credits", "scores", "work",
-         "moderation_items", "events")  # fmt: skip
+         "moderation_items", "events", "lessons", "raters")  # fmt: skip
+CHANGES: tuple[dict[str, Any], ...] = (
+    {"reviews_least": 1, "reviews_quorum": 0.5, "reviews_most": 3}, {"reviews_least": 3, "reviews_most": 4},
+    {"reviews_least": None, "reviews_quorum": None, "reviews_most": None},
+)  # fmt: skip
+"""Changes of rules; those of parity mode are limits of each tree, and do not change with them."""
 GOOD = [{"name": "SPAM", "value": 0}, {"name": "QUALITY", "value": 0.75}]
 BAD = [{"name": "SPAM", "value": 1}]
 CALM = ("TASK_GONE", "NOTHING_TO_DO", "CONFLICT", "DUPLICATE_TEXT", "TOO_MANY", "BUSY", "UNAVAILABLE")
@@ -78,6 +85,8 @@ class World:
     people: list[str]
     willing: list[str]
     moderator: str
+    admin: str
+    base: CollectionConfig
     texts: Iterator[int] = field(default_factory=count)
     steps: int = 0
 
@@ -109,6 +118,8 @@ class World:
             return "submitReview", {"labels": GOOD if good else BAD}
         if kind.startswith("Rank"):
             order = sorted(reply["id"] for reply in task["replies"])
+            if self.base.weighted and good:
+                return "submitRanking", {"tiers": [order[:2], *([each] for each in order[2:])]}
             return "submitRanking", {"ranking": order if good else order[::-1]}
         name = "submitPrompt" if kind.startswith("Initial") else "submitReply"
         return name, {"text": f"Something that nobody wrote before, number {next(self.texts)}."}
@@ -122,10 +133,24 @@ class World:
         """Take everything out but the people."""
         for name in WIPED:
             await self.database[name].delete_many({})
+        await self.change_rules(dict.fromkeys(CHANGES[0]))
+
+    async def rules(self) -> CollectionConfig:
+        """Those in force now, here and in the API."""
+        await collections(self.database, fresh=True)
+        return await rules_of(self.database, self.base)
+
+    async def change_rules(self, config: dict[str, Any]) -> None:
+        """As an admin does it, through the API."""
+        version = (await collections(self.database, fresh=True))[DEFAULT].version
+        wanted = {"collectionId": global_id("Collection", DEFAULT), "version": version, "config": config}
+        payload = await self.ask(self.admin, "updateCollection", "collection { version }", **wanted)
+        assert payload["userErrors"] == [], payload
+        await collections(self.database, fresh=True)
 
     async def sweep(self) -> None:
         """One round of the background step."""
-        swept = await sweep_once(self.database, RULES, random.Random(1))
+        swept = await sweep_once(self.database, self.base, random.Random(1))
         assert swept.failures == []
 
     async def expire(self, task_id: str) -> None:
@@ -140,21 +165,24 @@ class World:
         await self.database["work"].update_one(guard, {"$set": {f"{hold}.until": 1, "check_at": 1}, "$inc": {"rev": 1}})
 
 
-@pytest.fixture(scope="module")
-def world(settings, mongodb_uri) -> Iterator[World]:
+@pytest.fixture(scope="module", params=MODES)
+def world(request, settings, mongodb_uri) -> Iterator[World]:
     """An API with small trees and no sweeper of its own."""
-    mine = replace(settings, mongodb_database=settings.mongodb_database + "_machine", collection=RULES, sweep_seconds=0)
+    rules = replace(RULES, mode=request.param)
+    name = f"{settings.mongodb_database}_machine_{request.param}"
+    mine = replace(settings, mongodb_database=name, collection=rules, sweep_seconds=0)
     with serving(mine) as url, asyncio.Runner() as runner:
         caller = Caller(url)
         people = [str(caller.sign_in(f"person-{number}").token) for number in range(5)]
         willing = [str(caller.sign_in(f"willing-{number}").token) for number in range(8)]
         moderator = str(caller.sign_in("moderator", "MODERATOR", "CONTRIBUTOR").token)
+        admin = str(caller.sign_in("admin", "ADMIN").token)
 
         async def opened() -> tuple[Any, httpx.AsyncClient]:
             return connect(mongodb_uri), httpx.AsyncClient(timeout=DEADLINE)
 
         client, http = runner.run(opened())
-        yield World(url, aware(client[mine.mongodb_database]), runner, http, people, willing, moderator)
+        yield World(url, aware(client[mine.mongodb_database]), runner, http, people, willing, moderator, admin, rules)
         runner.run(http.aclose())
         runner.run(client.close())
 
@@ -309,12 +337,31 @@ class Collecting(RuleBasedStateMachine):
             act = self.world.ask(token, "react", "__typename", messageId=identity, emoji=emoji, on=on)
         self.world.run(act)
 
+    @rule(config=st.sampled_from(CHANGES))
+    def change_rules(self, config: dict[str, Any]) -> None:
+        """An admin changes the rules while all goes on; the sweeper then comes by."""
+        for tree_id in self.look().trees:
+            self.loosen(tree_id)
+
+        async def change() -> None:
+            await self.world.change_rules(config)
+            await self.world.sweep()
+
+        self.world.run(change())
+
     # What must hold.
 
     def look(self) -> Picture:
         """Everything stored."""
         found: Picture = self.world.run(picture(self.world.database))
         return found
+
+    def check(self) -> None:
+        """All that must be true, once weights have come to rest."""
+        rules = self.world.run(self.world.rules())
+        if rules.weighted:
+            self.world.run(settled(self.world.database, self.world.base))
+        check(self.look(), rules, self.slack)
 
     def messages(self) -> list[Any]:
         """All messages."""
@@ -328,14 +375,14 @@ class Collecting(RuleBasedStateMachine):
 
     @invariant()
     def all_is_well(self) -> None:
-        check(self.look(), RULES, self.slack)
+        self.check()
         self.world.steps += 1
 
     def teardown(self) -> None:
         """Willing people do what is left; then no tree waits."""
         self.world.run(drained(self.world))
+        self.check()
         found = self.look()
-        check(found, RULES, self.slack)
         waiting = {facts.tree.id: facts.tree.state for facts in found.trees.values() if facts.tree.state not in ENDED}
         assert waiting == {}, [facts for facts in found.trees.values() if facts.tree.id in waiting]
 
