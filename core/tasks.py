@@ -137,13 +137,18 @@ def gold_rate(config: CollectionConfig, user: User) -> float:
 
 
 async def _open_prompts(database: Database, config: CollectionConfig, pools: Sequence[str]) -> bool:
-    """Open the work for new prompts in those of `pools` in which none was ever asked for; whether there were any."""
+    """Open the work for new prompts in those of `pools` in which none was ever asked for.
+
+    Returns:
+        whether it is worth looking again: some was opened, here or by somebody else since one looked.
+    """
     wanted = {f"initial_prompt:{pool}": pool for pool in pools}
     query = {"_id": {"$in": list(wanted)}}
-    there = {document["_id"] async for document in database["work"].find(query, {"_id": 1})}
-    for identity in wanted.keys() - there:
+    free = {document["_id"]: document["free"] async for document in database["work"].find(query, {"free": 1})}
+    missing = wanted.keys() - free.keys()
+    for identity in missing:
         await settle_prompts(database, config, wanted[identity])
-    return wanted.keys() > there
+    return bool(missing) or any(places > 0 for places in free.values())
 
 
 async def _fit(database: Database, work: Work) -> bool:

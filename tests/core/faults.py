@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from threading import get_ident
 from unittest.mock import patch
 
 from pymongo.asynchronous.collection import AsyncCollection
@@ -28,12 +29,16 @@ class Writes:
 
 @contextmanager
 def crash_after(limit: int | None):
-    """Let `limit` writes through, then crash; None counts only."""
-    writes = Writes(limit)
+    """Let `limit` writes of this thread through, then crash; None counts only.
+
+    Other threads write on: an API that other tests share may run in one.
+    """
+    writes, thread = Writes(limit), get_ident()
 
     def counted(real):
         async def write(self, *args, **kwargs):
-            writes.ask()
+            if get_ident() == thread:
+                writes.ask()
             return await real(self, *args, **kwargs)
 
         return write

@@ -345,3 +345,11 @@ async def test_a_task_whose_work_was_closed_ends_when_its_time_is_up(database, c
     assert (await hasty.get_task(bob, task.id)).state == "open"
     await sweep_once(database, hasty.config)
     assert (await hasty.get_task(bob, task.id)).state == "expired"
+
+
+async def test_everybody_who_is_first_at_once_gets_a_prompt_to_write(collection, person) -> None:
+    """Nobody is told that there is nothing because somebody else was opening the work at that moment."""
+    people = [await person(f"first {number}") for number in range(8)]
+    for lang in ("en", "de", "fr"):
+        tasks = await asyncio.gather(*(collection.request_task(user, "initial_prompt", [lang]) for user in people))
+        assert len({task.id for task in tasks}) == len(people)
