@@ -292,7 +292,9 @@ def test_what_is_put_back_is_as_if_it_had_never_been_out(seed, places) -> None:
     out = {before[place % len(before)].id for place in places} - {history.tree.id}
 
     def given_back(messages, tree):
-        advanced = advance(tree, messages, history.reviews, history.rankings, history.config, history.reactions)
+        advanced = advance(
+            tree, messages, history.reviews, history.rankings, history.config, history.reactions, history.voices
+        )
         return advanced.messages
 
     away = [replace(each, deleted=True, removed="moderator") if each.id in out else each for each in before]
