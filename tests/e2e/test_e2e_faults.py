@@ -80,17 +80,21 @@ def test_a_reply_survives_the_node_that_was_speaking_it(
     chat = reader.mutate(CREATE_CHAT, input=wanted)["chat"]
     until(lambda: _serves(reader, chat["id"]), 60, "the node to serve")
 
-    reply = reader.mutate(SEND, input={"chatId": chat["id"], "text": "Tell me a long story."})["reply"]
-    heard, end = "", None
-    for event in reader.subscribe(REPLY_EVENTS, messageId=reply["id"]):
-        heard += event["chatReply"]["text"]
-        end = event["chatReply"]["message"]
-        if event["chatReply"]["seq"] == 20:
-            stack.kill("serving")
+    # A model that has learned next to nothing may end a reply after a few words: then it is asked for another.
+    killed, end = False, None
+    while not killed:
+        reply = reader.mutate(SEND, input={"chatId": chat["id"], "text": "Tell me a long story."})["reply"]
+        heard = ""
+        for event in reader.subscribe(REPLY_EVENTS, messageId=reply["id"]):
+            heard += event["chatReply"]["text"]
+            end = event["chatReply"]["message"]
+            if not killed and end is None and event["chatReply"]["seq"] >= 20:
+                stack.kill("serving")
+                killed = True
     assert end is not None
     assert end["state"] == "COMPLETE", end["error"]  # the node that came back went on from what had been said
     assert end["text"] == heard
-    assert end["seq"] > 20
+    assert end["seq"] >= 20
 
 
 def _serves(reader: GraphQLClient, chat: str) -> bool:
