@@ -15,6 +15,7 @@ from core.ids import new_id
 from core.journal import record
 from core.records import USER_ROLES, User, identity
 from core.scoring import streak
+from core.trust import roles_set
 
 NAME_LIMIT = 256
 """Characters of a display name."""
@@ -79,7 +80,9 @@ class Accounts:
 
     async def set_roles(self, user_id: str, roles: Sequence[str], *, by: str | None = None) -> User:
         """Give the account exactly these roles; `by` is the user id of who does it."""
-        return await self._change(user_id, "set_roles", {"roles": list(check_roles(roles))}, by)
+        wanted = check_roles(roles)
+        changes = roles_set(await self.get(user_id), wanted, "an operator set other roles")
+        return await self._change(user_id, "set_roles", changes, by, {"roles": list(wanted)})
 
     async def set_enabled(self, user_id: str, enabled: bool, *, by: str | None = None) -> User:
         """Allow or forbid the account everything."""

@@ -13,7 +13,8 @@ from core.errors import BadInput
 from core.records import TASK_KINDS
 
 MODES = ("weighted", "parity")
-PARTS = ("p_", "acceptance_", "refuse_", "alike_", "suspicious_score", "new_account_share", "gold_rate")
+PARTS = ("p_", "acceptance_", "refuse_", "alike_", "suspicious_score", "new_account_share", "gold_rate",
+         "trust_reliability")  # fmt: skip
 """How the names of settings begin that are from 0 to 1."""
 
 
@@ -103,6 +104,16 @@ class CollectionConfig:
     """Seconds for which an account is new, unless it gets a role such as `trusted`."""
     new_account_share: float = 0.5
     """Part of `max_pending_tasks` that a new account may hold, 0 to 1; never less than one task."""
+    trust_by_work: bool = True
+    """Give the role `trusted` to those whose work earned it. This and what follows: in the default collection alone."""
+    trust_messages: int = 5
+    """Accepted messages that it needs."""
+    trust_judgements: int = 20
+    """Reviews and rankings that agree with what came of them that it needs."""
+    trust_reliability: float = 0.5
+    """Reliability that it needs, 0 to 1: the lesser of reviews' weight and rankings' tau; a newcomer has 0.6."""
+    trust_account_seconds: float = 604_800
+    """Age of the account, in seconds, that it needs."""
     lease_write_seconds: float = 3600
     """Seconds that a place to write a prompt or a reply is held."""
     lease_label_seconds: float = 900

@@ -8,21 +8,25 @@ tree are handled together: three commands, however many they are. Knows the stor
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from pymongo import UpdateOne
 from pymongo.errors import BulkWriteError
 
+from core.config import CollectionConfig
 from core.database import DUPLICATE, Database, Document
 from core.facts import Facts
+from core.records import milliseconds, now
+from core.rules import rules_of
 from core.scoring import FRAMES, Credit, bucket, credits_of, score
+from core.trust import enough_work
 
 REMEMBERED = 500
 """Credits that a score document remembers having taken."""
 
 
-async def credit_tree(database: Database, facts: Facts, known: Collection[str] = ()) -> None:
+async def credit_tree(database: Database, config: CollectionConfig, facts: Facts, known: Collection[str] = ()) -> None:
     """Bring the stored credits of a tree to what its facts give: apply new ones, take back those that fell away.
 
     Args:
@@ -32,7 +36,7 @@ async def credit_tree(database: Database, facts: Facts, known: Collection[str] =
     people = await _known_users(database, {credit.user_id for credit in due if credit.amount > 0}, set(known))
     due = [credit for credit in due if credit.amount < 0 or credit.user_id in people]
     if due:
-        await apply(database, due)
+        await apply(database, await rules_of(database, config), due)
         await insert_new(database, "credits", [replace(credit, applied=True).to_document() for credit in due])
 
 
@@ -79,8 +83,10 @@ async def insert_new(database: Database, name: str, documents: list[Document]) -
             raise
 
 
-async def apply(database: Database, credits: Sequence[Credit]) -> None:
+async def apply(database: Database, config: CollectionConfig, credits: Sequence[Credit]) -> None:
     """Add `credits` to their people's scores; nothing where one was added before.
+
+    Who has enough work to be trusted by the rules of `config`, the default collection's, is noted in the same write.
 
     Mostly two commands: the score documents are read, and each is written with its new points and its new place if
     nothing changed meanwhile. Where something did, or some document took a part of the credits before, one by one.
@@ -94,10 +100,10 @@ async def apply(database: Database, credits: Sequence[Credit]) -> None:
     fresh = [_fresh(place, added) for place, added in by_place.items() if place not in there]
     if fresh:
         await insert_new(database, "scores", fresh)
-    updates = [_addition(there[place], added) for place, added in by_place.items() if place in there]
+    updates = [_addition(there[place], added, config) for place, added in by_place.items() if place in there]
     found = await database["scores"].bulk_write(updates, ordered=False) if updates else None
     if fresh or found is None or found.matched_count < len(updates):
-        await _apply_each(database, by_place)
+        await _apply_each(database, config, by_place)
 
 
 def _fresh(place: str, credits: Sequence[Credit]) -> Document:
@@ -107,7 +113,7 @@ def _fresh(place: str, credits: Sequence[Credit]) -> Document:
     return {"_id": place, "key": key, "user_id": user_id, "counts": {}, "changes": 0, "applied": [], "points": 0}
 
 
-def _addition(document: Document, credits: Sequence[Credit]) -> UpdateOne:
+def _addition(document: Document, credits: Sequence[Credit], config: CollectionConfig) -> UpdateOne:
     """The change that adds all of `credits` to a score document as it was read, unless it has one of them already."""
     counts: Counter[str] = Counter(document["counts"])
     for credit in credits:
@@ -116,14 +122,20 @@ def _addition(document: Document, credits: Sequence[Credit]) -> UpdateOne:
     changed = {f"counts.{credit.what}": counts[credit.what] for credit in credits}
     guard = {"_id": document["_id"], "changes": document["changes"], "applied": {"$nin": names}}
     update = {
-        "$set": {"points": points, "board": board_key(document, points), **changed},
+        "$set": {"points": points, "board": board_key(document, points), **changed, **_due(document, counts, config)},
         "$inc": {"changes": 1},
         "$push": {"applied": {"$each": names, "$slice": -REMEMBERED}},
     }
     return UpdateOne(guard, update)
 
 
-async def _apply_each(database: Database, by_place: dict[str, list[Credit]]) -> None:
+def _due(document: Document, counts: Mapping[str, int], config: CollectionConfig) -> Document:
+    """What notes that somebody has enough work to be trusted (`core.promotion` looks at it); empty where none is."""
+    first_time = document["key"] == "total|all" and document.get("trust_due") is None
+    return {"trust_due": milliseconds(now())} if first_time and enough_work(counts, config) else {}
+
+
+async def _apply_each(database: Database, config: CollectionConfig, by_place: dict[str, list[Credit]]) -> None:
     updates = []
     for place, credits in by_place.items():
         for credit in credits:
@@ -133,16 +145,17 @@ async def _apply_each(database: Database, by_place: dict[str, list[Credit]]) -> 
             }
             updates.append(UpdateOne({"_id": place, "applied": {"$nin": [credit.id]}}, update))
     await database["scores"].bulk_write(updates, ordered=False)
-    await _rank(database, list(by_place))
+    await _rank(database, config, list(by_place))
 
 
-async def _rank(database: Database, places: list[str]) -> None:
+async def _rank(database: Database, config: CollectionConfig, places: list[str]) -> None:
     """Write the points and the place on the board that the counts give; whoever counts later places later."""
     updates = []
     async for document in database["scores"].find({"_id": {"$in": places}}, {"applied": 0}):
         points = score(document["counts"])
         guard = {"_id": document["_id"], "changes": document["changes"]}
-        updates.append(UpdateOne(guard, {"$set": {"points": points, "board": board_key(document, points)}}))
+        placed = {"points": points, "board": board_key(document, points)}
+        updates.append(UpdateOne(guard, {"$set": placed | _due(document, document["counts"], config)}))
     if updates:
         await database["scores"].bulk_write(updates, ordered=False)
 

@@ -109,7 +109,7 @@ async def settle_gold(
     if not await queue.write_all(database, [(held, changed)]):
         return None
     shown = tuple(decided(item, message) for message in facts.messages)
-    await credit_tree(database, replace(facts, messages=shown), known)
+    await credit_tree(database, config, replace(facts, messages=shown), known)
     lessons = {lesson.id: lesson for lesson in facts.lessons}
     identity, ids = f"gold:{item.id}", tuple(sorted(done))
     before = lessons.get(identity)

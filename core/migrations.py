@@ -108,6 +108,10 @@ async def _gold_indexes(database: AsyncDatabase[dict[str, Any]]) -> None:
         await database["gold"].create_index(name)
 
 
+async def _trust_index(database: AsyncDatabase[dict[str, Any]]) -> None:
+    await database["scores"].create_index("trust_due", sparse=True)
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     ("indexes of collection", _collection_indexes),
     ("indexes of chats and jobs", _chat_indexes),
@@ -118,4 +122,5 @@ MIGRATIONS: tuple[Migration, ...] = (
     ("indexes of idempotent answers", _idempotency_indexes),
     ("indexes of texts that are alike", _text_indexes),
     ("indexes of gold items", _gold_indexes),
+    ("index of whose work may have earned trust", _trust_index),
 )

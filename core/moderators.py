@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from core import appeals, journal, moderation_queue, purge, rulings, similar_texts, user_admin
+from core import appeals, journal, moderation_queue, promotion, purge, rulings, similar_texts, user_admin
 from core.alike import Alike, Group
 from core.config import CollectionConfig
 from core.database import Database, aware
@@ -83,6 +83,10 @@ class Moderators:
     async def set_enabled(self, moderator: User, user_id: str, enabled: bool, reason: str) -> User:
         """See `core.user_admin.set_enabled`."""
         return await user_admin.set_enabled(self.database, self.config, moderator, user_id, enabled, reason)
+
+    async def set_trusted(self, moderator: User, user_id: str, trusted: bool, reason: str) -> User:
+        """See `core.promotion.set_trusted`."""
+        return await promotion.set_trusted(self.database, moderator, user_id, trusted, reason)
 
     async def purge_preview(self, admin: User, user_id: str | None, message_ids: Sequence[str]) -> PurgePreview:
         """See `core.purge.preview`."""

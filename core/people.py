@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from core import appeals, contributions, departures, layout, learning, own_data, own_messages, propagation
+from core import appeals, contributions, departures, layout, learning, own_data, own_messages, promotion, propagation
 from core.config import CollectionConfig
 from core.database import Database, aware
 from core.objects import ObjectStore
@@ -27,6 +27,10 @@ class People:
         self.database = aware(database)
         self.config = config
         self.store = store
+
+    async def trust(self, user: User) -> promotion.Progress:
+        """See `core.promotion.progress`."""
+        return await promotion.progress(self.database, self.config, user)
 
     async def contributions(self, user: User, before: str | None, first: int) -> tuple[list[Contribution], bool]:
         """See `core.contributions.contributions`."""

@@ -100,6 +100,8 @@ class User(Record):
         moderates: languages that a moderator looks after; empty for all.
         disabled_reason: what a disabled person was told.
         notes: what moderators know of the person; for moderators alone.
+        trusted_at: when work earned the role `trusted` (milliseconds since 1970); None where it did not.
+        trust_withheld: why somebody took that role back; it is not earned by work then.
     """
 
     auth_method: str
@@ -119,6 +121,8 @@ class User(Record):
     moderates: tuple[str, ...] = ()
     disabled_reason: str | None = None
     notes: str = ""
+    trusted_at: int | None = None
+    trust_withheld: str | None = None
 
     def _keys(self) -> dict[str, Any]:
         return {"identity": identity(self.auth_method, self.subject), "by_time": time_key(self.created_at, self.id)}

@@ -35,6 +35,8 @@ MOST = 100
 NAME_LIMIT = 100
 """Characters of a collection's name."""
 KEY = re.compile(r"[a-z][a-z0-9-]{1,31}")
+SHARED = "trust_"
+"""How the names of settings begin that the default collection has for all."""
 OVER = ("ready_for_export", "aborted_low_grade", "halted_by_moderator", "scoring_failed")
 """Tree states that no change of rules moves."""
 
@@ -133,6 +135,7 @@ async def create(
     if not KEY.fullmatch(key):
         message = f"key is {key[:40]!r}; it must be 2 to 32 of a-z, 0-9 and '-', and begin with a letter"
         raise BadInput(message, path=("key",))
+    _check_shared(key, config)
     if len(await collections(database, fresh=True)) >= MOST:
         raise Conflict(f"there are {MOST} collections, and no more may be")
     made = CollectionRecord(
@@ -163,6 +166,7 @@ async def update(
         Conflict: it was changed since; the message says which version it has.
     """
     _check_admin(admin)
+    _check_shared(collection, config or {})
     await collections(database, fresh=True)
     old = await find(database, collection)
     if old.version != version:
@@ -258,6 +262,13 @@ async def limit_tree(database: Database, admin: User, tree_id: str, limits: Mapp
 def _check_admin(user: User) -> None:
     if not user.has_role("admin"):
         raise Forbidden("only admins may do this")
+
+
+def _check_shared(collection: str, config: Mapping[str, Any]) -> None:
+    """Roles hold in all collections, so what earns them is no collection's own."""
+    own = sorted(name for name in config if name.startswith(SHARED))
+    if own and collection != DEFAULT:
+        raise BadInput(f"{own[0]} holds in all collections; set it on the default one", path=("config",))
 
 
 def _name(name: str) -> str:

@@ -85,7 +85,7 @@ async def _attempt(database: Database, config: CollectionConfig, facts: Facts, k
     # Work opens only after the state that wants it is stored under the version that the facts were read at.
     if not await _write_work(database, tree, following, facts.work, _finished(facts)):
         return None
-    await credit_tree(database, replace(facts, tree=tree, messages=following.messages), known)
+    await credit_tree(database, config, replace(facts, tree=tree, messages=following.messages), known)
     if not await _learn(database, config, facts, following, voices):
         return None
     return await _write_tree(database, tree, replace(tree, dirty=False)) if tree.dirty else tree

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from pymongo.errors import PyMongoError
 
-from core import answers, appeals, credits, rules, tasks
+from core import answers, appeals, credits, promotion, rules, tasks
 from core.config import CollectionConfig
 from core.database import Database, aware
 from core.errors import OaError
@@ -42,6 +42,7 @@ class Swept:
     activated: int = 0
     appeals: int = 0
     changed: int = 0
+    trusted: int = 0
     failures: list[str] = field(default_factory=list)
 
 
@@ -53,7 +54,8 @@ async def sweep_once(database: Database, config: CollectionConfig, chance: rando
     await _expire(database, config, swept)
     await _expire_orphans(database, swept)
     await _settle_dirty(database, config, swept)
-    await _credit(database, swept)
+    await _credit(database, config, swept)
+    swept.trusted += await promotion.sweep(database, config)
     swept.appeals += await appeals.sweep(database, config)
     swept.changed += await rules.sweep(database)
     for pool in await _pools(database):
@@ -95,11 +97,11 @@ async def _settle_dirty(database: Database, config: CollectionConfig, swept: Swe
         swept.settled += 1
 
 
-async def _credit(database: Database, swept: Swept) -> None:
+async def _credit(database: Database, config: CollectionConfig, swept: Swept) -> None:
     found = database["credits"].find({"applied": False}).limit(BATCH)
     due = [Credit.from_document(document) async for document in found]
     if due:
-        await credits.apply(database, due)
+        await credits.apply(database, await rules_of(database, config), due)
         await database["credits"].update_many({"_id": {"$in": [each.id for each in due]}}, {"$set": {"applied": True}})
     swept.credited += len(due)
 

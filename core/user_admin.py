@@ -19,6 +19,7 @@ from core.moderation_records import check_moderator
 from core.records import Task, Tree, User, holder_key
 from core.rulings import check_reason, halt_tree
 from core.texts import check_lang
+from core.trust import roles_set
 
 NOTES_LIMIT = 4096
 """Characters of notes about a person."""
@@ -31,7 +32,9 @@ async def set_roles(database: Database, admin: User, user_id: str, roles: Sequen
     _check_admin(admin)
     if user_id == admin.id:
         raise Forbidden("ask another admin to change your own roles")
-    return await _change(database, user_id, "set_roles", {"roles": list(check_roles(roles))}, admin)
+    wanted = check_roles(roles)
+    changes = roles_set(await _user(database, user_id), wanted, "an admin set other roles")
+    return await _change(database, user_id, "set_roles", changes, admin, {"roles": list(wanted)})
 
 
 async def set_languages(database: Database, admin: User, user_id: str, langs: Sequence[str]) -> User:

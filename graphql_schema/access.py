@@ -49,12 +49,12 @@ _OF_TASK = (
 )  # fmt: skip
 _OF_YOURSELF = (
     "Agreement", "AllowedApp", "Contribution", "DataExport", "Identity", "RankingFeedback", "Session", "TermsOfUse",
-    "Viewer", "TaskAvailability", "Ruling",
+    "Viewer", "TaskAvailability", "Ruling", "Trust",
 )  # fmt: skip
 _HANGING = (
     "ChatReplyEvent", "ConsensusStep", "EmojiCount", "Failure", "JobEvent", "JobStage", "LabelAverage", "LabelQuestion",
     "Lineage", "Margin", "ModerationEvidence", "ModerationResult", "PageInfo", "RankingCandidate", "ReplyConsensus",
-    "Revision", "ScoreCount", "SnapshotFile", "SnapshotSource", "SnapshotUse", "UserError",
+    "Revision", "ScoreCount", "SnapshotFile", "SnapshotSource", "SnapshotUse", "TrustRequirement", "UserError",
 )  # fmt: skip
 OBJECTS: dict[str, str] = {
     **{name: who for name, who in NODES.items() if name != "Task"},

@@ -30,6 +30,7 @@ from .relay import After, Connection, First, Node, connection, decode_cursor, gl
 
 if TYPE_CHECKING:
     from core.people import People
+    from core.promotion import Progress
     from core.voices import Voice
 
 
@@ -204,6 +205,50 @@ async def reliability_of(context: Context, user_id: str) -> Reliability | None:
     return None if voice is None else Reliability.of(voice)
 
 
+@strawberry.enum(description="What trust needs.")
+class TrustNeed(Enum):
+    """Requirements of the role `trusted`."""
+
+    ACCEPTED_MESSAGES = strawberry.enum_value("accepted_messages", description="Messages that were accepted.")
+    SETTLED_JUDGEMENTS = strawberry.enum_value(
+        "settled_judgements", description="Reviews and rankings that agreed with what came of them."
+    )
+    RELIABILITY = strawberry.enum_value("reliability", description="How far reviews and rankings are heard, 0 to 1.")
+    ACCOUNT_SECONDS = strawberry.enum_value("account_seconds", description="Age of the account, in seconds.")
+    GOOD_STANDING = strawberry.enum_value("good_standing", description="1 without a sanction that stands, else 0.")
+
+
+@strawberry.type(description="One thing that trust needs.")
+class TrustRequirement:
+    """How much there is, and how much there must be."""
+
+    need: TrustNeed = strawberry.field(description="What.")
+    have: float = strawberry.field(description="How much there is.")
+    needed: float = strawberry.field(description="How much there must be.")
+    met: bool = strawberry.field(description="Whether there is enough.")
+
+
+@strawberry.type(name="Trust", description="How far you are from being trusted: more tasks at once, fewer known ones.")
+class TrustNode:
+    """The way to the role `trusted`."""
+
+    trusted: bool = strawberry.field(description="Whether you are.")
+    by_work: bool = strawberry.field(description="Whether work earns it here; else somebody must give it.")
+    withheld: str | None = strawberry.field(description="Why it was taken back; work does not earn it again.")
+    needs: list[TrustRequirement] = strawberry.field(description="What work must come to, met or not.")
+
+    @classmethod
+    def of(cls, record: Progress) -> TrustNode:
+        """The way."""
+        return cls(
+            trusted=record.trusted, by_work=record.by_work, withheld=record.withheld,
+            needs=[
+                TrustRequirement(need=TrustNeed(each.name), have=each.have, needed=each.needed, met=each.met)
+                for each in record.needs
+            ],
+        )  # fmt: skip
+
+
 @strawberry.type
 class OwnWork:
     """The viewer's own work."""
@@ -224,6 +269,11 @@ class OwnWork:
         """A page of one's rankings."""
         found, more = await people(info.context).ranking_feedback(self.record, decode_cursor(after), page_size(first))
         return connection(found, key=lambda each: each.key, has_next=more, node=RankingFeedbackNode.of)
+
+    @strawberry.field(description="How far you are from being trusted, and what is missing.")
+    async def trust(self, info: Info) -> TrustNode:
+        """The requirements."""
+        return TrustNode.of(await people(info.context).trust(self.record))
 
     @strawberry.field(description="The export of your data that you asked for last; null for none.")
     async def data_export(self, info: Info) -> DataExport | None:

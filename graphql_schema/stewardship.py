@@ -28,6 +28,7 @@ class Person:
     disabled_reason: str | None = strawberry.field(description="What they were told when they were banned.")
     notes: str = strawberry.field(description="What moderators noted about them.")
     left: bool = strawberry.field(description="Whether they deleted their account.")
+    trust_withheld: str | None = strawberry.field(description="Why the role TRUSTED was taken back; null where not.")
     user_key: strawberry.Private[str]
 
     @strawberry.field(description="How far their reviews and rankings are trusted; null while nothing is known.")
@@ -41,7 +42,7 @@ class Person:
         return cls(
             user=UserNode.of(user), roles=[UserRole(role) for role in user.roles], moderates=list(user.moderates),
             enabled=user.enabled, disabled_reason=user.disabled_reason, notes=user.notes, left=user.deleted,
-            user_key=user.id,
+            user_key=user.id, trust_withheld=user.trust_withheld,
         )  # fmt: skip
 
 
@@ -103,6 +104,22 @@ class BanUserInput(Keyed):
 @strawberry.type(description="What became of a ban.")
 class BanUserPayload(Payload):
     """Payload of `banUser`."""
+
+    person: Person | None = strawberry.field(default=None, description="The person.")
+
+
+@strawberry.input(description="Whether somebody is trusted.")
+class SetTrustedInput(Keyed):
+    """Input of `setTrusted`."""
+
+    user_id: strawberry.ID = strawberry.field(description="The person.")
+    trusted: bool = strawberry.field(description="Give the role, or take it back: work alone does not earn it again.")
+    reason: str = strawberry.field(default="", description="Why; needed to take it back, and told to the person.")
+
+
+@strawberry.type(description="What became of a person's trust.")
+class SetTrustedPayload(Payload):
+    """Payload of `setTrusted`."""
 
     person: Person | None = strawberry.field(default=None, description="The person.")
 
@@ -172,6 +189,14 @@ class StewardshipMutation:
             info.context.user(), _user(input.user_id), input.lift, input.reason
         )
         return BanUserPayload(person=Person.of(changed))
+
+    @mutation(SetTrustedPayload, Moderator, "Give a contributor the role TRUSTED, or take it back with a reason.")
+    async def set_trusted(self, info: Info, input: SetTrustedInput) -> SetTrustedPayload:
+        """Give it or take it back."""
+        changed = await moderators(info.context).set_trusted(
+            info.context.user(), _user(input.user_id), input.trusted, input.reason
+        )
+        return SetTrustedPayload(person=Person.of(changed))
 
     @mutation(SetNotesPayload, Moderator, "Note something about a person, for moderators.")
     async def set_notes(self, info: Info, input: SetNotesInput) -> SetNotesPayload:

@@ -132,6 +132,10 @@ def test_authors_see_what_came_of_their_work_and_appeal(api, page):
     assert feedback["reliability"] is None
     assert feedback["rankingFeedback"]["nodes"] == []
     assert feedback["agreement"][0]["reviews"] == 1
+    assert (feedback["trust"]["trusted"], feedback["trust"]["withheld"]) == (False, None)
+    needs = {each["need"]: each for each in feedback["trust"]["needs"]}
+    assert needs["SETTLED_JUDGEMENTS"] == {"need": "SETTLED_JUDGEMENTS", "have": 0, "needed": 20, "met": False}
+    assert needs["GOOD_STANDING"]["met"]
 
 
 def test_people_are_looked_after(api, page):
@@ -144,6 +148,10 @@ def test_people_are_looked_after(api, page):
     answer = ann.post("{ viewer { user { id } } }")
     assert "floods us" in answer.text
     assert page.run("Ban", mod, userId=ann.user_id, reason="", lift=True)["person"]["enabled"]
+    given = page.run("SetTrusted", mod, userId=ann.user_id, trusted=True, reason="")["person"]
+    assert given == {"roles": ["CONTRIBUTOR", "TRUSTED"], "trustWithheld": None}
+    taken = page.run("SetTrusted", mod, userId=ann.user_id, trusted=False, reason="floods again")["person"]
+    assert taken == {"roles": ["CONTRIBUTOR"], "trustWithheld": "floods again"}
     assert page.run("SetRoles", root, userId=ann.user_id, roles=["MODERATOR"])["person"]["roles"] == ["MODERATOR"]
     changed = page.run("SetLanguages", root, userId=ann.user_id, langs=["nl"])["person"]
     assert changed["moderates"] == ["nl"]

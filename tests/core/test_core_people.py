@@ -6,7 +6,7 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from core_people import until_growing, write_prompt
+from core_people import SMALL, until_growing, write_prompt
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -88,7 +88,7 @@ async def test_activity_makes_a_streak(accounts) -> None:
 async def give(database, user, what: str, times: int, at: datetime = NOON) -> None:
     for number in range(times):
         identity = f"{what}|{user.id}|{number}|{at:%d}"
-        await apply(database, [Credit(id=identity, user_id=user.id, tree_id="t", what=what, at=at)])
+        await apply(database, SMALL, [Credit(id=identity, user_id=user.id, tree_id="t", what=what, at=at)])
 
 
 async def test_the_board_is_in_order_and_by_frame(database, person) -> None:
@@ -160,7 +160,7 @@ async def test_hidden_and_disabled_people_take_no_place(database, accounts, pers
 async def test_a_credit_counts_once_however_often_and_at_once(database, person) -> None:
     ann = await person("ann")
     credits = [Credit(id=f"labels|{n}", user_id=ann.id, tree_id="t", what="labels", at=NOON) for n in range(6)]
-    await asyncio.gather(*(apply(database, [credit]) for credit in credits * 3))
+    await asyncio.gather(*(apply(database, SMALL, [credit]) for credit in credits * 3))
     document = await database["scores"].find_one({"_id": f"total|all|{ann.id}"})
     assert document["counts"] == {"labels": 6}
     assert (await standing(database, ann, "total")).points == 12
