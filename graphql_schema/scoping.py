@@ -30,7 +30,7 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "moderate": (
         "deleteMessage", "restoreMessage", "haltTree", "resumeTree", "moderate", "moderationQueue",
         "similarTexts", "textGroups",
-        "claimModerationItems", "events", "decideAppeal", "people", "banUser", "setNotes",
+        "claimModerationItems", "events", "decideAppeal", "people", "banUser", "setNotes", "setTrusted",
         "gold", "createGoldReview", "createGoldRanking", "retireGold",
     ),
     "jobs": (
