@@ -34,7 +34,7 @@ class Disagreement(NamedTuple):
 
 def alpha(units: Iterable[Sequence[float]]) -> float | None:
     """Ordinal alpha of the values that each unit was given; None where nothing can disagree."""
-    return _alpha([disagreement(units)])
+    return alpha_of([disagreement(units)])
 
 
 def ranking_alpha(ballots: Iterable[Ballot]) -> float | None:
@@ -44,7 +44,7 @@ def ranking_alpha(ballots: Iterable[Ballot]) -> float | None:
 
 def pooled_alpha(groups: Iterable[Iterable[Ballot]]) -> float | None:
     """Alpha over many sets of siblings; ranks are compared within each set alone, larger sets count more."""
-    return _alpha([disagreement(_units(ballots)) for ballots in groups])
+    return alpha_of([disagreement(_units(ballots)) for ballots in groups])
 
 
 class PooledAlpha:
@@ -56,7 +56,7 @@ class PooledAlpha:
 
     def add(self, ballots: Iterable[Ballot]) -> None:
         """Take the ballots of one set of siblings."""
-        part = disagreement(_units(ballots))
+        part = group_disagreement(ballots)
         self._observed += part.observed
         self._by_chance += part.by_chance
         self._values += part.values
@@ -64,10 +64,11 @@ class PooledAlpha:
     @property
     def value(self) -> float | None:
         """Alpha of all so far; None where nothing can disagree."""
-        return _alpha([Disagreement(self._observed, self._by_chance, self._values)])
+        return alpha_of([Disagreement(self._observed, self._by_chance, self._values)])
 
 
-def _alpha(parts: Sequence[Disagreement]) -> float | None:
+def alpha_of(parts: Sequence[Disagreement]) -> float | None:
+    """Alpha of sums; None where nothing can disagree."""
     by_chance, values = sum(part.by_chance for part in parts), sum(part.values for part in parts)
     if by_chance == 0:
         return None
@@ -75,6 +76,11 @@ def _alpha(parts: Sequence[Disagreement]) -> float | None:
     # would come out at 1 / 12 for four replies and three rankers, and not at 0.
     expected = by_chance * values / (values - 1)
     return 1 - sum(part.observed for part in parts) / expected
+
+
+def group_disagreement(ballots: Iterable[Ballot]) -> Disagreement:
+    """The sums of one set of siblings."""
+    return disagreement(_units(ballots))
 
 
 def _units(ballots: Iterable[Ballot]) -> list[list[float]]:

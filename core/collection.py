@@ -9,7 +9,8 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from core import answers, gold, growth, moderation, pages, rewards, rules, rulings, tasks, work
+from core import agreement_over_time, answers, gold, growth, moderation, pages, rewards, rules, rulings, tasks, work
+from core.agreement_over_time import Sums
 from core.collection_records import CollectionRecord
 from core.config import CollectionConfig
 from core.database import Database, aware
@@ -197,6 +198,12 @@ class Collection:
     def rules_of(self, collection: CollectionRecord) -> CollectionConfig:
         """The rules of a collection."""
         return rules.rules(self.config, collection)
+
+    async def agreement(
+        self, key: str, frame: str, before: str | None, first: int
+    ) -> tuple[list[tuple[str, Sums]], bool]:
+        """See `core.agreement_over_time.periods`."""
+        return await agreement_over_time.periods(self.database, key, frame, before, first)
 
     async def create_collection(
         self, admin: User, key: str, name: str, langs: Sequence[str], config: Mapping[str, Any]

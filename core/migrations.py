@@ -112,6 +112,11 @@ async def _trust_index(database: AsyncDatabase[dict[str, Any]]) -> None:
     await database["scores"].create_index("trust_due", sparse=True)
 
 
+async def _agreement_indexes(database: AsyncDatabase[dict[str, Any]]) -> None:
+    await database["tree_agreement"].create_index("due", sparse=True)
+    await database["agreement_periods"].create_index("by_period")
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     ("indexes of collection", _collection_indexes),
     ("indexes of chats and jobs", _chat_indexes),
@@ -123,4 +128,5 @@ MIGRATIONS: tuple[Migration, ...] = (
     ("indexes of texts that are alike", _text_indexes),
     ("indexes of gold items", _gold_indexes),
     ("index of whose work may have earned trust", _trust_index),
+    ("indexes of agreement over time", _agreement_indexes),
 )

@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from pymongo import UpdateOne
 
-from core import learning
+from core import agreement_over_time, learning
 from core import work as queue
 from core.advance import ENDED, Opening, Transition, advance
 from core.attention import notices
@@ -86,6 +86,8 @@ async def _attempt(database: Database, config: CollectionConfig, facts: Facts, k
     if not await _write_work(database, tree, following, facts.work, _finished(facts)):
         return None
     await credit_tree(database, config, replace(facts, tree=tree, messages=following.messages), known)
+    if tree.state == "ready_for_export" and tree.dirty:
+        await agreement_over_time.note(database, tree, following.messages, facts.rankings)
     if not await _learn(database, config, facts, following, voices):
         return None
     return await _write_tree(database, tree, replace(tree, dirty=False)) if tree.dirty else tree

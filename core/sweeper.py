@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from pymongo.errors import PyMongoError
 
-from core import answers, appeals, credits, promotion, rules, tasks
+from core import agreement_over_time, answers, appeals, credits, promotion, rules, tasks
 from core.config import CollectionConfig
 from core.database import Database, aware
 from core.errors import OaError
@@ -43,6 +43,7 @@ class Swept:
     appeals: int = 0
     changed: int = 0
     trusted: int = 0
+    agreed: int = 0
     failures: list[str] = field(default_factory=list)
 
 
@@ -55,6 +56,7 @@ async def sweep_once(database: Database, config: CollectionConfig, chance: rando
     await _expire_orphans(database, swept)
     await _settle_dirty(database, config, swept)
     await _credit(database, config, swept)
+    swept.agreed += await agreement_over_time.sweep(database)
     swept.trusted += await promotion.sweep(database, config)
     swept.appeals += await appeals.sweep(database, config)
     swept.changed += await rules.sweep(database)

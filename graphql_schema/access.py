@@ -53,8 +53,9 @@ _OF_YOURSELF = (
 )  # fmt: skip
 _HANGING = (
     "ChatReplyEvent", "ConsensusStep", "EmojiCount", "Failure", "JobEvent", "JobStage", "LabelAverage", "LabelQuestion",
-    "Lineage", "Margin", "ModerationEvidence", "ModerationResult", "PageInfo", "RankingCandidate", "ReplyConsensus",
-    "Revision", "ScoreCount", "SnapshotFile", "SnapshotSource", "SnapshotUse", "TrustRequirement", "UserError",
+    "Lineage", "Margin", "ModerationEvidence", "ModerationResult", "PageInfo", "PeriodAgreement", "RankingCandidate",
+    "ReplyConsensus", "Revision", "ScoreCount", "SnapshotFile", "SnapshotSource", "SnapshotUse", "TrustRequirement",
+    "UserError",
 )  # fmt: skip
 OBJECTS: dict[str, str] = {
     **{name: who for name, who in NODES.items() if name != "Task"},

@@ -4,27 +4,60 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from datetime import datetime
+from enum import Enum
 from typing import Annotated, Any
 
 import strawberry
 from strawberry.scalars import JSON
 
+from core.agreement_over_time import Sums
 from core.collection_records import LIMITS, CollectionRecord
 from core.config import CollectionConfig
 from core.errors import BadInput, NotFound
 from core.pools import DEFAULT
 
 from .context import Context, Info
+from .enums import stored
 from .errors import Payload, mutation
 from .keyed import Keyed
 from .nodes import reads
 from .permissions import Admin, SignedIn
-from .relay import Node, global_id, raw_id
+from .relay import After, Connection, First, Node, connection, decode_cursor, global_id, page_size, raw_id
 from .tree_types import TreeNode
 
 CollectionId = Annotated[
     strawberry.ID | None, strawberry.argument(description="A collection; the default one where none is named.")
 ]
+
+
+@strawberry.enum(description="Lengths of time that agreement is summed up over, in UTC.")
+class AgreementPeriod(Enum):
+    """Periods."""
+
+    DAY = strawberry.enum_value("day", description="A day, such as 2026-11-27.")
+    WEEK = strawberry.enum_value("week", description="A week from Monday, such as 2026-W48.")
+    MONTH = strawberry.enum_value("month", description="A month, such as 2026-11.")
+
+
+Period = Annotated[AgreementPeriod, strawberry.argument(description="Length of time.")]
+
+
+@strawberry.type(description="How far those who ranked agreed, over the trees that ended in one period.")
+class PeriodAgreement:
+    """One period."""
+
+    period: str = strawberry.field(description="Its name, such as 2026-11-27, 2026-W48 or 2026-11.")
+    alpha: float | None = strawberry.field(
+        description="Krippendorff's alpha, ordinal: 1 is full agreement, 0 chance; null where nothing can disagree."
+    )
+    trees: int = strawberry.field(description="Trees that ended with rankings to compare.")
+    sets: int = strawberry.field(description="Sets of siblings that were ranked in them.")
+    rankings: int = strawberry.field(description="Rankings of these.")
+
+    @classmethod
+    def of(cls, period: str, sums: Sums) -> PeriodAgreement:
+        """The sums of a period."""
+        return cls(period=period, alpha=sums.alpha, trees=sums.trees, sets=sums.sets, rankings=sums.rankings)
 
 
 @strawberry.type(name="Collection", description="A collection of conversation trees with rules of its own.")
@@ -38,6 +71,18 @@ class CollectionNode(Node):
     created_at: datetime | None = strawberry.field(description="When it was made; null for the default one.")
     config: JSON = strawberry.field(description="Every setting and its value, see docs/collections.md.")
     changes: JSON = strawberry.field(description="Of these, what differs from the deployment's.")
+
+    @strawberry.field(description="How far rankers agreed, by the time in which trees ended, newest first.")
+    async def agreement(
+        self, info: Info, period: Period, first: First, after: After = None
+    ) -> Connection[PeriodAgreement]:
+        """A page of periods in which something was ranked."""
+        found, more = await info.context.services.collection.agreement(
+            raw_id(self.id, "Collection"), stored(period), decode_cursor(after), page_size(first)
+        )
+        return connection(
+            found, key=lambda each: each[0], has_next=more, node=lambda each: PeriodAgreement.of(*each)
+        )  # fmt: skip
 
     @classmethod
     def of(cls, record: CollectionRecord, rules: CollectionConfig) -> CollectionNode:

@@ -27,6 +27,11 @@ def test_an_admin_makes_a_collection_and_people_work_in_it(somebody) -> None:
     shown = "query ($id: ID!) { node(id: $id) { ... on Message { state refusedFor } } }"
     assert ada.ask(shown, id=prompt)["node"] == {"state": "ACCEPTED", "refusedFor": []}
 
+    page = "agreement(period: WEEK, first: 5) { nodes { period alpha trees } pageInfo { hasNextPage } }"
+    document = f"query ($id: ID!) {{ node(id: $id) {{ ... on Collection {{ {page} }} }} }}"
+    empty = {"nodes": [], "pageInfo": {"hasNextPage": False}}
+    assert ada.ask(document, id=made["id"])["node"] == {"agreement": empty}, "no tree of it has ended"
+
     change = {"collectionId": made["id"], "version": 1, "config": {"reviews_least": 7}}
     (error,) = admin.attempt("updateCollection", "", **change)["userErrors"]
     assert (error["code"], error["path"]) == ("BAD_INPUT", ["config"])
