@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict
 from datetime import datetime
 from enum import Enum
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import strawberry
 from strawberry.scalars import JSON
 
-from core.agreement_over_time import Sums
 from core.collection_records import LIMITS, CollectionRecord
 from core.config import CollectionConfig
 from core.errors import BadInput, NotFound
@@ -24,6 +23,9 @@ from .nodes import reads
 from .permissions import Admin, SignedIn
 from .relay import After, Connection, First, Node, connection, decode_cursor, global_id, page_size, raw_id
 from .tree_types import TreeNode
+
+if TYPE_CHECKING:
+    from core.agreement_over_time import Sums
 
 CollectionId = Annotated[
     strawberry.ID | None, strawberry.argument(description="A collection; the default one where none is named.")
