@@ -25,7 +25,9 @@ from core.facts import mark
 from core.gold import forget
 from core.ids import new_id
 from core.journal import record
+from core.moderation_queue import rename_evidence
 from core.objects import ObjectStore
+from core.personal_data import personal
 from core.propagation import mark_snapshots
 from core.records import Message, Ranking, Reaction, Record, Report, Review, Task, User, milliseconds, now
 from core.rulings import rewrite
@@ -34,11 +36,6 @@ from core.similar_texts import forget as forget_text
 from core.user_admin import end_tasks
 
 BATCH = 200
-PERSONAL: tuple[tuple[str, str], ...] = (
-    ("sessions", "user_id"), ("oauth_consents", "user_id"), ("api_keys", "user_id"), ("identities", "user_id"),
-    ("scores", "user_id"), ("raters", "_id"),
-)  # fmt: skip
-"""Collections, and the field by which what is a person's alone is deleted from them."""
 OWN_ACTS = ("edit_message", "withdraw_message", "appeal", "accept_terms", "link_identity", "unlink_identity")
 """Acts of the journal that would tell whose a message was; what somebody did as a moderator stays theirs."""
 
@@ -99,15 +96,16 @@ async def carry_out(
     await _finish_tasks(database, config, user_id)
     trees = await _cut_said(database, user_id)
     trees |= await _cut_messages(database, departure)
+    trees |= await _cut_reactions(database, departure)
     for tree_id in sorted(trees):
         await mark(database, tree_id)
         await settle(database, config, tree_id)
-    await _cut_reactions(database, departure)
     await _cut_journal(database, user_id)
     await _delete_chats(database, user_id)
-    for name, key in PERSONAL:
+    for name, key in personal():
         await database[name].delete_many({key: user_id})
     await database["appeals"].delete_many({"by_user": _of(user_id)})
+    await database["moderation_items"].delete_many({"subject": f"user:{user_id}"})
     await _delete_exports(database, store, user_id)
     details = {"withdraw": departure.withdraw}
     await record(database, "account_deleted", user_id, details, by=user_id, key="")
@@ -180,17 +178,28 @@ def _taken_along(message: Message) -> Message:
     return replace(message, deleted=True, removed="account", text="", content_hash="", source=None)
 
 
-async def _cut_reactions(database: Database, departure: Departure) -> None:
-    """Put reactions and reports under a name that cannot be traced, so that they still count once."""
+async def _cut_reactions(database: Database, departure: Departure) -> set[str]:
+    """Put reactions and reports under a name that cannot be traced, so that they count once; returns the trees."""
+    trees: set[str] = set()
     nobody = "left-" + hashlib.sha256(f"{departure.secret}|{departure.id}".encode()).hexdigest()[:24]
     kinds: tuple[tuple[str, type[Reaction] | type[Report]], ...] = (("reactions", Reaction), ("reports", Report))
     for name, kind in kinds:
         async for document in _batches(database, name, {"user_id": departure.id}):
             old = kind.from_document(document)
-            new = replace(old, id=old.id.replace(departure.id, nobody), user_id=nobody).to_document()
+            trees.add(old.tree_id)
+            await mark(database, old.tree_id)
+            for reason in ("report", "red_flag"):
+                await rename_evidence(
+                    database, f"message:{old.message_id}|{reason}", departure.id, nobody, departure.withdraw
+                )
+            cut = replace(old, id=old.id.replace(departure.id, nobody), user_id=nobody)
+            if isinstance(cut, Report) and departure.withdraw:
+                cut = replace(cut, reason="")
+            new = cut.to_document()
             identity = new.pop("_id")
             await database[name].update_one({"_id": identity}, {"$setOnInsert": new}, upsert=True)
             await database[name].delete_one({"_id": old.id})
+    return trees
 
 
 async def _cut_journal(database: Database, user_id: str) -> None:

@@ -181,3 +181,24 @@ async def close_about(database: Database, subject: str, act: str, reason: str, b
     async for document in database["moderation_items"].find({"subject": subject}):
         if document["state"] == "open":
             await close(database, document["_id"], act, reason, by)
+
+
+async def rename_evidence(database: Database, identity: str, user_id: str, name: str, wordless: bool) -> None:
+    """Let what a person said in an item be said by `name`, and, where `wordless`, without their words."""
+    for _ in range(ATTEMPTS):
+        document = await database["moderation_items"].find_one({"_id": identity})
+        if document is None:
+            return
+        item = ModerationItem.from_document(document)
+        renamed = replace(item, evidence=tuple(_renamed(each, user_id, name, wordless) for each in item.evidence))
+        if renamed == item or await write(database, item, renamed):
+            return
+    raise Conflict(f"the queue's item {identity} changes too fast; try again")
+
+
+def _renamed(piece: Mapping[str, Any], user_id: str, name: str, wordless: bool) -> dict[str, Any]:
+    if piece.get("by") != user_id:
+        return dict(piece)
+    said = {key: "" if wordless and key == "reason" else value for key, value in piece.items() if key != "key"}
+    said["by"] = name
+    return {**said, "key": sha256_hex(canonical_json(said))[:16]}

@@ -23,6 +23,7 @@ from core.ids import new_id
 from core.journal import record
 from core.objects import ObjectStore
 from core.people_records import DataExport
+from core.personal_data import EXPORTED, collection_of_part
 from core.records import User, now
 
 KEPT = timedelta(days=7)
@@ -77,23 +78,11 @@ async def work_on(database: Database, store: ObjectStore, export: DataExport) ->
 
 
 def mine(user_id: str) -> dict[str, tuple[str, dict[str, Any]]]:
-    """Part of the export -> collection and query."""
+    """Part of the export -> collection and query; what there is, `core.personal_data` says."""
     span = {"$gte": f"{user_id}|", "$lt": f"{user_id}}}"}
     return {
-        "account": ("users", {"_id": user_id}),
-        "messages": ("messages", {"by_author": span}),
-        "reviews": ("reviews", {"by_user": span}),
-        "rankings": ("rankings", {"by_user": span}),
-        "reactions": ("reactions", {"user_id": user_id}),
-        "reports": ("reports", {"user_id": user_id}),
-        "tasks": ("tasks", {"holder": span}),
-        "appeals": ("appeals", {"by_user": span}),
-        "scores": ("scores", {"user_id": user_id}),
-        "reliability": ("raters", {"_id": user_id}),
-        "sessions": ("sessions", {"user_id": user_id}),
-        "consents": ("oauth_consents", {"user_id": user_id}),
-        "acts": ("events", {"by_actor": span}),
-        "chats": ("chats", {"owner_key": span}),
+        part: (collection_of_part(part), {holding.by: span if holding.ordered else user_id})
+        for part, holding in EXPORTED.items()
     }
 
 

@@ -71,6 +71,9 @@ async def test_who_leaves_leaves_no_trace_and_what_they_gave_stays(collection, p
     await collection.report(ann, (await collection.messages_of(tree_id))[-1].id, "rude")
     await Chats(database).create(ann.id, ChatSettings(title="private"))
     second = await write_prompt(collection, users[1], "Another prompt?")
+    skipped = await collection.request_task(ann, "label_initial_prompt", ["en"])
+    await collection.skip_task(ann, skipped.id, "not for me")
+    third = await write_prompt(collection, users[2], "A third prompt?")
     task = await collection.request_task(ann, "label_initial_prompt", ["en"])
     await collection.save_draft(ann, task.id, "a private draft")
     before = await picture(collection, tree_id)
@@ -85,13 +88,19 @@ async def test_who_leaves_leaves_no_trace_and_what_they_gave_stays(collection, p
     assert await run_once(database, collection.config, store) == 0
 
     assert set(await traces(database, ann.id, "a private draft", "title': 'private")) == {
-        "users", "departures", "events", "moderation_items"
+        "users", "departures", "events"
     }  # fmt: skip
+    (reported,) = [
+        each async for each in database["moderation_items"].find({"_id": {"$gte": "m"}}) if "|report" in each["_id"]
+    ]
+    assert [each["reason"] for each in reported["evidence"]] == ["rude"], "what was said stays, nobody's"
     kept = [each["kind"] async for each in database["events"].find() if ann.id in str(each)]
     assert kept == ["account_deleted"]
     assert await picture(collection, tree_id) == before
     assert {(await collection.message(each)).author_id for each in mine} == {None}
-    (work,) = [each async for each in database["work"].find({"tree_id": second})]
+    (waiting,) = [each async for each in database["work"].find({"tree_id": second})]
+    assert len(waiting["excluded"]) == 2, "its author, and somebody who skipped it"
+    (work,) = [each async for each in database["work"].find({"tree_id": third})]
     assert (work["free"], work["holds"]) == (2, {}), "the place of the open task is free again"
     assert (await accounts.ensure_user("test", "annabel", "annabel")).id != ann.id
 
@@ -102,6 +111,9 @@ async def test_who_takes_everything_along_leaves_no_text(collection, people, per
     replies = [each for each in await collection.messages_of(tree_id) if each.depth == 1]
     author = next(user for user in users if user.id == replies[0].author_id)
     texts = [each.text for each in await collection.messages_of(tree_id) if each.author_id == author.id]
+    other = next(each for each in await collection.messages_of(tree_id) if each.author_id != author.id)
+    await collection.report(author, other.id, "words of one's own")
+    texts.append("words of one's own")
     await people.depart(author, withdraw=True)
     await run_once(collection.database, collection.config, store)
     gone = await collection.message(replies[0].id)
