@@ -9,9 +9,10 @@ Times are aware datetimes in UTC, cut to milliseconds, which is what the documen
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
+from functools import cache
 from typing import Any, Self
 
 from core.pools import DEFAULT, pool_of
@@ -71,18 +72,26 @@ class Record:
     def from_document(cls, document: Mapping[str, Any]) -> Self:
         """The record of a stored document; fields that it lacks take their defaults, unknown ones are left out."""
         values = {"id": document["_id"]}
-        for item in fields(cls):
-            if item.name in document and item.name != "id":
-                values[item.name] = _read(str(item.type), document[item.name])
+        kind: Any = cls  # of which mypy does not know that it can be hashed
+        for name, read in _readers(kind):
+            if name in document:
+                value = document[name]
+                values[name] = read(value) if read is bool or (read and value is not None) else value
         return cls(**values)
 
 
-def _read(declared: str, value: Any) -> Any:
-    if declared.startswith("tuple") and value is not None:
-        return tuple(value)
+@cache
+def _readers(record: type[Record]) -> list[tuple[str, Callable[[Any], Any] | None]]:
+    """The fields of a kind of record but its id, and what turns the stored value of each back; None for nothing."""
+    return [(item.name, _reader(str(item.type))) for item in fields(record) if item.name != "id"]
+
+
+def _reader(declared: str) -> Callable[[Any], Any] | None:
+    if declared.startswith("tuple"):
+        return tuple
     if declared == "bool":  # the embedded document store turns one that an update sets into 0 or 1
-        return bool(value)
-    return moment(value) if declared.startswith("datetime") and value is not None else value
+        return bool
+    return moment if declared.startswith("datetime") else None
 
 
 @dataclass(frozen=True, kw_only=True)

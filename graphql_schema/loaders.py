@@ -33,11 +33,6 @@ def _people(services: Services) -> People:
 class Reads(DataLoader[str, R | None], Generic[R]):
     """A loader that can say what it has read already."""
 
-    def at_hand(self, name: str) -> bool:
-        """Whether what has that id was read, so that `now` gives it."""
-        found = self.cache_map.get(name)
-        return found is not None and found.done()
-
     def now(self, name: str) -> R | None:
         """What was read."""
         found = self.cache_map.get(name)
@@ -90,8 +85,9 @@ class Loaders:
 
 def once_read(loader: Reads[R], name: str, use: Callable[[R | None], T]) -> T:
     """What `use` makes of the object with that id; where it has still to be read, an awaitable of that."""
-    if loader.at_hand(name):
-        return use(loader.now(name))
+    read = loader.cache_map.get(name)
+    if read is not None and read.done():
+        return use(read.result())
 
     async def later() -> T:
         made: Any = use(await loader.load(name))

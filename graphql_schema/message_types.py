@@ -142,11 +142,11 @@ class MessageNode(Node):
         return once_known(info.context, self.record, may_know, self._averages)
 
     def _averages(self) -> list[LabelAverage]:
-        averages = self.record.labels.items()
-        known = [(name, average) for name, average in averages if name in LabelName._value2member_map_]
+        known: Any = LabelName._value2member_map_
         return [
-            LabelAverage(name=LabelName(name), value=average["value"], count=int(average["count"]))
-            for name, average in known
+            LabelAverage(name=known[name], value=average["value"], count=int(average["count"]))
+            for name, average in self.record.labels.items()
+            if name in known
         ]
 
     @strawberry.field(

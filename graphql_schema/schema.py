@@ -28,9 +28,10 @@ from .clients import ClientMutation, ClientQuery
 from .collection import TYPES, CollectionMutation, CollectionQuery, CollectionSubscription
 from .context import Context
 from .errors import presentable
-from .executing import Executing, find_plain_fields
+from .executing import Executing
 from .idempotency import once
 from .steps import NoExtensions, prepare
+from .straight import prepare_fields
 from .training import TrainingMutation, TrainingQuery, TrainingSubscription
 
 
@@ -163,5 +164,5 @@ def build_schema(*, suggestions: bool = True, besides: Sequence[type[SchemaExten
         extensions=besides,
         execution_context_class=Executing,
     )
-    find_plain_fields(schema._schema)
+    prepare_fields(schema._schema)
     return schema
