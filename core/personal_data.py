@@ -101,7 +101,7 @@ HOLDINGS: dict[str, Holding] = {
         leaving=DELETED,
     ),
     "moderation_items": Holding(
-        people=("evidence", "claimed_by", "decision"),
+        people=("subject", "evidence", "claimed_by", "decision"),
         words=("evidence",),
         unexported=NOTES,
         leaving="reports and flags that stand are under a name that nobody can trace; appeals are deleted; " + OFFICE,
