@@ -28,6 +28,7 @@ from .logs import configure
 from .middleware import RequestIds, WebSocketMessageLimit
 from .rate import HEADERS
 from .settings import Settings, from_env
+from .sockets import SocketLimit
 from .tokens import Tokens
 from .tracing import TracedRequests, Tracing, resolvers, tracing_of
 from .view import GraphQLView
@@ -101,6 +102,7 @@ def middleware(
         Middleware(CrossSite, origins=settings.cors_origins, public_url=settings.public_url),
         cors,
         Middleware(RequestBodyLimitMiddleware, max_body_size=settings.body_bytes),
+        Middleware(SocketLimit, most=settings.streams_per_address),
         Middleware(WebSocketMessageLimit, most=settings.body_bytes),
     ]
 

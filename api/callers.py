@@ -70,6 +70,7 @@ class Callers:
         context.viewer = await _user(context, key.user_id)
         context.roles = frozenset(context.viewer.roles)
         context.scopes = frozenset(key.scopes)
+        context.key_id = key.id
         context.expires_at = key.expires_ms / 1000
 
 

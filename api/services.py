@@ -39,6 +39,7 @@ from graphql_schema.streams import Streams
 
 from .commands import Commands
 from .metrics import Metrics
+from .rechecks import run_rechecks
 from .relay import Relay
 from .settings import Settings
 from .tokens import Tokens
@@ -66,7 +67,7 @@ async def open_services(
     allowed = None if settings.documents is None else read_allow_list(settings.documents)
     async with AsyncExitStack() as stack:
         metrics = metrics or Metrics()
-        client = connect(settings.mongodb_uri, Commands(metrics, tracing))
+        client = connect(settings.mongodb_uri, Commands(metrics, tracing), seconds=settings.database_seconds)
         stack.push_async_callback(client.close)
         database = client[settings.mongodb_database]
         await migrate(database)
@@ -97,7 +98,7 @@ async def open_services(
             allowed=allowed,
             max_cost=settings.max_cost,
             operation_seconds=settings.operation_seconds,
-            streams=Streams(settings.subscription_seconds),
+            streams=Streams(settings.subscription_seconds, settings.streams_per_caller, settings.streams_per_address),
             watch=metrics.operation,
             answers=IdempotentAnswers(database, settings.operation_seconds + 5),
         )
@@ -105,6 +106,8 @@ async def open_services(
             services.sign_in = partial(_development_token, tokens, services.auth, settings.token_seconds)
         relay = Relay(chats, settings.serving_urls, settings.serving_key, published=models.published)
         services.relay = await stack.enter_async_context(relay)
+        rechecks = run_rechecks(services, settings.stream_check_seconds)
+        stack.push_async_callback(_stop, asyncio.create_task(rechecks))
         swept = LastTime()
         metrics.follow(services, swept.ago)
         if settings.sweep_seconds:

@@ -97,6 +97,16 @@ class Settings:
     unset: that of the public address, or any where there is none. Loopback is always among them."""
     subscription_seconds: float = 3600.0
     """`OA_SUBSCRIPTION_SECONDS`. How long a subscription may last, in seconds; then clients subscribe again."""
+    streams_per_caller: int = 50
+    """`OA_STREAMS_PER_CALLER`. Subscriptions that one caller may have open, in each process."""
+    streams_per_address: int = 500
+    """`OA_STREAMS_PER_ADDRESS`. The same for one address; and as many WebSockets."""
+    connection_init_seconds: float = 10.0
+    """`OA_CONNECTION_INIT_SECONDS`. Time that a WebSocket has to say `connection_init`, in seconds."""
+    stream_check_seconds: float = 2.0
+    """`OA_STREAM_CHECK_SECONDS`. Pause between two looks whether those who follow something still may, in seconds."""
+    database_seconds: float = 10.0
+    """`OA_DATABASE_SECONDS`. How long one call of the document store may take, in seconds."""
     drain_notice_seconds: float = 0.0
     """`OA_DRAIN_NOTICE_SECONDS`. Seconds for which a stopping process is not ready and serves on."""
     metrics_key: str | None = field(default=None, repr=False)
@@ -116,6 +126,11 @@ class Settings:
             "OA_MAX_COST": self.max_cost,
             "OA_OPERATION_SECONDS": self.operation_seconds,
             "OA_SUBSCRIPTION_SECONDS": self.subscription_seconds,
+            "OA_STREAMS_PER_CALLER": self.streams_per_caller,
+            "OA_STREAMS_PER_ADDRESS": self.streams_per_address,
+            "OA_CONNECTION_INIT_SECONDS": self.connection_init_seconds,
+            "OA_STREAM_CHECK_SECONDS": self.stream_check_seconds,
+            "OA_DATABASE_SECONDS": self.database_seconds,
         }
         for name, value in positive.items():
             if value <= 0:
@@ -189,6 +204,11 @@ def from_env(environ: Mapping[str, str] = os.environ) -> Settings:
         log_level=_one_of(environ, "OA_LOG_LEVEL", ("DEBUG", "INFO", "WARNING", "ERROR"), "INFO"),
         trusted_hosts=_hosts(environ),
         subscription_seconds=_number(environ, "OA_SUBSCRIPTION_SECONDS", float, 3600.0),
+        streams_per_caller=_number(environ, "OA_STREAMS_PER_CALLER", int, 50),
+        streams_per_address=_number(environ, "OA_STREAMS_PER_ADDRESS", int, 500),
+        connection_init_seconds=_number(environ, "OA_CONNECTION_INIT_SECONDS", float, 10.0),
+        stream_check_seconds=_number(environ, "OA_STREAM_CHECK_SECONDS", float, 2.0),
+        database_seconds=_number(environ, "OA_DATABASE_SECONDS", float, 10.0),
         drain_notice_seconds=_number(environ, "OA_DRAIN_NOTICE_SECONDS", float, 0.0),
         metrics_key=environ.get("OA_METRICS_KEY") or None,
         otlp_endpoint=environ.get("OA_OTLP_ENDPOINT") or None,

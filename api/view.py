@@ -15,6 +15,8 @@ would help it, as tokens travel in headers or `connection_init` only).
 
 from __future__ import annotations
 
+from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import orjson
@@ -76,6 +78,7 @@ class GraphQLView(GraphQL[Context, None]):
             graphql_ide="graphiql" if settings.embedded or settings.page_client else None,
             subscription_protocols=(GRAPHQL_TRANSPORT_WS_PROTOCOL, GRAPHQL_SSE_PROTOCOL),
             allowed_origins=settings.cors_origins,
+            connection_init_wait_timeout=timedelta(seconds=settings.connection_init_seconds),
         )
         self._callers = callers
         self._page = ide.page(settings.embedded, settings.page_client)
@@ -99,7 +102,8 @@ class GraphQLView(GraphQL[Context, None]):
             status = 405 if wrong_method else error.status_code
             response = refusal(error.reason or "bad request", "BAD_QUERY", status, media_of(request))
         except OaError as error:
-            response = refusal(error.message, error.code, STATUS.get(error.code, 400), media_of(request))
+            status = STATUS.get(error.code, 400)
+            response = refusal(error.message, error.code, status, media_of(request), error.retry_after)
         await response(scope, receive, send)
 
     async def _identify(self, context: Context, authorization: str | None, act_as: str | None) -> None:
@@ -128,8 +132,11 @@ class GraphQLView(GraphQL[Context, None]):
         if given.get("authorization") is None:
             return None
         act_as = given.get("actAs")
+        context.renew = partial(
+            self._identify, authorization=str(given["authorization"]), act_as=None if act_as is None else str(act_as)
+        )
         try:
-            await self._identify(context, str(given["authorization"]), None if act_as is None else str(act_as))
+            await context.renew(context)
         except OaError as error:
             raise ConnectionRejectionError({"code": error.code, "message": error.message}) from error
         return {"expiresAt": context.expires_at}
@@ -194,11 +201,14 @@ def by_draft(answer: dict[str, Any]) -> tuple[int, dict[str, Any]]:
     return NOT_EXECUTED.get(code, 400), answer
 
 
-def refusal(message: str, code: str, status: int, media: str = "application/json") -> JSONResponse:
+def refusal(
+    message: str, code: str, status: int, media: str = "application/json", retry_after: float | None = None
+) -> JSONResponse:
     """An answer to a request that was not executed, in GraphQL's form."""
     headers = {401: {"www-authenticate": 'Bearer realm="open-assistant"'}, 405: {"allow": "POST"}}.get(status)
-    body = {"errors": [{"message": message, "extensions": {"code": code}}]}
-    return JSONResponse(body, status, headers, media_type=media)
+    extensions = {"code": code} if retry_after is None else {"code": code, "retryAfter": retry_after}
+    errors = [{"message": message, "extensions": extensions}]
+    return JSONResponse({"errors": errors}, status, (headers or {}) | rate_headers((), errors), media_type=media)
 
 
 def media_of(request: HTTPConnection) -> str:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from bson.codec_options import CodecOptions
-from pymongo import AsyncMongoClient
+from pymongo import AsyncMongoClient, timeout
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import (
     AutoReconnect,
     ConfigurationError,
-    ExecutionTimeout,
     PyMongoError,
     ServerSelectionTimeoutError,
 )
@@ -22,15 +21,24 @@ from core.records import now
 Document = dict[str, Any]
 Client = AsyncMongoClient[Document]
 Database = AsyncDatabase[Document]
+CALL_SECONDS = 20.0
+"""How long one call may take where nothing else is said."""
+MIGRATION_SECONDS = 3600.0
+"""How long the calls of one migration may take: an index of a large collection is long in the making."""
 DUPLICATE = 11000
 """The store's code for a document that is there already."""
 
 
-def connect(uri: str, *listeners: Any) -> Client:
+def connect(uri: str, *listeners: Any, seconds: float = CALL_SECONDS) -> Client:
     """A client for the server at `uri` (mongodb://...); it connects on first use.
 
-    Datetimes come back aware. A server that does not answer is given up after 5 s, a single call after 20 s. Writes
-    ask for the majority where there is a replica set. `listeners` are told of each command (`pymongo.monitoring`).
+    Datetimes come back aware. A server that cannot be reached is given up after 5 s. Writes ask for the majority where
+    there is a replica set.
+
+    Args:
+        uri: the address.
+        listeners: are told of each command (`pymongo.monitoring`).
+        seconds: how long a single call may take, with its wait for a connection and what is tried again.
 
     Raises:
         BadInput: `uri` is no such address. It is not quoted: it may hold a password.
@@ -38,7 +46,8 @@ def connect(uri: str, *listeners: Any) -> Client:
     check_uri(uri)
     try:
         return AsyncMongoClient(
-            uri, tz_aware=True, serverSelectionTimeoutMS=5_000, connectTimeoutMS=5_000, socketTimeoutMS=20_000,
+            uri, tz_aware=True, serverSelectionTimeoutMS=5_000, connectTimeoutMS=5_000,
+            timeoutMS=round(seconds * 1000),
             maxPoolSize=100, retryWrites=False, appname="open-assistant", w="majority" if "replicaSet=" in uri else 1,
             event_listeners=listeners,
         )  # fmt: skip
@@ -59,7 +68,7 @@ def aware(database: Database) -> Database:
 
 def unavailable(error: PyMongoError) -> OaError:
     """The caller's error for a driver error that means that the store does not answer; others are raised again."""
-    if isinstance(error, AutoReconnect | ServerSelectionTimeoutError | ExecutionTimeout):
+    if error.timeout or isinstance(error, AutoReconnect | ServerSelectionTimeoutError):
         return Unavailable(f"the document store does not answer: {type(error).__name__}", retry_after=2.0)
     raise error
 
@@ -87,7 +96,8 @@ async def migrate(database: Database) -> list[str]:
     applied = []
     for number, (name, apply) in enumerate(MIGRATIONS, start=1):
         if number not in had:
-            await apply(database)
+            with timeout(MIGRATION_SECONDS):
+                await apply(database)
             await records.update_one({"_id": number}, {"$setOnInsert": {"name": name, "at": now()}}, upsert=True)
             applied.append(name)
     return applied

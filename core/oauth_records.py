@@ -148,6 +148,10 @@ class ApiKey(Record):
     expires_ms: int = 0
     revoked_ms: int = 0
 
+    def good(self, now_ms: int) -> bool:
+        """Whether it is neither revoked nor over."""
+        return not self.revoked_ms and now_ms < self.expires_ms
+
     @property
     def text_begins(self) -> str:
         """How the key's text begins: enough to tell it from others, nothing to use it by."""

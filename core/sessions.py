@@ -86,6 +86,11 @@ class Sessions:
         document = await self._sessions.find_one({"_id": session_id})
         return None if document is None else Session.from_document(document)
 
+    async def get_many(self, session_ids: Sequence[str]) -> dict[str, Session]:
+        """The sessions of those ids that there are, good or not, by id."""
+        found = self._sessions.find({"_id": {"$in": list(session_ids)}})
+        return {document["_id"]: Session.from_document(document) async for document in found}
+
     async def refresh(self, token: str, client_id: str) -> tuple[Session, str]:
         """Take a refresh token in exchange for the next one.
 

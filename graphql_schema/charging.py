@@ -42,7 +42,8 @@ async def admit(operation: ExecutionContext, context: Context) -> None:
 
     Raises:
         BadInput: its variables are too much, or it is too costly.
-        TooMany: a bucket does not hold as much now.
+        TooMany: a bucket does not hold as much now, or the caller has too many subscriptions open.
+        Unavailable: it is a subscription, and the process stops.
     """
     variables = operation.variables or {}
     check_variables(variables)
@@ -53,7 +54,7 @@ async def admit(operation: ExecutionContext, context: Context) -> None:
         return
     context.asked = (asked.operation.value, _first_field(document, asked))
     if context.asked[0] == "subscription":
-        context.services.streams.check()
+        context.services.streams.admit(context)
     schema: Any = operation.schema
     pages = tuple((name, value if type(value) is int else None) for name, value in variables.items())
     charge = _priced(schema._schema, Parsed(document), operation.operation_name, pages)

@@ -18,7 +18,7 @@ import strawberry
 from core.errors import OaError, Unauthenticated, Unavailable
 
 from .loaders import Loaders
-from .streams import Streams
+from .streams import Stream, Streams
 from .watching import Watch
 
 if TYPE_CHECKING:
@@ -135,6 +135,9 @@ class Context:
         asked: kind of the operation and the first field of its root, once it is known to be valid.
         idempotency_key: of the request's header.
         done: whether a mutation of this operation was done.
+        key_id: the API key that the caller came with.
+        renew: completes a context anew, where this one is of a connection that lasts: who asks, and what they may.
+        stream: through which this operation is answered, if it is.
     """
 
     services: Services
@@ -153,6 +156,9 @@ class Context:
     asked: tuple[str, str] = ("none", "none")
     idempotency_key: str | None = None
     done: bool = False
+    key_id: str | None = None
+    renew: Callable[[Context], Awaitable[None]] | None = field(default=None, repr=False)
+    stream: Stream | None = field(default=None, repr=False)
     loaders: Loaders = field(init=False, repr=False)
 
     def __post_init__(self) -> None:

@@ -132,17 +132,21 @@ def _tell(result: Any, context: Context, seconds: float) -> None:
 
 
 async def _edged(source: StreamResult, context: Context, operation: str | None) -> StreamResult:
-    """`source` until it ends, its time is over, the process stops or the caller's token runs out, be it in the middle
-    of a long silence."""
+    """`source` until it ends or must not go on, be it in the middle of a long silence (`streams` says why).
+
+    On a connection that lasts, who asks is looked up anew before each operation.
+    """
     streams, started = context.services.streams, time.perf_counter()
-    ends = asyncio.get_running_loop().time() + streams.seconds
     try:
-        async with aclosing(source):
-            while (result := await streams.next(source, context, ends)) is not None:
-                _edge(result, context, operation)
-                _tell(result, context, time.perf_counter() - started)
-                yield result
-                started = time.perf_counter()
+        with streams.opened(context) as stream:
+            async with aclosing(source):
+                if context.renew is not None:
+                    await context.renew(context)
+                while (result := await streams.next(source, stream)) is not None:
+                    _edge(result, context, operation)
+                    _tell(result, context, time.perf_counter() - started)
+                    yield result
+                    started = time.perf_counter()
     except Exception as error:
         wrapped = error if isinstance(error, GraphQLError) else GraphQLError(str(error), original_error=error)
         yield PreExecutionError(data=None, errors=presentable([wrapped], context, operation))

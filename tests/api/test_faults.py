@@ -58,7 +58,7 @@ def test_a_store_that_is_gone_is_said_to_be_gone(settings, tmp_path):
     port = embedded.free_port()
     process = embedded.start(embedded.document_store_command(tmp_path / "mongo", port))
     embedded.wait_for_port(port, process)
-    mine = replace(settings, mongodb_uri=f"mongodb://127.0.0.1:{port}", sweep_seconds=0)
+    mine = replace(settings, mongodb_uri=f"mongodb://127.0.0.1:{port}", sweep_seconds=0, database_seconds=1)
     try:
         with serving(mine) as url:
             anyone = Caller(url)
