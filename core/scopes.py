@@ -12,10 +12,10 @@ from core.errors import BadInput
 
 SCOPES: dict[str, str] = {
     "read": "Read conversation trees, messages and the leaderboard",
-    "profile": "See your name, roles, tasks and standing",
-    "tasks": "Take tasks, write, review and rank in your name",
+    "profile": "See your name, roles and standing",
+    "tasks": "Take tasks, write, review and rank in your name, and see your drafts and what came of your work",
     "chat": "Chat in your name, and read your chats",
-    "account": "Manage your account: linked sign-ins, sessions, terms of use",
+    "account": "Manage your account: linked sign-ins, sessions, terms; fetch all of your data; delete it for good",
     "moderate": "Moderate in your name, where you are a moderator",
     "jobs": "Run training jobs and see models and data sets, where you are an operator",
     "admin": "Administer users and clients in your name, where you are an administrator",

@@ -6,7 +6,7 @@ import strawberry
 
 from core.errors import BadInput, NotFound
 
-from .account_types import Identity, TermsOfUse, by_oneself, identities_of
+from .account_types import Identity, TermsOfUse, identities_of
 from .context import Info, needed
 from .errors import Payload, mutation
 from .keyed import Keyed
@@ -124,7 +124,7 @@ class AccountMutation:
     @mutation(RevokeSessionPayload, SignedIn, "End one of your sessions: its tokens are refused at once.")
     async def revoke_session(self, info: Info, input: RevokeSessionInput) -> RevokeSessionPayload:
         """End the session."""
-        user = by_oneself(info.context, "revokeSession")
+        user = info.context.user()
         session_id = raw_id(input.session_id, "Session", path=("session_id",))
         if not await info.context.services.auth.sessions.revoke(session_id, user.id):
             raise NotFound("you have no such session, or it was ended before", path=("session_id",))
@@ -133,7 +133,7 @@ class AccountMutation:
     @mutation(SignOutEverywherePayload, SignedIn, "End all of your sessions, in browsers and apps.")
     async def sign_out_everywhere(self, info: Info, input: SignOutEverywhereInput) -> SignOutEverywherePayload:
         """End the sessions."""
-        user = by_oneself(info.context, "signOutEverywhere")
+        user = info.context.user()
         spared = info.context.session_id if input.but_this_one else None
         return SignOutEverywherePayload(
             revoked=await info.context.services.auth.sessions.revoke_all(user.id, but=spared)
@@ -142,20 +142,19 @@ class AccountMutation:
     @mutation(RevokeAppPayload, SignedIn, "Take back what you allowed an app; its sessions end.")
     async def revoke_app(self, info: Info, input: RevokeAppInput) -> RevokeAppPayload:
         """Forget the consent."""
-        user = by_oneself(info.context, "revokeApp")
+        user = info.context.user()
         await info.context.services.auth.clients.forget_consent(user.id, raw_id(input.app_id, "App", path=("app_id",)))
         return RevokeAppPayload(revoked=True)
 
     @mutation(LinkIdentityPayload, SignedIn, "Begin to link another way to sign in to your account.")
     async def link_identity(self, info: Info, input: LinkIdentityInput) -> LinkIdentityPayload:
         """Say where it goes on: only a browser can prove who somebody is elsewhere."""
-        by_oneself(info.context, "linkIdentity")
         return LinkIdentityPayload(url=needed(info.context.services.link_url, "linked sign-ins")(input.provider))
 
     @mutation(UnlinkIdentityPayload, SignedIn, "Take away one of the ways in which you sign in; never the last.")
     async def unlink_identity(self, info: Info, input: UnlinkIdentityInput) -> UnlinkIdentityPayload:
         """Take it away."""
-        user = by_oneself(info.context, "unlinkIdentity")
+        user = info.context.user()
         key = raw_id(input.identity_id, "Identity", path=("identity_id",))
         return UnlinkIdentityPayload(
             identities=identities_of(await info.context.services.accounts.unlink(user.id, key))
@@ -164,14 +163,14 @@ class AccountMutation:
     @mutation(SetDisplayNamePayload, SignedIn, "Change the name that everybody sees.")
     async def set_display_name(self, info: Info, input: SetDisplayNameInput) -> SetDisplayNamePayload:
         """Store the name."""
-        user = by_oneself(info.context, "setDisplayName")
+        user = info.context.user()
         changed = await info.context.services.accounts.set_display_name(user.id, input.display_name)
         return SetDisplayNamePayload(user=UserNode.of(changed))
 
     @mutation(AcceptTermsPayload, SignedIn, "Accept the terms of use.")
     async def accept_terms(self, info: Info, input: AcceptTermsInput) -> AcceptTermsPayload:
         """Note that they were accepted."""
-        user, terms = by_oneself(info.context, "acceptTerms"), needed(info.context.services.terms, "terms of use")
+        user, terms = info.context.user(), needed(info.context.services.terms, "terms of use")
         if input.version != terms.version:
             raise BadInput(f"version is {input.version[:40]!r}; {terms.version!r} holds now", path=("version",))
         await info.context.services.accounts.accept_terms(user.id, terms.version)

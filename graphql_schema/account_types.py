@@ -7,13 +7,12 @@ from enum import Enum
 
 import strawberry
 
-from core.errors import Forbidden
 from core.oauth_records import Session
 from core.records import User
 
 from .context import Context, Info
+from .permissions import ByViewer
 from .relay import global_id
-from .scoping import require_scope
 
 
 @strawberry.enum(description="How a session began.")
@@ -86,21 +85,21 @@ class TermsOfUse:
 
 @strawberry.type
 class OwnAccount:
-    """Fields of `Viewer` about the account; needs the scope `account`."""
+    """Fields of `Viewer` about the account."""
 
     record: strawberry.Private[User]
 
-    @strawberry.field(description="Where you are signed in, newest first; 200 at most.")
+    @strawberry.field(description="Where you are signed in, newest first; 200 at most.", permission_classes=[ByViewer])
     async def sessions(self, info: Info) -> list[SessionNode]:
         """Good sessions."""
-        by_oneself(info.context, "sessions")
         found = await info.context.services.auth.sessions.of_user(self.record.id)
         return [SessionNode.of(session, info.context) for session in found]
 
-    @strawberry.field(description="Apps that you have allowed to use your account, newest first.")
+    @strawberry.field(
+        description="Apps that you have allowed to use your account, newest first.", permission_classes=[ByViewer]
+    )
     async def apps(self, info: Info) -> list[AllowedApp]:
         """Consents to clients that still exist."""
-        by_oneself(info.context, "apps")
         clients = info.context.services.auth.clients
         allowed = await clients.allowed_by(self.record.id)
         known = await clients.get_many([client_id for client_id, _, _ in allowed])
@@ -110,10 +109,9 @@ class OwnAccount:
             if one in known
         ]
 
-    @strawberry.field(description="The ways in which you sign in.")
+    @strawberry.field(description="The ways in which you sign in.", permission_classes=[ByViewer])
     def identities(self, info: Info) -> list[Identity]:
         """Linked identities."""
-        by_oneself(info.context, "identities")
         return identities_of(self.record)
 
     @strawberry.field(description="The terms of use; null where there are none.")
@@ -128,18 +126,6 @@ class OwnAccount:
 def identities_of(user: User) -> list[Identity]:
     """The ways in which a person signs in, the first one first."""
     return [Identity(id=global_id("Identity", key), provider=key.partition(":")[0]) for key in user.identities]
-
-
-def by_oneself(context: Context, what: str) -> User:
-    """The viewer, who asks in person and with the scope `account`.
-
-    Raises:
-        Forbidden: a service asks in the person's name, or the token lacks the scope.
-    """
-    require_scope(context, "account", what)
-    if context.actor is not None:
-        raise Forbidden(f"{what} is for the person alone, not for a service that acts in the name")
-    return context.user()
 
 
 def at(milliseconds: int) -> datetime:

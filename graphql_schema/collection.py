@@ -19,7 +19,7 @@ from .message_types import MessageNode
 from .moderation import ModerationMutation
 from .nodes import read_node
 from .own_work import OwnWorkMutation
-from .permissions import MODERATOR, Anyone, SignedIn
+from .permissions import Anyone, SignedIn, is_moderator
 from .prefetch import prefetch
 from .purging import PurgeMutation, PurgeQuery
 from .relay import After, Connection, First, Node, connection, decode_cursor, page_size, raw_id
@@ -81,7 +81,7 @@ class CollectionQuery(
             lang=_lang(lang),
             after=decode_cursor(after),
             first=page_size(first),
-            include_deleted=bool(MODERATOR & info.context.roles),
+            include_deleted=is_moderator(info.context),
         )
         await prefetch(page.items, info)
         return connection(

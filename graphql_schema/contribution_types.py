@@ -25,7 +25,7 @@ from .context import Context, Info, needed
 from .enums import LabelName
 from .message_types import LabelAverage, MessageNode, load_message
 from .nodes import reads
-from .permissions import moderates
+from .permissions import ByViewer, moderates
 from .relay import After, Connection, First, Node, connection, decode_cursor, global_id, page_size
 
 if TYPE_CHECKING:
@@ -255,7 +255,9 @@ class OwnWork:
 
     record: strawberry.Private[User]
 
-    @strawberry.field(description="Your messages, newest first: what came of each, and why.")
+    @strawberry.field(
+        description="Your messages, newest first: what came of each, and why.", permission_classes=[ByViewer]
+    )
     async def contributions(self, info: Info, first: First, after: After = None) -> Connection[ContributionNode]:
         """A page of one's messages."""
         found, more = await people(info.context).contributions(self.record, decode_cursor(after), page_size(first))
@@ -264,7 +266,9 @@ class OwnWork:
             node=lambda each: ContributionNode.of(each, info.context),
         )  # fmt: skip
 
-    @strawberry.field(description="Your rankings, newest first, each held against the consensus.")
+    @strawberry.field(
+        description="Your rankings, newest first, each held against the consensus.", permission_classes=[ByViewer]
+    )
     async def ranking_feedback(self, info: Info, first: First, after: After = None) -> Connection[RankingFeedbackNode]:
         """A page of one's rankings."""
         found, more = await people(info.context).ranking_feedback(self.record, decode_cursor(after), page_size(first))
@@ -275,7 +279,9 @@ class OwnWork:
         """The requirements."""
         return TrustNode.of(await people(info.context).trust(self.record))
 
-    @strawberry.field(description="The export of your data that you asked for last; null for none.")
+    @strawberry.field(
+        description="The export of your data that you asked for last; null for none.", permission_classes=[ByViewer]
+    )
     async def data_export(self, info: Info) -> DataExport | None:
         """The export."""
         found = await people(info.context).export_of(self.record)

@@ -25,7 +25,7 @@ from .context import AccessToken, Context, Services
 from .limits import LIMITS
 from .permissions import Permission
 from .schema import ApiSchema, build_schema
-from .scoping import FIELDS
+from .scoping import FIELDS, VIEWER
 
 SCHEMA_FILE = Path(__file__).with_name("schema.graphql")
 DOCS_FILE = Path(__file__).resolve().parents[1] / "docs" / "api" / "README.md"
@@ -165,7 +165,7 @@ def rate_table() -> str:
 def scope_table() -> str:
     """The closed list of scopes, and the root fields that each opens."""
     rows = [
-        f"| `{scope}` | {told} | {', '.join(f'`{field}`' for field in FIELDS.get(scope, ()))} |"
+        f"| `{scope}` | {told} | {', '.join(f'`{field}`' for field in _opened(scope))} |"
         for scope, told in SCOPES.items()
     ]
     return "\n".join(["| scope | what a person is told | opens |", "| --- | --- | --- |", *rows])
@@ -180,6 +180,12 @@ def with_tables(text: str) -> str:
         "codes": code_table(),
     }
     return _between_marks(text, tables, DOCS_FILE)
+
+
+def _opened(scope: str) -> list[str]:
+    """What a scope opens: fields of the roots, and of `viewer` where it is not the scope of `viewer` itself."""
+    of_viewer = [f"viewer.{field}" for field, needed in VIEWER.items() if needed == scope != "profile"]
+    return [*FIELDS.get(scope, ()), *of_viewer]
 
 
 def with_scopes(text: str) -> str:

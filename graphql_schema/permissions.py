@@ -14,7 +14,7 @@ from core.errors import Forbidden
 from core.moderation_records import may_moderate
 
 from .context import Context, Info
-from .scoping import check_scope
+from .scoping import check_scope, check_viewer_scope, has_scope
 
 CONTRIBUTOR = frozenset({"contributor", "trusted", "moderator", "admin"})
 MODERATOR = frozenset({"moderator", "admin"})
@@ -95,9 +95,23 @@ class DevelopmentOnly(Permission):
         return context.services.sign_in is not None
 
 
+class ByViewer(BasePermission):
+    """For fields of `Viewer` that say more than who somebody is: the token must have the scope of each."""
+
+    def has_permission(self, source: Any, info: Info, **_: Any) -> bool:
+        """True, or raises `Forbidden`."""
+        check_viewer_scope(info.context, info.field_name)
+        return True
+
+
+def is_moderator(context: Context) -> bool:
+    """Whether this caller moderates at all: by the token's roles, and by its scopes where it is limited."""
+    return context.viewer is not None and bool(MODERATOR & context.roles) and has_scope(context, "moderate")
+
+
 def moderates(context: Context, lang: str) -> bool:
-    """Whether this caller moderates what is in `lang`: by the token's roles, and in the languages that are theirs."""
-    if context.viewer is None or not MODERATOR & context.roles:
+    """Whether this caller moderates what is in `lang`: as `is_moderator`, and in the languages that are theirs."""
+    if context.viewer is None or not is_moderator(context):
         return False
     return "admin" in context.roles or may_moderate(context.viewer, lang)
 

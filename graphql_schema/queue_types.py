@@ -16,7 +16,7 @@ from core.moderation_records import ModerationItem
 from .context import Context, Info, needed
 from .message_types import MessageNode, load_message
 from .nodes import reads
-from .permissions import MODERATOR, moderates
+from .permissions import is_moderator, moderates
 from .relay import Node, global_id
 from .tree_types import TreeNode, load_tree
 from .user_types import UserNode, load_user
@@ -139,7 +139,7 @@ def moderators(context: Context) -> Moderators:
 async def load_item(context: Context, item_id: str) -> ModerationItemNode | None:
     """The item with that id, for those who moderate its language."""
     context.user()
-    if not MODERATOR & context.roles:
+    if not is_moderator(context):
         return None
     try:
         record = await moderators(context).item(item_id)

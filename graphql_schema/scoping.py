@@ -1,7 +1,8 @@
-"""What a token that is limited to scopes may do: each root field and each type of node needs one scope.
+"""What a token that is limited to scopes may do: each root field, type of node and field of `Viewer` needs one scope.
 
 Deny by default: a field that stands in no list is for unlimited tokens only, and a test asks for every field's place.
-Mutations that contribute also need the terms of use accepted, where there are terms. Knows names; checks no roles.
+Mutations that contribute also need the terms of use accepted, where there are terms. What the scope `account` opens is
+for the person alone, whatever the token: a service that acts in the name gets none of it. Knows names; checks no roles.
 """
 
 from __future__ import annotations
@@ -47,14 +48,30 @@ FIELDS: dict[str, tuple[str, ...]] = {
 UNLIMITED_ONLY = ("developmentSignIn",)
 """Root fields that no scope opens."""
 NODES: dict[str, str] = {
-    "ModerationItem": "moderate",
+    "Appeal": "tasks",
     "Chat": "chat",
     "ChatMessage": "chat",
+    "Collection": "read",
     "Job": "jobs",
-    "Snapshot": "jobs",
+    "Message": "read",
+    "Model": "read",
+    "ModerationItem": "moderate",
     "OAuthClient": "admin",
+    "Snapshot": "jobs",
+    "Task": "tasks",
+    "Tree": "read",
+    "User": "read",
 }
-"""Types of node and the scope that opens them; others need `read`."""
+"""Types of node and the scope that opens them, besides `read` for `node` itself."""
+VIEWER: dict[str, str] = {
+    **dict.fromkeys(("user", "roles", "terms", "streakDays", "standing"), "profile"),
+    **dict.fromkeys(("trust", "reliability", "agreement"), "profile"),
+    **dict.fromkeys(("tasks", "availableTasks", "contributions", "rankingFeedback"), "tasks"),
+    **dict.fromkeys(("sessions", "apps", "identities", "dataExport"), "account"),
+}
+"""Fields of `Viewer` and the scope that opens them, besides `profile` for `viewer` itself."""
+PERSONAL = frozenset({"account"})
+"""Scopes whose fields are for the person alone."""
 CONTRIBUTING = frozenset({"tasks", "chat"})
 """Scopes whose mutations leave something with us, and so need the terms of use accepted."""
 SCOPE_OF: dict[str, str] = {field: scope for scope, fields in FIELDS.items() for field in fields}
@@ -77,15 +94,33 @@ def check_scope(context: Context, field: str) -> None:
 
 def check_node_scope(context: Context, type_name: str) -> None:
     """As `check_scope`, for an object that is read by its id."""
-    require_scope(context, NODES.get(type_name, "read"), type_name)
+    require_scope(context, NODES.get(type_name), type_name)
+
+
+def check_viewer_scope(context: Context, field: str) -> None:
+    """As `check_scope`, for a field of `Viewer`."""
+    require_scope(context, VIEWER.get(field), field)
+
+
+def has_scope(context: Context, scope: str) -> bool:
+    """Whether the caller's token is not limited or has `scope`."""
+    return context.scopes is None or scope in context.scopes
 
 
 def require_scope(context: Context, scope: str | None, what: str) -> None:
-    """Nothing, where the caller's token is not limited or has `scope`; raises `Forbidden` elsewhere."""
-    if context.scopes is None or (scope is not None and scope in context.scopes):
+    """Nothing, where `scope` is open to the caller.
+
+    Raises:
+        Forbidden: the token is limited and lacks it, or it is for the person alone and a service acts in the name.
+    """
+    if scope in PERSONAL and context.actor is not None:
+        raise Forbidden(f"{what} is for the person alone, not for a service that acts in the name")
+    if context.scopes is None:
         return
     if scope is None:
         raise Forbidden(f"{what} is for our own sign-in only; no scope opens it")
+    if has_scope(context, scope):
+        return
     raise Forbidden(f"{what} needs the scope {scope!r}, which the token lacks: {SCOPES[scope].lower()}")
 
 

@@ -18,6 +18,7 @@ from .collections import CollectionId, collection_key
 from .context import Info, needed
 from .contribution_types import OwnWork
 from .enums import LeaderboardFrame, TaskKind, UserRole, stored
+from .permissions import ByViewer
 from .standing_types import StandingNode
 from .task_types import TaskNode
 from .user_types import UserNode
@@ -50,12 +51,15 @@ class Viewer(OwnWork, OwnAccount):
         """Roles, those stored that the token carries too."""
         return [UserRole(role) for role in self.record.roles if role in info.context.roles]
 
-    @strawberry.field(description="The tasks in your hands, oldest first; take one up again on any device.")
+    @strawberry.field(
+        description="The tasks in your hands, oldest first; take one up again on any device.",
+        permission_classes=[ByViewer],
+    )
     async def tasks(self, info: Info) -> list[TaskNode]:
         """Open tasks; a collection allows only a few."""
         return [TaskNode.of(task) for task in await info.context.services.collection.open_tasks(self.record)]
 
-    @strawberry.field(description="Which kinds of work are open for you.")
+    @strawberry.field(description="Which kinds of work are open for you.", permission_classes=[ByViewer])
     async def available_tasks(
         self, info: Info, langs: Langs, collection_id: CollectionId = None
     ) -> list[TaskAvailability]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -49,6 +50,20 @@ class AuthSite:
             return client.id, secret
 
         return self.store(make)
+
+    def app(self, name: str, scope: str, **wanted: Any) -> Caller:
+        """A caller with a token that somebody gave an app for `scope`, on the pages."""
+        client, verifier = self.client(**{"scopes": scope.split()} | wanted)[0], secrets.token_urlsafe(48)
+        browser = self.browser()
+        browser.sign_in(name)
+        browser.authorize(client, WEB, verifier, scope=scope)
+        return self.caller(self.redeem(client, browser.allow()["code"], verifier).json()["access_token"])
+
+    def service(self, scope: str) -> Caller:
+        """A caller with a token of a new service."""
+        wanted = {"kind": "confidential", "grants": ["client_credentials"], "redirect_uris": []}
+        client, secret = self.client(**wanted, scopes=scope.split())
+        return self.caller(self.token(client, secret, grant_type="client_credentials").json()["access_token"])
 
     def store(self, act: Any) -> Any:
         """What `act` answers, given the stored sign-in."""
