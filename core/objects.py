@@ -22,7 +22,7 @@ import boto3
 import orjson
 from boto3.exceptions import Boto3Error
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
 from core.errors import BadInput, Conflict, Corrupt, NotFound, Unavailable
 
@@ -210,6 +210,11 @@ class ObjectStore:
             yield
         except ClientError as error:
             raise self._translated(error, key) from error
+        except NoCredentialsError as error:
+            raise Unavailable(
+                f"there are no credentials for the object store at {self.endpoint or 'AWS'}; name another by "
+                "OA_S3_ENDPOINT (`oa up` starts one), or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+            ) from error
         except (BotoCoreError, Boto3Error) as error:
             if isinstance(error.__context__, ClientError):  # a file transfer wraps the server's answer
                 raise self._translated(error.__context__, key) from error

@@ -102,7 +102,7 @@ def import_command(
         str,
         typer.Argument(
             help="A .jsonl, .jsonl.gz or .parquet file of trees, messages or rows, a folder of such, s3://BUCKET/KEY, "
-            "hf:OWNER/NAME[/FILE], oasst1, oasst2, or - for standard input."
+            "hf:OWNER/NAME or hf:OWNER/NAME/FILE, oasst1, oasst2, or - for standard input."
         ),
     ],
     origin: Annotated[str | None, typer.Option(help="Where the trees come from, kept with each.")] = None,

@@ -21,7 +21,7 @@ import httpx
 from rich.console import Console
 from rich.markup import escape
 
-from core.errors import OaError, Unavailable
+from core.errors import BadInput, OaError, Unavailable
 from core.ids import content_hash
 from oa.client import GraphQLClient
 from oa.demo_operations import (
@@ -54,6 +54,8 @@ say = Console()
 def main(data: Path, recipe: Path) -> None:
     """Turn the wheel once."""
     began = time.monotonic()
+    if not data.is_file():
+        raise BadInput(f"{str(data)!r} is no file; DATA must name one of trees: .jsonl, .jsonl.gz or .parquet")
 
     # 1. Start everything: two embedded stores, the API, a serving node, a jobs worker with its own Ray.
     #    The same code runs in a cloud; only addresses differ (OA_MONGODB_URI, OA_S3_ENDPOINT, OA_RAY_ADDRESS).
@@ -65,6 +67,10 @@ def main(data: Path, recipe: Path) -> None:
         oa("up", "--detach")
     try:
         turn(settings(), data, recipe)
+    except BaseException:
+        if not (ours and os.environ.get("CI")):
+            say.print("the stack still runs; [bold].venv/bin/oa down[/] stops it, [bold]make demo[/] goes on with it")
+        raise
     finally:
         if ours and os.environ.get("CI"):
             oa("down")
@@ -270,10 +276,11 @@ def oa(*arguments: str) -> None:
 def wait_for(ready: Any, seconds: float, otherwise: str) -> Any:
     """The first true answer of `ready()`; raises `Unavailable` after `seconds`."""
     deadline = time.monotonic() + seconds
-    while not (answer := ready()):
-        if time.monotonic() > deadline:
-            raise Unavailable(f"{otherwise} after {seconds:.0f} s")
-        time.sleep(0.2)
+    with say.status("waiting"):
+        while not (answer := ready()):
+            if time.monotonic() > deadline:
+                raise Unavailable(f"{otherwise} after {seconds:.0f} s")
+            time.sleep(0.2)
     return answer
 
 

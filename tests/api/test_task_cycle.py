@@ -53,6 +53,9 @@ def answer(caller, task, seen):
         return caller.do("submitReview", "task { state }", taskId=task_id, labels=labels)
     assert len(task["replies"]) == 2
     order = [reply["id"] for reply in sorted(task["replies"], key=lambda reply: reply["text"])]
+    twice = caller.attempt("submitRanking", "task { state }", taskId=task_id, ranking=[order[0], order[0]])
+    assert [(error["code"], error["path"]) for error in twice["userErrors"]] == [("BAD_RANKING", ["ranking"])]
+    assert twice["task"] is None
     return caller.do("submitRanking", "task { state }", taskId=task_id, ranking=order)
 
 

@@ -157,6 +157,8 @@ async def test_a_ranking_must_be_a_permutation_of_what_was_served(collection, pe
     with pytest.raises(BadInput) as error:
         await collection.submit_ranking(user, task.id, ranking)
     assert (error.value.code, error.value.path) == ("BAD_RANKING", ("ranking",))
+    assert await collection.database["rankings"].count_documents({"task_id": task.id}) == 0
+    assert (await collection.message(one)).ranking_count == 0
     if wrong == "empty":
         done = await collection.submit_ranking(user, task.id, [], not_rankable=True)
         assert done.state == "done"

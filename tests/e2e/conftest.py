@@ -1,16 +1,21 @@
-"""One whole stack for this folder's tests, started by `oa up --detach` as a user would, with state of its own."""
+"""One whole stack for this folder's tests, started by `oa up --detach` as a user would, with state of its own.
+
+It ends by a kill -9 of its supervisor, after which nothing of it may be left: no store, no Ray.
+"""
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
 
 import pytest
-from whole_stack import ROOT, Stack
+from whole_stack import ROOT, Stack, until
 
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """Everything, on embedded stores and free ports, with short leases; stopped at the end of the session."""
+    """Everything, on embedded stores and free ports, with short leases."""
     var = tmp_path_factory.mktemp("stack") / "var"
     environment = {
         "OA_VAR": str(var),
@@ -19,8 +24,11 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         "OA_JOB_BEAT_SECONDS": "0.5",
         "OA_JOB_STALE_SECONDS": "4",
         "CI": "",
+        "COLUMNS": "120",
     }
     stack = Stack(var, environment)
     stack.oa("up", "--detach")
     yield stack
-    stack.oa("down")
+    assert any("ray" in name for name in stack.processes().values())
+    os.kill(stack.record["pid"], signal.SIGKILL)
+    until(lambda: not stack.processes(), 30, "the end of everything that the killed supervisor had started")

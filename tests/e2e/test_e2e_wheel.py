@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,18 @@ def test_the_wheel_turns_and_a_thumbs_down_comes_back_as_work(first_turn: str) -
     assert "18 assistant_reply" in first_turn
     assert "RANK_ASSISTANT_REPLIES task asks a contributor which of 2 drafts is best" in first_turn
     assert "the wheel turned once" in first_turn
+
+
+def test_what_was_measured_and_why_the_model_says_it_are_printed(first_turn: str) -> None:
+    _, measured = first_turn.split("Measured on conversations that were never trained on")
+    measured, lineage = measured.split("Why does the model say this?")
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in measured.splitlines() if line.startswith("│")]
+    after = {row[0]: row[-1] for row in rows if row[0]}
+    assert list(after) == ["sft", "reward", "ppo", "evaluate", "export"]
+    assert [stage for stage, number in after.items() if not re.match(r"-?\d", number)] == []
+    for stage in ("reward", "evaluate"):
+        assert re.fullmatch(r"\d\S* \[\d\.\d\d, \d\.\d\d\]", after[stage]), after
+    assert re.search(r"ranking [0-9a-f-]{36} sha256", lineage), lineage
 
 
 def test_the_model_that_serves_has_passed_its_checks(stack: Stack, first_turn: str) -> None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -59,6 +60,15 @@ class Stack:
             return it["pid"] if it["state"] == "running" else None
 
         return until(found, 60, f"part {part} to run")
+
+    def processes(self) -> dict[int, str]:
+        """Every process that was started with this stack's folder in its environment: its id and its name."""
+        found = {}
+        for process in psutil.process_iter(["name"]):
+            with suppress(psutil.Error):
+                if process.environ().get("OA_VAR") == str(self.var) and process.status() != psutil.STATUS_ZOMBIE:
+                    found[process.pid] = process.info["name"]
+        return found
 
     def kill(self, part: str) -> None:
         """kill -9 a part, then wait until the supervisor has another in its place."""

@@ -184,9 +184,18 @@ async def test_latest_is_the_newest_snapshot_and_the_job_says_which(api: Api) ->
     assert (await api.do(LAUNCH, spec=wanted, key="k"))["job"] == job
 
 
-@pytest.mark.parametrize("spec", [{}, [], "spec", {"name": "x", "base": "tiny", "stages": [{"kind": "brew"}]}])
-async def test_a_wrong_spec_is_refused(api: Api, spec: Any) -> None:
-    assert (await api.refused(LAUNCH, spec=spec))["code"] == "BAD_SPEC"
+@pytest.mark.parametrize(
+    ("spec", "names"),
+    [
+        ({}, "name"), ([], "dictionary"), ("spec", "dictionary"),
+        ({"name": "x", "base": "tiny", "stages": [{"kind": "brew"}]}, "stages.0"),
+    ],
+)  # fmt: skip
+async def test_a_wrong_spec_is_refused(api: Api, spec: Any, names: str) -> None:
+    error = await api.refused(LAUNCH, spec=spec)
+    assert error["code"] == "BAD_SPEC"
+    assert names in error["message"]
+    assert [item.key for item in api.services.store.list("queue/")] == []
 
 
 async def test_cancelling(api: Api) -> None:

@@ -107,7 +107,8 @@ def test_an_asked_port_that_is_taken_is_named(tmp_path: Path) -> None:
         assert run.returncode == 2
         assert run.stderr.startswith(f"error PORT_IN_USE: port {port}")
         detached = oa("up", "--detach", "--only", "objects", "--objects-port", port, var=tmp_path)
-        assert "PORT_IN_USE" in detached.stderr
+        assert detached.returncode == 2
+        assert detached.stderr.startswith(f"error PORT_IN_USE: port {port}"), detached.stderr
 
 
 def test_an_unknown_part_is_named(tmp_path: Path) -> None:
@@ -180,9 +181,9 @@ def test_given_addresses_replace_our_own_stores(tmp_path: Path) -> None:
 
 
 def test_a_given_ray_cluster_gets_no_dashboard_of_ours(tmp_path: Path) -> None:
-    what = stack.plan(tmp_path, {"OA_RAY_ADDRESS": "ray://head:10001"}, {}, frozenset({"objects", "worker"}))
+    what = stack.plan(tmp_path, {"OA_RAY_ADDRESS": "head:6379"}, {}, frozenset({"objects", "worker"}))
     worker = next(part for part in what.parts if part.name == "worker")
-    assert worker.address == "ray://head:10001"
+    assert worker.address == "head:6379"
     assert "--dashboard-port" not in worker.command
 
 
@@ -310,10 +311,15 @@ def test_help_names_every_command_and_imports_no_driver(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", main.ENTRIES)
-def test_every_command_loads_and_has_help(name: str, tmp_path: Path) -> None:
+def test_every_command_loads_and_shows_its_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     command = main.load(name)
     assert command.name == name
     assert command.help
+    for words in ([], *([child] for child in getattr(command, "commands", ()))):
+        with pytest.raises(SystemExit) as end:
+            command.main([*words, "--help"], prog_name=f"oa {name}")
+        assert end.value.code == 0, words
+        assert f"Usage: oa {name}" in capsys.readouterr().out
 
 
 def test_a_missing_extra_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
