@@ -53,7 +53,7 @@ async def appeal(database: Database, user: User, message_id: str, text: str) -> 
     if made.state == "open":
         evidence = {"by": user.id, "reason": made.text, "decision": decision}
         await enqueue(database, f"message:{message_id}", "appeal", 3, evidence)
-        await record(database, "appeal", message_id, {"decision": decision}, by=user.id, key=decision)
+        await record(database, "appeal", message_id, {"decision": decision}, by=user.id, key=decision, lang=message.lang)
     return made
 
 
@@ -114,7 +114,7 @@ async def apply(database: Database, config: CollectionConfig, decided: Appeal) -
         if message.state == "refused":
             await judge_message(database, config, by, message.id, "accepted", decided.answer or "")
     details = {"appeal": decided.id, "state": decided.state, "reason": decided.answer}
-    await record(database, "decide_appeal", message.id, details, by=by.id, key=decided.id)
+    await record(database, "decide_appeal", message.id, details, by=by.id, key=decided.id, lang=message.lang)
     await close(database, f"message:{message.id}|appeal", decided.state, decided.answer or "", by.id)
     done = replace(decided, applied=True)
     await database["appeals"].update_one({"_id": decided.id}, {"$set": {"applied": True, "unapplied": None}})

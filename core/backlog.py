@@ -29,7 +29,7 @@ async def bring(database: Database, config: CollectionConfig, pool: str) -> Tree
         rankable = has_siblings(tree, await of_tree(database, "messages", Message, tree.id), config)
         moved = await move_tree(database, tree, "ranking" if rankable else "aborted_low_grade")
         if moved is not None:
-            await record(database, "backlog", tree.id, {"lang": tree.lang, "rankable": rankable})
+            await record(database, "backlog", tree.id, {"lang": tree.lang, "rankable": rankable}, lang=tree.lang)
         if moved is not None and rankable:
             return moved
     return None

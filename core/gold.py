@@ -86,7 +86,8 @@ async def _make(
     await database["gold"].insert_one(item.to_document())
     await database["messages"].insert_many([message.to_document() for message in made])
     await database["trees"].insert_one(held.to_document())
-    await record(database, "make_gold", item.id, {"kind": kind, "sources": list(item.sources)}, by=moderator.id, key="")
+    about = {"kind": kind, "sources": list(item.sources)}
+    await record(database, "make_gold", item.id, about, by=moderator.id, key="", lang=item.lang)
     return item
 
 
@@ -137,7 +138,7 @@ async def retire(database: Database, moderator: User, item_id: str) -> None:
             return
         raise NotFound(f"there is no gold item {item_id!r}")
     check_moderator(moderator, document["lang"])
-    await record(database, "retire_gold", item_id, {}, by=moderator.id, key="")
+    await record(database, "retire_gold", item_id, {}, by=moderator.id, key="", lang=document["lang"])
     await _erase(database, item_id)
 
 

@@ -58,7 +58,7 @@ async def run_lottery(database: Database, config: CollectionConfig, pool: str, c
             break
         # A lost guard means that the tree changed; it is drawn from what is there then.
         if await move_tree(database, winner, "growing", won_lottery_at=now()):
-            await record(database, "lottery", winner.id, {"lang": winner.lang})
+            await record(database, "lottery", winner.id, {"lang": winner.lang}, lang=winner.lang)
             won.append(winner)
             await settle(database, config, winner.id)
     return won

@@ -117,6 +117,20 @@ async def _agreement_indexes(database: AsyncDatabase[dict[str, Any]]) -> None:
     await database["agreement_periods"].create_index("by_period")
 
 
+async def _languages_of_acts(database: AsyncDatabase[dict[str, Any]]) -> None:
+    """Give the journal's entries the language of what they concern, as they have it from now on."""
+    concerned = ("set_enabled", "set_notes")
+    await database["events"].update_many(
+        {"kind": {"$in": concerned}, "lang": {"$exists": False}}, {"$set": {"lang": "*"}}
+    )
+    async for entry in database["events"].find({"lang": {"$exists": False}}, {"subject": 1}):
+        about = {"_id": entry["subject"]}
+        for name in ("messages", "trees", "gold"):
+            if (found := await database[name].find_one(about, {"lang": 1})) is not None:
+                await database["events"].update_one({"_id": entry["_id"]}, {"$set": {"lang": found["lang"]}})
+                break
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     ("indexes of collection", _collection_indexes),
     ("indexes of chats and jobs", _chat_indexes),
@@ -129,4 +143,5 @@ MIGRATIONS: tuple[Migration, ...] = (
     ("indexes of gold items", _gold_indexes),
     ("index of whose work may have earned trust", _trust_index),
     ("indexes of agreement over time", _agreement_indexes),
+    ("languages of the journal's entries", _languages_of_acts),
 )

@@ -49,11 +49,11 @@ class Moderators:
 
     async def events_page(
         self, *, subject: str | None = None, actor: str | None = None, kind: str | None = None,
-        before: str | None = None, first: int = 20,
+        langs: Sequence[str] = (), before: str | None = None, first: int = 20,
     ) -> tuple[list[Event], bool]:  # fmt: skip
         """See `core.journal.events_page`."""
         return await journal.events_page(
-            self.database, subject=subject, actor=actor, kind=kind, before=before, first=first
+            self.database, subject=subject, actor=actor, kind=kind, langs=langs, before=before, first=first
         )
 
     async def similar_texts(self, message: Message) -> list[Alike]:

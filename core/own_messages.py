@@ -47,9 +47,8 @@ async def edit(database: Database, config: CollectionConfig, user: User, message
     await _keep(database, after)
     await screening.keep(database, rules, after, await screening.look(database, rules, after))
     await _end_tasks(database, message)  # those handed out since may show the text before
-    await record(
-        database, "edit_message", message_id, {"revision": after.revision}, by=user.id, key=str(after.revision)
-    )
+    told, number = {"revision": after.revision}, str(after.revision)
+    await record(database, "edit_message", message_id, told, by=user.id, key=number, lang=message.lang)
     await mark(database, message.tree_id)
     await settle(database, config, message.tree_id)
     return await one(database, "messages", Message, message_id)
@@ -76,7 +75,7 @@ async def withdraw(database: Database, config: CollectionConfig, user: User, mes
 
     await rewrite(database, message_id, taken_back)
     await _end_tasks(database, message)
-    await record(database, "withdraw_message", message_id, {"tree": message.tree_id}, by=user.id, key="")
+    await record(database, "withdraw_message", message_id, {"tree": message.tree_id}, by=user.id, key="", lang=message.lang)
     await mark(database, message.tree_id)
     await settle(database, config, message.tree_id)
     return await one(database, "messages", Message, message_id)

@@ -254,7 +254,7 @@ async def limit_tree(database: Database, admin: User, tree_id: str, limits: Mapp
         result = await database["trees"].update_one({"_id": tree_id, "version": old.version}, changed)
         if result.matched_count:
             details = {"before": {name: getattr(old, name) for name in limits}, "after": dict(limits)}
-            await record(database, "limit_tree", tree_id, details, by=admin.id, key=str(old.version))
+            await record(database, "limit_tree", tree_id, details, by=admin.id, key=str(old.version), lang=old.lang)
             return await one(database, "trees", Tree, tree_id)
     raise Conflict(f"tree {tree_id} changes all the time; try again")
 

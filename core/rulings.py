@@ -145,7 +145,7 @@ async def _write(
     ruling = after.ruling or {}
     if before != after or ruling.get("act") == act:  # a repetition journals what a crash may have left out
         details = {"tree": after.tree_id, "reason": reason}
-        await record(database, f"{act}_message", message_id, details, by=by, key=str(ruling.get("number", 0)))
+        await record(database, f"{act}_message", message_id, details, by=by, key=str(ruling.get("number", 0)), lang=after.lang)
 
 
 async def _reopen(database: Database, config: CollectionConfig, message: Message) -> None:
@@ -211,7 +211,7 @@ async def halt_tree(
     if moved is None:
         raise Conflict(f"tree {tree_id} changed at this moment; try again")
     details = {"halt": halt, "reason": reason}
-    await record(database, "halt_tree", tree_id, details, by=moderator.id)
+    await record(database, "halt_tree", tree_id, details, by=moderator.id, lang=tree.lang)
     await settle(database, config, tree_id)
     await close_about(database, f"tree:{tree_id}", "halt" if halt else "resume", reason, moderator.id)
     return await one(database, "trees", Tree, tree_id)
@@ -285,7 +285,8 @@ async def _moderate_one(
         await _act(database, config, moderator, subject_kind, found.subject_id, act, reason)
     elif found.state == "open":
         details = {"reason": reason, "why": found.reason}
-        await record(database, "dismiss", found.subject_id, details, by=moderator.id, key=f"{found.id}|{found.count}")
+        key = f"{found.id}|{found.count}"
+        await record(database, "dismiss", found.subject_id, details, by=moderator.id, key=key, lang=found.lang)
     await close(database, found.id, act, reason, moderator.id)
     return None
 
@@ -328,5 +329,5 @@ async def _dismiss_about(database: Database, moderator: User, kind: str, identit
         else (await one(database, "trees", Tree, identity)).lang
     )
     check_moderator(moderator, lang)
-    await record(database, "dismiss", identity, {"reason": reason}, by=moderator.id)
+    await record(database, "dismiss", identity, {"reason": reason}, by=moderator.id, lang=lang)
     await close_about(database, f"{kind}:{identity}", "dismiss", reason, moderator.id)

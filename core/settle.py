@@ -78,7 +78,8 @@ async def _attempt(database: Database, config: CollectionConfig, facts: Facts, k
         moved = await _write_tree(database, tree, replace(tree, state=following.state, dirty=True))
         if moved is None:
             return None
-        await record(database, "tree_state", tree.id, {"from": tree.state, "to": moved.state}, key=str(moved.version))
+        told = {"from": tree.state, "to": moved.state}
+        await record(database, "tree_state", tree.id, told, key=str(moved.version), lang=tree.lang)
         if moved.state in ENDED:
             await after_end(database, config, moved)
         tree = moved
@@ -121,7 +122,8 @@ async def _tell_moderators(database: Database, facts: Facts, following: Transiti
         if notice.acted:
             identity = notice.subject.partition(":")[2]
             key = f"{facts.tree.version}"
-            await record(database, notice.reason, identity, {"tree": facts.tree.id, **notice.evidence}, key=key)
+            told = {"tree": facts.tree.id, **notice.evidence}
+            await record(database, notice.reason, identity, told, key=key, lang=facts.tree.lang)
 
 
 async def _write_messages(database: Database, before: tuple[Message, ...], after: tuple[Message, ...]) -> bool:

@@ -13,7 +13,7 @@ from core.accounts import check_roles
 from core.config import CollectionConfig
 from core.database import Database
 from core.errors import BadInput, Conflict, Forbidden, NotFound
-from core.journal import record
+from core.journal import EVERY_LANG, record
 from core.moderation_queue import close_about
 from core.moderation_records import check_moderator
 from core.records import Task, Tree, User, holder_key
@@ -120,5 +120,6 @@ async def _change(
 ) -> User:  # fmt: skip
     await _user(database, user_id)
     await database["users"].update_one({"_id": user_id}, {"$set": changes})
-    await record(database, kind, user_id, changes if details is None else details, by=by.id)
+    lang = EVERY_LANG if kind in ("set_enabled", "set_notes") else ""
+    await record(database, kind, user_id, changes if details is None else details, by=by.id, lang=lang)
     return await _user(database, user_id)

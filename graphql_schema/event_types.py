@@ -49,7 +49,10 @@ class EventNode(Node):
 class JournalQuery:
     """Queries of the journal."""
 
-    @strawberry.field(description="The audit journal, newest first.", permission_classes=[Moderator])
+    @strawberry.field(
+        description="The audit journal, newest first: of your languages, and what was done about people.",
+        permission_classes=[Moderator],
+    )
     async def events(
         self, info: Info, first: First, after: After = None, subject_id: SubjectId = None, actor_id: ActorId = None,
         kind: OfKind = None,
@@ -59,6 +62,6 @@ class JournalQuery:
         actor = None if actor_id is None else parse_id(actor_id, path=("actor_id",))[1]
         found, more = await moderators(info.context).events_page(
             subject=subject, actor=actor, kind=kind, before=decode_cursor(after),
-            first=page_size(first),
+            first=page_size(first), langs=() if "admin" in info.context.roles else info.context.user().moderates,
         )  # fmt: skip
         return connection(found, key=lambda each: each.by_time, has_next=more, node=EventNode.of)
