@@ -53,7 +53,8 @@ async def appeal(database: Database, user: User, message_id: str, text: str) -> 
     if made.state == "open":
         evidence = {"by": user.id, "reason": made.text, "decision": decision}
         await enqueue(database, f"message:{message_id}", "appeal", 3, evidence)
-        await record(database, "appeal", message_id, {"decision": decision}, by=user.id, key=decision, lang=message.lang)
+        told = {"decision": decision}
+        await record(database, "appeal", message_id, told, by=user.id, key=decision, lang=message.lang)
     return made
 
 

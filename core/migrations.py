@@ -119,7 +119,7 @@ async def _agreement_indexes(database: AsyncDatabase[dict[str, Any]]) -> None:
 
 async def _languages_of_acts(database: AsyncDatabase[dict[str, Any]]) -> None:
     """Give the journal's entries the language of what they concern, as they have it from now on."""
-    concerned = ("set_enabled", "set_notes")
+    concerned = ("set_enabled", "set_notes", "set_trusted", "trust_by_work")
     await database["events"].update_many(
         {"kind": {"$in": concerned}, "lang": {"$exists": False}}, {"$set": {"lang": "*"}}
     )

@@ -75,7 +75,8 @@ async def withdraw(database: Database, config: CollectionConfig, user: User, mes
 
     await rewrite(database, message_id, taken_back)
     await _end_tasks(database, message)
-    await record(database, "withdraw_message", message_id, {"tree": message.tree_id}, by=user.id, key="", lang=message.lang)
+    told = {"tree": message.tree_id}
+    await record(database, "withdraw_message", message_id, told, by=user.id, key="", lang=message.lang)
     await mark(database, message.tree_id)
     await settle(database, config, message.tree_id)
     return await one(database, "messages", Message, message_id)

@@ -16,7 +16,7 @@ from typing import Any
 from core.config import CollectionConfig
 from core.database import Database
 from core.errors import BadInput, Conflict, Forbidden, NotFound
-from core.journal import record
+from core.journal import EVERY_LANG, record
 from core.learning import voices
 from core.moderation_records import check_moderator
 from core.records import NEVER, User, milliseconds, now
@@ -84,7 +84,7 @@ async def _consider(database: Database, config: CollectionConfig, document: Mapp
         if earned(needs, config):
             user, given = await _give(database, user)
     if user is not None and user.trusted_at is not None:
-        await record(database, "trust_by_work", user.id, {"role": TRUSTED}, key=str(user.trusted_at))
+        await record(database, "trust_by_work", user.id, {"role": TRUSTED}, key=str(user.trusted_at), lang=EVERY_LANG)
     later = _next_look(user, document["counts"], config)
     change = {"$unset": {"trust_due": ""}} if later is None else {"$set": {"trust_due": later}}
     await database["scores"].update_one({"_id": document["_id"], "trust_due": document["trust_due"]}, change)
@@ -136,5 +136,6 @@ async def set_trusted(database: Database, moderator: User, user_id: str, trusted
     if not trusted:
         change = {"$pull": {"roles": TRUSTED}, "$set": {"trust_withheld": reason}}
     await database["users"].update_one({"_id": user_id, "auth_method": person.auth_method}, change)
-    await record(database, "set_trusted", user_id, {"trusted": trusted, "reason": reason}, by=moderator.id)
+    told = {"trusted": trusted, "reason": reason}
+    await record(database, "set_trusted", user_id, told, by=moderator.id, lang=EVERY_LANG)
     return User.from_document(await database["users"].find_one({"_id": user_id}) or found)

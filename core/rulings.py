@@ -144,8 +144,8 @@ async def _write(
     before, after = await rewrite(database, message_id, change)
     ruling = after.ruling or {}
     if before != after or ruling.get("act") == act:  # a repetition journals what a crash may have left out
-        details = {"tree": after.tree_id, "reason": reason}
-        await record(database, f"{act}_message", message_id, details, by=by, key=str(ruling.get("number", 0)), lang=after.lang)
+        details, number = {"tree": after.tree_id, "reason": reason}, str(ruling.get("number", 0))
+        await record(database, f"{act}_message", message_id, details, by=by, key=number, lang=after.lang)
 
 
 async def _reopen(database: Database, config: CollectionConfig, message: Message) -> None:

@@ -158,10 +158,13 @@ def operations(draw: Any, schema: GraphQLSchema, ids: tuple[str, ...], without: 
         without: root fields that are left out.
     """
     writer = Writer(draw, schema, ids)
-    kind = writer.one("query", "query", "mutation", "mutation", "mutation")
-    root = schema.query_type if kind == "query" else schema.mutation_type
+    kind = writer.one("query", "query", "query", "mutation", "mutation", "mutation", "mutation", "subscription")
+    roots = {
+        "query": schema.query_type, "mutation": schema.mutation_type, "subscription": schema.subscription_type,
+    }  # fmt: skip
+    root = roots[kind]
     names = sorted(set(root.fields) - without)
-    chosen = [writer.one(*names) for _ in range(2 if writer.rarely(6) else 1)]
+    chosen = [writer.one(*names) for _ in range(2 if writer.rarely(20 if kind == "subscription" else 6) else 1)]
     parts = [writer.field(name, root.fields[name], 3) for name in chosen]
     declared = f"({', '.join(writer.declared)})" if writer.declared else ""
     return {"query": f"{kind} {declared} {{ {' '.join(parts)} }}", "variables": writer.variables}
