@@ -103,9 +103,21 @@ def has_siblings(tree: Tree, messages: Sequence[Message], config: CollectionConf
 def unranked(
     tree: Tree, messages: Sequence[Message], rankings: Sequence[Ranking], config: CollectionConfig
 ) -> set[str]:
-    """Ids of messages whose replies still want rankings, whatever the tree's state."""
+    """Ids of messages whose replies still want rankings, whatever the tree's state; not where all came with ranks."""
     view = _View(tree, config, (), rankings, (), messages)
-    return {parent_id for parent_id in view.sibling_sets() if view.rankings_missing(parent_id) > 0}
+    return {
+        parent_id
+        for parent_id, replies in view.sibling_sets().items()
+        if view.rankings_missing(parent_id) > 0 and any(_came_at(view.by_id[each]) is None for each in replies)
+    }
+
+
+def rankings_so_far(
+    tree: Tree, messages: Sequence[Message], rankings: Sequence[Ranking], config: CollectionConfig, parent_id: str
+) -> int:
+    """Rankings that compare all replies to a message that could be ranked now; 0 where there are fewer than two."""
+    view = _View(tree, config, (), rankings, (), messages)
+    return view.rankings_there(parent_id) if parent_id in view.sibling_sets() else 0
 
 
 class _View:
@@ -167,14 +179,12 @@ class _View:
         return replace(changed, deleted=True, removed="flags") if flagged and not message.deleted else changed
 
     def _verdict(self, message: Message, reviews: list[Review]) -> tuple[str, dict[str, Any] | None]:
-        """State and judgement. A moderator's word counts; a message that came decided, by an import or as a model's
-        draft, stays so; what weighted reviews decided stays decided."""
+        """State and judgement. A moderator's word counts; what is decided stays decided, whoever decided it and
+        whatever becomes of the rules: peers, an import, or its coming from a model."""
         if message.ruling is not None and message.ruling["verdict"] is not None:
             return str(message.ruling["verdict"]), message.judgement
-        if message.judgement is not None:
-            return str(message.judgement["state"]), message.judgement
-        if message.state != "pending" and (message.base is not None or not reviews):
-            return message.state, None
+        if message.state != "pending":
+            return message.state, message.judgement
         if not self.config.weighted:
             root = message.parent_id is None
             limits = self.config
@@ -225,6 +235,8 @@ class _View:
     # The state machine.
 
     def next_state(self, state: str) -> str:
+        if state == "ready_for_export" and any(message.base is None for message in self._under_review()):
+            return "ranking"  # a reply came late or came back; what an import left undecided stays so
         if state in ENDED:
             return state
         if self.root.deleted:
@@ -247,24 +259,25 @@ class _View:
             return "halted_by_moderator"
         # Open-Assistant leaves a tree that can grow no further waiting for ever; here it goes on with what it has.
         grown = self.remaining() <= 0 or not any(self._reply_places(message) for message in self._usable())
-        return "ranking" if grown and not self._pending() else state
+        return "ranking" if grown and not self._under_review() else state
 
     def _after_ranking(self, state: str) -> str:
-        # A tree with nothing to rank is complete at once.
-        complete = all(self.rankings_missing(parent_id) <= 0 for parent_id in self.sibling_sets())
-        return "ready_for_export" if complete else state
+        # A tree with nothing to rank is complete at once; a reply that came late or came back is reviewed first.
+        ranked = all(self.rankings_missing(parent_id) <= 0 for parent_id in self.sibling_sets())
+        return "ready_for_export" if ranked and not self._under_review() else state
 
     # Growth.
 
     def _usable(self) -> list[Message]:
         return [message for message in self.by_id.values() if message.usable and message.id in self.alive]
 
-    def _pending(self) -> list[Message]:
+    def _under_review(self) -> list[Message]:
+        """Messages that peers have not decided, and that are in."""
         return [each for each in self.by_id.values() if each.state == "pending" and each.id in self.alive]
 
     def remaining(self) -> int:
         """Replies that the tree still wants, those under review taken as wanted ones."""
-        return self.tree.goal_size - len(self._usable()) - len(self._pending())
+        return self.tree.goal_size - len(self._usable()) - len(self._under_review())
 
     def _reply_places(self, parent: Message) -> int:
         """Replies still wanted under `parent`; refused and deleted ones leave their place to others."""
@@ -289,27 +302,62 @@ class _View:
 
     def rankings_missing(self, parent_id: str) -> int:
         """Rankings of the replies to a message that are still wanted."""
-        before = [(self.by_id[each].base or {}).get("ranking_count", 0) for each in self._rankable(parent_id)]
-        return self.tree.num_rankings - len(self.rankings.get(parent_id, [])) - int(min(before))
+        enough = self.tree.enough.get(parent_id, self.tree.num_rankings)
+        return min(self.tree.num_rankings, enough) - self.rankings_there(parent_id)
+
+    def rankings_there(self, parent_id: str) -> int:
+        """Rankings that each of the replies to a message is in: one that came late was not in the first ones."""
+        return min(self.by_id[each].ranking_count for each in self._rankable(parent_id))
 
     def rank(self) -> None:
-        """Give each ranked set of siblings its consensus; one without a stored ranking keeps the ranks it came with."""
-        for parent_id, rankings in self.rankings.items():
-            order = self._weighed(parent_id, rankings) if self.config.weighted else self._counted(parent_id, rankings)
-            if order is None:
+        """Give each ranked set of siblings its consensus; one without a ranking keeps the order that it came with."""
+        for parent_id in list(self.children):
+            rankings = self.rankings.get(parent_id, [])
+            came = all(ranking.id.startswith(IMPORTED) for ranking in rankings) if self._by_weight else not rankings
+            if came:
+                self._rank_as_it_came(parent_id)
                 continue
+            order = self._weighed(parent_id, rankings) if self._by_weight else self._counted(parent_id, rankings)
             for child in self.children[parent_id]:
-                rank = order.index(child.id) if child.id in order else None
-                self.by_id[child.id] = replace(self.by_id[child.id], rank=rank)
+                self._place(child.id, order)
+
+    @property
+    def _by_weight(self) -> bool:
+        """Whether rankings are weighed: as the rules say, or said when the tree ended."""
+        if self.tree.state == "ready_for_export" and self.tree.ranked_in is not None:
+            return self.tree.ranked_in == "weighted"
+        return self.config.weighted
+
+    def _place(self, message_id: str, order: Sequence[str]) -> None:
+        rank = order.index(message_id) if message_id in order else None
+        self.by_id[message_id] = replace(self.by_id[message_id], rank=rank)
+
+    def _rank_as_it_came(self, parent_id: str) -> None:
+        """Close the gaps that messages taken out leave in ranks of which the rankings are not known.
+
+        The rank that came with an import is kept in its `base`, for the message may come back.
+        """
+        children = [self.by_id[child.id] for child in self.children[parent_id]]
+        came = {each.id: rank for each in children if (rank := _came_at(each)) is not None}
+        ranked = sorted((each for each in children if each.id in came), key=lambda each: (came[each.id], each.id))
+        if all(_as_it_came(each) for each in ranked):
+            return
+        order = [each.id for each in ranked if each.usable]
+        for each in ranked:
+            if each.base is not None:
+                self.by_id[each.id] = replace(each, base={**each.base, "rank": came[each.id]})
+            self._place(each.id, order if len(order) > 1 else ())
 
     def _counted(self, parent_id: str, rankings: list[Ranking]) -> list[str]:
+        """The consensus by count, over the rankings that hold every reply if there are any: some may have come late."""
+        replies = self._rankable(parent_id)
         votes = [ranking.ranking for ranking in rankings if ranking.ranking]
-        return ranked_pairs(votes, among=self._rankable(parent_id))
+        whole = [vote for vote in votes if set(replies) <= set(vote)]
+        self.by_id[parent_id] = replace(self.by_id[parent_id], consensus=None)
+        return ranked_pairs(whole or votes, among=replies)
 
-    def _weighed(self, parent_id: str, rankings: list[Ranking]) -> list[str] | None:
-        """The consensus by weight, kept with the parent; None where all came with an import, and so did their ranks."""
-        if all(ranking.id.startswith(IMPORTED) for ranking in rankings):
-            return None
+    def _weighed(self, parent_id: str, rankings: list[Ranking]) -> list[str]:
+        """The consensus by weight, kept with the parent."""
         parent = self.by_id[parent_id]
         found = agreed(self.tree.id, rankings, self._rankable(parent_id), parent.consensus, self.voices)
         self.by_id[parent_id] = replace(parent, consensus=found)
@@ -318,8 +366,8 @@ class _View:
     # Open work.
 
     def open_work(self, state: str) -> None:
-        if state in ("initial_prompt_review", "growing"):
-            for message in self._pending():
+        if state in ("initial_prompt_review", "growing", *RANKING):
+            for message in self._under_review():
                 self._open_review(message)
         if state == "growing" and self.remaining() > 0:
             for parent in self._usable():
@@ -375,6 +423,18 @@ class _View:
     def _loneliness(self, parent: Message) -> str:
         lonely = parent.role == "prompter" and 0 < len(self._standing(parent.id)) < self.config.lonely_children_count
         return "0" if lonely else "1"
+
+
+def _came_at(message: Message) -> int | None:
+    """The rank with which a message came, or has, of which the rankings are not known."""
+    rank: int | None = (message.base or {}).get("rank", message.rank)
+    return rank
+
+
+def _as_it_came(message: Message) -> bool:
+    """Whether nobody has taken an imported message out, or put it back, since it came."""
+    untouched = message.removed is None and message.ruling is None
+    return untouched and message.base is not None and "rank" not in message.base
 
 
 def _with_parent(message: Message, parent: Message) -> Message:

@@ -13,6 +13,8 @@ from core.errors import BadInput
 from core.records import TASK_KINDS
 
 MODES = ("weighted", "parity")
+ACTIVE_RANKINGS = 3
+"""Sets of siblings kept open for ranking in each language while there is a backlog, in weighted mode."""
 PARTS = ("p_", "acceptance_", "refuse_", "alike_", "suspicious_score", "new_account_share", "gold_rate",
          "trust_reliability")  # fmt: skip
 """How the names of settings begin that are from 0 to 1."""
@@ -79,6 +81,9 @@ class CollectionConfig:
     rank_prompter_replies: bool = False
     """Rank replies by prompters too."""
 
+    ranking_patience_seconds: float = 604_800
+    """Seconds without a new ranking after which siblings go on with those they have, even none; 0: they wait on."""
+
     gold_rate: float = 0.02
     """Part of the reviews and rankings handed to trusted people that have a known answer, where there are any."""
     gold_rate_new: float = 0.1
@@ -93,8 +98,9 @@ class CollectionConfig:
 
     p_activate_backlog_tree: float = 0.1
     """Probability that a tree that ends brings one backlog tree of its language into ranking."""
-    min_active_rankings_per_lang: int = 0
-    """Below this many sets of siblings open for ranking in a language, a backlog tree is activated."""
+    min_active_rankings_per_lang: int | None = None
+    """Below this many sets of siblings open for ranking in a language, a backlog tree is activated; unset, 3 in
+    weighted mode and none in parity mode, as in Open-Assistant."""
 
     max_pending_tasks: int = 8
     """Tasks that one person may hold open, taken within the last `recent_tasks_seconds`."""
@@ -154,7 +160,7 @@ class CollectionConfig:
     def __post_init__(self) -> None:
         for item in fields(self):
             value = getattr(self, item.name)
-            if isinstance(value, bool | tuple | str):
+            if value is None or isinstance(value, bool | tuple | str):
                 continue
             if not value >= 0:
                 raise BadInput(f"{item.name} is {value}; it must be 0 or more", path=(item.name,))
@@ -199,6 +205,13 @@ class CollectionConfig:
             refuse_from=self.refuse_from, accept_at_limit=self.accept_at_limit,
             critical={label: CRITICAL[label] for label in self.critical_labels},
         )  # fmt: skip
+
+    @property
+    def active_rankings(self) -> int:
+        """Sets of siblings in a language below which a backlog tree is activated."""
+        if self.min_active_rankings_per_lang is not None:
+            return self.min_active_rankings_per_lang
+        return ACTIVE_RANKINGS if self.weighted else 0
 
     def lease_seconds(self, kind: str) -> float:
         """Seconds that a place of this task kind is held."""

@@ -165,6 +165,8 @@ class Tree(Record):
         author_id: of the root.
         version: grows with every change of the tree or of a fact about it.
         dirty: a fact has come that the tree's state, counts and work do not show yet.
+        enough: message id -> rankings of its replies that are enough, since nobody gave more (`core.patience`).
+        ranked_in: the mode in which its replies got their order; None before its end, and where an import gave it.
         halt: set while a moderator has stopped it: {"from": the state before, "reason", "by"}.
         source: values of an import that these fields cannot express.
     """
@@ -184,6 +186,8 @@ class Tree(Record):
     dirty: bool = False
     created_at: datetime = field(default_factory=now)
     won_lottery_at: datetime | None = None
+    enough: dict[str, int] = field(default_factory=dict)
+    ranked_in: str | None = None
     halt: dict[str, Any] | None = None
     source: dict[str, Any] | None = None
 
@@ -424,6 +428,10 @@ class Report(Record):
         return {"by_time": time_key(self.created_at, self.id)}
 
 
+NEVER = 10**15
+"""Milliseconds since 1970 that no clock reaches."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Work(Record):
     """A piece of open work. The id is `kind:target`, so there is one of each.
@@ -440,6 +448,8 @@ class Work(Record):
         served: replies to rank.
         thread: message ids from the root to the target.
         gold: a question with a known answer; it has ranges of keys of its own.
+        since: when it was opened or last answered, of rankings, in milliseconds since 1970; 0 for other kinds.
+        lapses_at: until when an answer is waited for, in milliseconds since 1970 (`core.patience`).
         rev: grows with every change.
     """
 
@@ -456,21 +466,19 @@ class Work(Record):
     served: tuple[str, ...] = ()
     thread: tuple[str, ...] = ()
     gold: bool = False
+    since: int = 0
+    lapses_at: int = NEVER
     rev: int = 0
 
     def _keys(self) -> dict[str, Any]:
         kind = f"gold:{self.kind}" if self.gold else self.kind
         key = f"{kind}|{self.pool}|{self.priority}|{self.random}" if self.free > 0 else None
-        return {"key": key, "check_at": min((hold["until"] for hold in self.holds.values()), default=NEVER)}
+        return {"key": key, "check_at": min((hold["until"] for hold in self.holds.values()), default=self.lapses_at)}
 
     @property
     def pool(self) -> str:
         """The pool that it is in."""
         return pool_of(self.collection, self.lang)
-
-
-NEVER = 10**15
-"""Milliseconds since 1970 that no clock reaches: the `check_at` of work that nobody holds."""
 
 
 def text_hash(text: str) -> str:

@@ -107,6 +107,7 @@ def checked(base: CollectionConfig, changes: Mapping[str, Any]) -> dict[str, Any
 
 
 def _fits(kind: str, value: Any) -> bool:
+    kind = kind.removesuffix(" | None")
     if kind.startswith("tuple"):
         return isinstance(value, list) and all(isinstance(each, str) for each in value)
     if kind == "float":

@@ -28,6 +28,7 @@ from core.journal import record
 from core.lessons import lessons
 from core.lottery import missing_prompts
 from core.moderation_queue import enqueue
+from core.patience import last_answers, waiting
 from core.pools import collection_of, lang_of
 from core.records import GOLD, TREE_STATES, Message, Tree, Work, milliseconds, now
 from core.rules import rules_of
@@ -75,7 +76,9 @@ async def _attempt(database: Database, config: CollectionConfig, facts: Facts, k
     if not await _write_messages(database, facts.messages, following.messages):
         return None
     if following.state != tree.state:
-        moved = await _write_tree(database, tree, replace(tree, state=following.state, dirty=True))
+        ranked_in = config.mode if following.state == "ready_for_export" else tree.ranked_in
+        following_tree = replace(tree, state=following.state, ranked_in=ranked_in, dirty=True)
+        moved = await _write_tree(database, tree, following_tree)
         if moved is None:
             return None
         told = {"from": tree.state, "to": moved.state}
@@ -84,7 +87,7 @@ async def _attempt(database: Database, config: CollectionConfig, facts: Facts, k
             await after_end(database, config, moved)
         tree = moved
     # Work opens only after the state that wants it is stored under the version that the facts were read at.
-    if not await _write_work(database, tree, following, facts.work, _finished(facts)):
+    if not await _write_work(database, config, tree, following, facts):
         return None
     await credit_tree(database, config, replace(facts, tree=tree, messages=following.messages), known)
     if tree.state == "ready_for_export" and tree.dirty:
@@ -139,7 +142,8 @@ async def _write_messages(database: Database, before: tuple[Message, ...], after
 async def _write_tree(database: Database, before: Tree, after: Tree) -> Tree | None:
     """The tree as stored; None when it was changed meanwhile."""
     after = replace(after, version=before.version + 1)
-    changed = {"state": after.state, "dirty": after.dirty, "version": after.version, **after.keys()}
+    changed = {"state": after.state, "ranked_in": after.ranked_in, "dirty": after.dirty, "version": after.version}
+    changed |= after.keys()
     result = await database["trees"].update_one({"_id": before.id, "version": before.version}, {"$set": changed})
     return after if result.matched_count == 1 else None
 
@@ -150,10 +154,12 @@ def _finished(facts: Facts) -> set[str]:
 
 
 async def _write_work(
-    database: Database, tree: Tree, following: Transition, held: Sequence[Work], finished: set[str]
+    database: Database, config: CollectionConfig, tree: Tree, following: Transition, facts: Facts
 ) -> bool:
     """Make the tree's open work what `following` wants; False when a guard was lost."""
-    holding = await _holding(database, held, finished)
+    held = facts.work
+    holding = await _holding(database, held, _finished(facts))
+    answered, moment = last_answers(facts.rankings), milliseconds(now())
     existing = {work.id: work for work in held}
     places = _reply_places(following, held, holding)
     chance = random.Random()  # noqa: S311 - only spreads work over its key range
@@ -162,7 +168,8 @@ async def _write_work(
         work = existing.pop(f"{opening.kind}:{opening.target_id}", None)
         blank = work or queue.opened(opening, tree.id, chance, tree.collection)
         bound = places[opening.target_id] if opening.kind in REPLIES else None
-        changes.append((work, queue.adjusted(blank, opening, holding, bound)))
+        wanted = queue.adjusted(blank, opening, holding, bound)
+        changes.append((work, waiting(wanted, answered.get(opening.target_id, 0), moment, config)))
     changes += [(work, None) for work in existing.values()]
     return await queue.write_all(database, changes)
 

@@ -137,10 +137,10 @@ async def _activate(database: Database, config: CollectionConfig, pool: str) -> 
     """Bring backlog trees into ranking until enough sets of siblings are open in this pool."""
     config = await rules_of(database, config, collection_of(pool))
     activated = 0
-    while activated < config.min_active_rankings_per_lang:
+    while activated < config.active_rankings:
         kinds = ("rank_assistant_replies", "rank_prompter_replies")
         open_sets = sum([await available(database, kind, [pool], "") for kind in kinds])
-        if open_sets >= config.min_active_rankings_per_lang:
+        if open_sets >= config.active_rankings:
             break
         if await activate_backlog(database, config, pool) is None:
             break

@@ -18,6 +18,7 @@ from core.database import Database
 from core.errors import BadInput, NothingToDo, TaskGone, TooMany
 from core.facts import mark
 from core.ids import new_id
+from core.patience import lapse
 from core.pools import DEFAULT, pool_of
 from core.records import Reaction, Task, User, Work, holder_key, milliseconds, now, reaction_id
 from core.rules import find, rules
@@ -249,11 +250,12 @@ async def save_draft(database: Database, user: User, task_id: str, text: str, li
 
 
 async def expire(database: Database, config: CollectionConfig, work: Work) -> None:
-    """End the open tasks on `work` whose time is up, and give their places to others."""
+    """End the open tasks on `work` whose time is up, and give their places to others; or wait for nobody any more."""
     moment = milliseconds(now())
     overdue = [task_id for task_id, hold in work.holds.items() if hold["until"] <= moment]
     async for document in database["tasks"].find({"_id": {"$in": overdue}}):
         task = Task.from_document(document)
         if task.state == "open":
             await move(database, task, "expired")
+    await lapse(database, config, work, moment)
     await _settle_for(database, config, work.tree_id, work.pool)

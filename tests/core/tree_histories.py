@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, field, replace
 
-from core.advance import ENDED, Opening, Transition, advance
+from core.advance import ENDED, Opening, Transition, advance, rankings_so_far
 from core.config import MODES, CollectionConfig
 from core.records import Message, Ranking, Reaction, Review, Tree, reaction_id
 from core.voices import PARTS, Voice
@@ -64,7 +64,8 @@ class History:
     def settle(self) -> Transition:
         """Store what follows, as `core.settle` does."""
         following = self.transition()
-        self.tree = replace(self.tree, state=following.state)
+        ranked_in = self.config.mode if following.state == "ready_for_export" else self.tree.ranked_in
+        self.tree = replace(self.tree, state=following.state, ranked_in=ranked_in)
         self.messages = list(following.messages)
         self.states.append(following.state)
         return following
@@ -150,6 +151,17 @@ class History:
             return False
         opening, people = self.chance.choice(possible)
         self.do(opening, self.chance.choice(people))
+        self.settle()
+        return True
+
+    def lapse(self) -> bool:
+        """Some siblings have waited for rankers long enough, as `core.patience` finds; False where none are waiting."""
+        waiting = [each.target_id for each in self.transition().work if each.kind.startswith("rank_")]
+        if not waiting:
+            return False
+        parent_id = self.chance.choice(waiting)
+        there = rankings_so_far(self.tree, self.messages, self.rankings, self.config, parent_id)
+        self.tree = replace(self.tree, enough={**self.tree.enough, parent_id: there})
         self.settle()
         return True
 
