@@ -14,7 +14,6 @@ from urllib.parse import urlsplit
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
-from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route, WebSocketRoute
 
 from graphql_schema.schema import build_schema
@@ -22,7 +21,7 @@ from graphql_schema.schema import build_schema
 from . import health
 from .callers import Callers
 from .draining import Draining
-from .edge import CrossSite, SecurityHeaders, TrustedHosts
+from .edge import Cors, CrossSite, SecurityHeaders, TrustedHosts
 from .keys import keys_of
 from .logs import configure
 from .middleware import RequestIds, WebSocketMessageLimit
@@ -87,7 +86,7 @@ def middleware(
     """What every request passes through, outermost first."""
     hosts = settings.trusted_hosts or _public_host(settings)
     cors = Middleware(
-        CORSMiddleware,
+        Cors,
         allow_origins=settings.cors_origins,
         allow_methods=["GET", "POST"],
         allow_headers=["authorization", "content-type", "x-act-as", "x-request-id", "traceparent", "idempotency-key"],

@@ -52,9 +52,8 @@ class Callers:
             await (self._by_key(context, token) if token.startswith(KEY_PREFIX) else self._by_token(context, token))
         if act_as:
             await _act_as(context, act_as)
-        context.introspection = {
-            "anyone": True, "signed-in": context.viewer is not None, "nobody": False,
-        }[self._introspection]  # fmt: skip
+        asked_by = self._introspection
+        context.introspection = asked_by == "anyone" or (asked_by == "signed-in" and context.viewer is not None)
 
     async def _by_token(self, context: Context, token: str) -> None:
         claims = self._tokens.verify(token)

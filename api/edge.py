@@ -15,9 +15,12 @@ from __future__ import annotations
 from collections.abc import Collection
 from urllib.parse import parse_qsl, urlsplit
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
+from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from .headers import add_missing, given
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
 PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
@@ -38,6 +41,7 @@ HEADERS = {
     "content-security-policy": "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 }
 """On every answer that does not say otherwise itself."""
+VARY = ((b"vary", b"Origin"),)
 
 
 async def refuse(scope: Scope, receive: Receive, send: Send, status: int, code: str, message: str) -> None:
@@ -70,7 +74,7 @@ class TrustedHosts:
         await self.app(scope, receive, send)
 
     def _ours(self, scope: Scope) -> bool:
-        host = _name(Headers(scope=scope).get("host", ""))
+        host = _name(given(scope, b"host") or "")
         return "*" in self.exact or host in self.exact or host.endswith(self.below or ("\n",))
 
 
@@ -107,21 +111,22 @@ class CrossSite:
         await self.app(scope, receive, send)
 
     def _allowed(self, scope: Scope) -> bool:
-        headers = Headers(scope=scope)
-        origin, site = headers.get("origin"), headers.get("sec-fetch-site")
+        origin = given(scope, b"origin")
         if scope.get("method") == "OPTIONS" or origin in self.origins:
             return True
         if origin is not None:
-            return urlsplit(origin).netloc.lower() == headers.get("host", "").lower() != ""
-        if site in (None, "same-origin", "none"):
+            return urlsplit(origin).netloc.lower() == (given(scope, b"host") or "").lower() != ""
+        if given(scope, b"sec-fetch-site") in (None, "same-origin", "none"):
             return True
         # A link from elsewhere may lead to the page to try the API, and may ask for nothing.
-        is_link = scope.get("method") == "GET" and headers.get("sec-fetch-mode") == "navigate"
+        is_link = scope.get("method") == "GET" and given(scope, b"sec-fetch-mode") == "navigate"
         return is_link and not scope.get("query_string")
 
 
 def _secrets(scope: Scope) -> list[str]:
     query = scope.get("query_string", b"").decode("latin-1")
+    if not query:
+        return []
     return [name for name, _ in parse_qsl(query, keep_blank_values=True) if name.lower() in SECRETS]
 
 
@@ -135,9 +140,11 @@ class SecurityHeaders:
 
     def __init__(self, app: ASGIApp, tls: bool) -> None:
         self.app = app
-        self.headers = dict(HEADERS)
+        headers = dict(HEADERS)
         if tls:
-            self.headers["strict-transport-security"] = f"max-age={2 * YEAR}; includeSubDomains"
+            headers["strict-transport-security"] = f"max-age={2 * YEAR}; includeSubDomains"
+        self.headers = [(name.encode(), value.encode()) for name, value in headers.items()]
+        self.of_api = [*self.headers, (b"cache-control", b"no-store")]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -147,11 +154,27 @@ class SecurityHeaders:
 
         async def send_safe(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in self.headers.items():
-                    headers.setdefault(name, value)
-                if scope["path"] == GRAPHQL:
-                    headers.setdefault("cache-control", "no-store")
+                add_missing(message, self.of_api if scope["path"] == GRAPHQL else self.headers)
             await send(message)
 
         await self.app(scope, receive, send_safe)
+
+
+class Cors(CORSMiddleware):
+    """Starlette's, with a short way for who is no page of another origin: of CORS it gets `Vary` alone."""
+
+    async def simple_response(self, scope: Scope, receive: Receive, send: Send, request_headers: Headers) -> None:
+        """Answer a request that asks for no permission."""
+        if self.allow_all_origins or given(scope, b"origin") is not None:
+            await super().simple_response(scope, receive, send, request_headers)
+            return
+
+        async def send_varied(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                if any(name == b"vary" for name, _ in message.get("headers", ())):
+                    await self.send(message, send, request_headers)
+                    return
+                add_missing(message, VARY)
+            await send(message)
+
+        await self.app(scope, receive, send_varied)

@@ -14,25 +14,50 @@ T = TypeVar("T")
 async def unless_gone(work: Coroutine[Any, Any, T], receive: Receive) -> T | None:
     """What `work` gives, or None when the caller was gone first; the work is then cancelled, and ended on return.
 
+    Work that waits for nothing costs no task: the caller is watched from the first time on that the loop gets its turn.
+
     Args:
-        work: is run in a task of its own.
+        work: is run in the task that calls.
         receive: the connection's, of which the whole body has been read.
     """
-    working = asyncio.ensure_future(work)
-    watching: list[asyncio.Task[Any]] = [working]
+    working = asyncio.current_task()
+    assert working is not None, "coroutines run in tasks"  # noqa: S101 - for the types
+    before, caller = working.cancelling(), _Caller(working, receive)
+    watch = asyncio.get_running_loop().call_soon(caller.watch)
     try:
-        await asyncio.sleep(0)  # what waits for nothing is done now, and nobody needs to be watched meanwhile
-        if not working.done():
-            watching.append(asyncio.ensure_future(_gone(receive)))
-            await asyncio.wait(watching, return_when=asyncio.FIRST_COMPLETED)
-        return working.result() if working.done() else None
+        return await work
+    except asyncio.CancelledError:
+        if caller.gone and working.cancelling() - 1 <= before:
+            return None
+        raise
     finally:
-        if len(watching) > 1 or not working.done():
-            for task in watching:
-                task.cancel()
-            await asyncio.gather(*watching, return_exceptions=True)
+        watch.cancel()
+        await caller.unwatched()
 
 
-async def _gone(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+class _Caller:
+    """Watches whether the caller is still there, and cancels `working` when not."""
+
+    def __init__(self, working: asyncio.Task[Any], receive: Receive) -> None:
+        self.gone = False
+        self._working = working
+        self._receive = receive
+        self._watching: asyncio.Task[None] | None = None
+
+    def watch(self) -> None:
+        """Begin."""
+        self._watching = asyncio.ensure_future(self._wait())
+
+    async def _wait(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self.gone = True
+        self._working.cancel()
+
+    async def unwatched(self) -> None:
+        """End; the task that was cancelled here may be waited in again."""
+        if self.gone:
+            self._working.uncancel()
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.gather(self._watching, return_exceptions=True)

@@ -32,6 +32,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
+        self._children: dict[tuple[Histogram, tuple[str, ...]], Histogram] = {}
         ProcessCollector(registry=registry)
         GCCollector(registry=registry)
         self._requests = Histogram(
@@ -53,17 +54,24 @@ class Metrics:
     def request(self, path: str, method: str, status: int, seconds: float) -> None:
         """Count one answer."""
         labels = (method if method in METHODS else "other", path if path in PATHS else _kind(path), str(status))
-        self._requests.labels(*labels).observe(seconds)
+        self._child(self._requests, labels).observe(seconds)
 
     def operation(self, kind: str, field: str, code: str, seconds: float) -> None:
         """Count one query or mutation; `code` is `OK` or of `core.errors.CODES`."""
-        self._operations.labels(kind, field, code).observe(seconds)
+        self._child(self._operations, (kind, field, code)).observe(seconds)
         if code == "TOO_MANY":
             self._refusals.labels(field).inc()
 
     def command(self, name: str, ok: bool, seconds: float) -> None:
         """Count one command to the document store."""
-        self._commands.labels(name, str(ok).lower()).observe(seconds)
+        self._child(self._commands, (name, str(ok).lower())).observe(seconds)
+
+    def _child(self, of: Histogram, labels: tuple[str, ...]) -> Histogram:
+        """The histogram of these labels; to ask the library for it takes as long as to count."""
+        child = self._children.get((of, labels))
+        if child is None:
+            child = self._children[of, labels] = of.labels(*labels)
+        return child
 
     def follow(self, services: Services, lag: Callable[[], float]) -> None:
         """Show what the services hold now, and how many seconds ago the sweeper last came to the end of a round."""

@@ -11,17 +11,17 @@ import re
 import time
 from collections.abc import Callable
 
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from core.ids import new_id
 
 from .edge import refuse
+from .headers import given, set_header
 from .logs import REQUEST
 
 log = logging.getLogger("oa.access")
 GIVEN_ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
-HEADER = "x-request-id"
+HEADER = b"x-request-id"
 TRACE_PARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]{2}(-.*)?")
 """W3C Trace Context, section 3.2; what is of another form is passed over."""
 TOO_BIG = 1009
@@ -48,10 +48,11 @@ class RequestIds:
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
-        given = Headers(scope=scope).get(HEADER, "")
-        request_id = given if GIVEN_ID.fullmatch(given) else new_id()
+        theirs = given(scope, HEADER)
+        request_id = theirs if theirs is not None and GIVEN_ID.fullmatch(theirs) else new_id()
         scope.setdefault("state", {})["request_id"] = request_id
-        trace = TRACE_PARENT.fullmatch(Headers(scope=scope).get("traceparent", "")[:256])
+        parent = given(scope, b"traceparent")
+        trace = None if parent is None else TRACE_PARENT.fullmatch(parent[:256])
         token = REQUEST.set({"request_id": request_id} | ({"trace_id": trace[1]} if trace else {}))
         started, status = time.perf_counter(), 0
 
@@ -59,7 +60,7 @@ class RequestIds:
             nonlocal status
             if message["type"] in ("http.response.start", "websocket.accept"):
                 status = message.get("status", 101)
-                MutableHeaders(scope=message)[HEADER] = request_id
+                set_header(message, HEADER, request_id.encode())
             await send(message)
 
         try:
@@ -79,13 +80,16 @@ class RequestIds:
 
 def _log(scope: Scope, status: int, seconds: float) -> None:
     quiet = scope["path"] in ("/healthz", "/readyz") and status == 200
+    level = logging.DEBUG if quiet else logging.INFO
+    if not log.isEnabledFor(level):
+        return
     fields = {
         "method": scope.get("method", "WEBSOCKET"),
         "path": scope["path"][:256],
         "status": status,
         "ms": round(seconds * 1000, 1),
     }
-    log.log(logging.DEBUG if quiet else logging.INFO, "request", extra={"fields": fields})
+    log.log(level, "request", extra={"fields": fields})
 
 
 class WebSocketMessageLimit:

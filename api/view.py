@@ -15,19 +15,20 @@ would help it, as tokens travel in headers or `connection_init` only).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import orjson
-from cross_web import AsyncHTTPRequestAdapter, HTTPException
+from cross_web import AsyncHTTPRequestAdapter, HTTPException, StarletteRequestAdapter
 from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket
 from strawberry.asgi import GraphQL
 from strawberry.exceptions import ConnectionRejectionError
-from strawberry.http import GraphQLHTTPResponse, GraphQLRequestData
+from strawberry.http import GraphQLHTTPResponse, GraphQLRequestData, process_result
 from strawberry.http.base import BaseRequestProtocol
 from strawberry.schema.exceptions import InvalidOperationTypeError
 from strawberry.subscriptions import GRAPHQL_SSE_PROTOCOL, GRAPHQL_TRANSPORT_WS_PROTOCOL
@@ -45,13 +46,17 @@ from .settings import Settings
 if TYPE_CHECKING:
     from core.rate_limits import Verdict
 
-SPEC_TYPE = "application/graphql-response+json"
+SPEC_TYPE, JSON_TYPE, STREAM = "application/graphql-response+json", "application/json", "text/event-stream"
 STATUS = {"UNAUTHENTICATED": 401, "FORBIDDEN": 403, "UNAVAILABLE": 503}
 """Status by code, of a request that was refused before it was looked at."""
-TAKEN = frozenset(
-    {SPEC_TYPE, "application/json", "application/*", "*/*", "", "text/event-stream", "text/html", "text/*"}
-)
+TAKEN = frozenset({SPEC_TYPE, JSON_TYPE, STREAM, "application/*", "*/*", "", "text/html", "text/*"})
 """What a caller may take: our answers, streams, and the page for browsers."""
+PARTS = (
+    ("query", (str, type(None)), "a string"),
+    ("variables", (dict, type(None)), "an object"),
+    ("extensions", (dict, type(None)), "an object"),
+)
+"""Of a request: name, type, and how the type is called."""
 NOT_EXECUTED = {"TOO_MANY": 429, "DEADLINE": 504}
 """Status by code, under the draft, of an operation that was looked at and has no data; 400 for others."""
 
@@ -90,9 +95,11 @@ class GraphQLView(GraphQL[Context, None]):
             return
         request = Request(scope, receive)
         try:
-            check_media(request)
-            await request.body()  # what comes after it is that the caller has gone
-            response = await unless_gone(self.run(request), receive)
+            taken = check_media(request)
+            body = await request.body()  # what comes after it is that the caller has gone
+            plain = scope["method"] == "POST" and STREAM not in taken
+            work = self._answer(request, body, SPEC_TYPE in taken) if plain else self.run(request)
+            response = await unless_gone(work, receive)
             if response is None:
                 return
         except ClientDisconnect:
@@ -106,6 +113,38 @@ class GraphQLView(GraphQL[Context, None]):
             response = refusal(error.message, error.code, status, media_of(request), error.retry_after)
         await response(scope, receive, send)
 
+    async def _answer(self, request: Request, body: bytes, spec: bool) -> Response:
+        """The answer to a request that is one operation with one answer: what Strawberry's `run` does, without its
+        looking for pages, streams, batches and files."""
+        verdicts: list[Verdict] = []
+        context = await self._context(request, verdicts)
+        adapter, nothing = StarletteRequestAdapter(request), cast(Any, None)
+        result = await self.execute_single(request, adapter, nothing, context, None, self._asked(body))
+        answer: dict[str, Any] = dict(process_result(cast(Any, result)))
+        headers, status = rate_headers(verdicts, answer.get("errors") or []), 200
+        if spec:
+            status, answer = by_draft(answer)
+        return Response(dumped(answer), status, headers, media_type=SPEC_TYPE if spec else JSON_TYPE)
+
+    def _asked(self, body: bytes) -> GraphQLRequestData:
+        """The parts of a request in a body; a `documentId` becomes part of `extensions.persistedQuery`.
+
+        Raises:
+            HTTPException: it is of another form.
+        """
+        whole = self.parse_json(body)
+        if isinstance(whole, list):
+            raise HTTPException(400, "Batching is not enabled")
+        if not isinstance(whole, dict):
+            raise HTTPException(400, "the body must be a JSON object with `query`")
+        for name, kind, form in PARTS:
+            if not isinstance(whole.get(name), kind):
+                raise HTTPException(400, f"`{name}` must be {form} or null, if it is there")
+        data = GraphQLRequestData(
+            whole.get("query"), whole.get("variables"), whole.get("operationName"), whole.get("extensions")
+        )
+        return _by_name(data, whole)
+
     async def _identify(self, context: Context, authorization: str | None, act_as: str | None) -> None:
         """Set the viewer; a store that does not answer raises `Unavailable`, as anywhere else."""
         try:
@@ -115,10 +154,12 @@ class GraphQLView(GraphQL[Context, None]):
 
     async def get_context(self, request: Request | WebSocket, response: Response | WebSocket) -> Context:
         """The context of one request, or of one WebSocket before its `connection_init`."""
+        return await self._context(request, response.verdicts if isinstance(response, AskedFor) else None)
+
+    async def _context(self, request: HTTPConnection, verdicts: list[Verdict] | None) -> Context:
+        """The same; what the buckets say is added to `verdicts`."""
         context = Context(services=services_of(request), request_id=getattr(request.state, "request_id", ""))
-        context.address = address_of(request)
-        if isinstance(response, AskedFor):
-            context.verdicts = response.verdicts
+        context.address, context.verdicts = address_of(request), verdicts
         over_websocket = request.scope["type"] == "websocket"
         headers = {} if over_websocket else request.headers
         if (key := headers.get("idempotency-key")) is not None:
@@ -173,22 +214,32 @@ class GraphQLView(GraphQL[Context, None]):
 
     async def parse_http_body(self, request: AsyncHTTPRequestAdapter) -> GraphQLRequestData | list[GraphQLRequestData]:
         """The request's parts; a `documentId` becomes part of `extensions.persistedQuery`."""
-        if request.method == "POST" and (await _body(request)).lstrip()[:1] not in (b"{", b"["):
-            raise HTTPException(400, "the body must be a JSON object with `query`")
-        data = await super().parse_http_body(request)
-        if isinstance(data, GraphQLRequestData) and data.query is None:
-            whole: Any = request.query_params if request.method == "GET" else self.parse_json(await request.get_body())
-            if (name := whole.get("documentId")) is not None:
-                data.extensions = {**(data.extensions or {}), "persistedQuery": {"documentId": name}}
-        return data
+        if request.method == "POST":
+            data = self._asked(await _body(request))
+            data.protocol = "sse"  # others than streams do not come here
+            return data
+        asked = await super().parse_http_body(request)
+        return _by_name(asked, request.query_params) if isinstance(asked, GraphQLRequestData) else asked
 
     def encode_json(self, data: object) -> str:
         """JSON text, in one line."""
-        return orjson.dumps(data, default=str).decode()
+        return dumped(data).decode()
 
     def decode_json(self, data: str | bytes) -> object:
         """Parsed JSON; `orjson.JSONDecodeError` is the standard one too, and NaN is refused."""
         return orjson.loads(data)
+
+
+def dumped(data: object) -> bytes:
+    """JSON, in one line."""
+    return orjson.dumps(data, default=str)
+
+
+def _by_name(data: GraphQLRequestData, whole: Mapping[str, Any]) -> GraphQLRequestData:
+    """`data` with the `documentId` of the `whole` request, where that has no document."""
+    if data.query is None and (name := whole.get("documentId")) is not None:
+        data.extensions = {**(data.extensions or {}), "persistedQuery": {"documentId": name}}
+    return data
 
 
 def by_draft(answer: dict[str, Any]) -> tuple[int, dict[str, Any]]:
@@ -213,16 +264,20 @@ def refusal(
 
 def media_of(request: HTTPConnection) -> str:
     """The media type of the answer: the draft's for who asks for it."""
-    return SPEC_TYPE if SPEC_TYPE in request.headers.get("accept", "") else "application/json"
+    return SPEC_TYPE if SPEC_TYPE in request.headers.get("accept", "") else JSON_TYPE
 
 
-def check_media(request: Request) -> None:
-    """Raise `HTTPException` for a body that is not JSON (415), and for who takes nothing that we have (406)."""
-    if request.method == "POST" and _media(request.headers.get("content-type", "")) != "application/json":
-        raise HTTPException(415, "the body's content-type must be application/json")
-    taken = {_media(each) for each in request.headers.get("accept", "*/*").split(",")}
-    if not taken & TAKEN:
+def check_media(request: Request) -> frozenset[str]:
+    """What the caller takes of what we have; raises `HTTPException` where that is nothing (406), and for a body that
+    is not JSON (415)."""
+    if request.method == "POST":
+        kind = request.headers.get("content-type", "")
+        if kind != JSON_TYPE and _media(kind) != JSON_TYPE:
+            raise HTTPException(415, "the body's content-type must be application/json")
+    taken = TAKEN & {_media(each) for each in request.headers.get("accept", "*/*").split(",")}
+    if not taken:
         raise HTTPException(406, f"answers are {SPEC_TYPE}, application/json or text/event-stream")
+    return taken
 
 
 def _media(value: str) -> str:

@@ -8,7 +8,7 @@ does not. Knows buckets by the name of what they count, and no HTTP: `api.rate` 
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from graphql import (
     DocumentNode,
@@ -37,8 +37,21 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
 """Actions that no operation is charged for: what they count, and by whom."""
 
 
-async def admit(operation: ExecutionContext, context: Context) -> None:
+class Asked(NamedTuple):
+    """The operation of a document that is asked for."""
+
+    operation: OperationDefinitionNode
+    kind: str
+    first: str
+
+
+async def admit(operation: ExecutionContext, key: Parsed, context: Context) -> None:
     """Price a valid operation, and charge it to the caller's buckets.
+
+    Args:
+        operation: what is asked for.
+        key: its document.
+        context: of the caller.
 
     Raises:
         BadInput: its variables are too much, or it is too costly.
@@ -47,46 +60,45 @@ async def admit(operation: ExecutionContext, context: Context) -> None:
     """
     variables = operation.variables or {}
     check_variables(variables)
-    document = operation.graphql_document
-    _check_named(document, operation._provided_operation_name)
-    asked = None if document is None else get_operation_ast(document, operation.operation_name)
-    if document is None or asked is None:
-        return
-    context.asked = (asked.operation.value, _first_field(document, asked))
-    if context.asked[0] == "subscription":
+    name = operation._provided_operation_name
+    asked = _asked(key, name)
+    context.asked = (asked.kind, asked.first)
+    if asked.kind == "subscription":
         context.services.streams.admit(context)
     schema: Any = operation.schema
     pages = tuple((name, value if type(value) is int else None) for name, value in variables.items())
-    charge = _priced(schema._schema, Parsed(document), operation.operation_name, pages)
+    charge = _priced(schema._schema, key, name, pages)
     _tell(operation, asked, units(charge), context.services.max_cost)
     await take(context, charge)
 
 
 @lru_cache(maxsize=CACHED_DOCUMENTS)
+def _asked(key: Parsed, name: str | None) -> Asked:
+    """What is asked for; raises `BadInput` where several operations stand in a document and none is named (Strawberry
+    takes the first)."""
+    document = key.document
+    operation = get_operation_ast(document, name)
+    if operation is None:
+        count = sum(isinstance(each, OperationDefinitionNode) for each in document.definitions)
+        raise BadInput(f"the document has {count} operations; say which one with operationName", code="BAD_QUERY")
+    return Asked(operation, operation.operation.value, _first_field(document, operation))
+
+
+@lru_cache(maxsize=CACHED_DOCUMENTS)
 def _priced(schema: GraphQLSchema, key: Parsed, name: str | None, pages: tuple[tuple[str, int | None], ...]) -> Price:
     """The price, to be read only; of the variables only whole numbers bear on it, so that others share an entry."""
-    asked = get_operation_ast(key.document, name)
-    assert asked is not None, "priced before it was found"  # noqa: S101 - for the types
-    return price(schema, key.document, asked, dict(pages))
+    return price(schema, key.document, _asked(key, name).operation, dict(pages))
 
 
-def _tell(operation: ExecutionContext, asked: OperationDefinitionNode, cost: int, most: int) -> None:
+def _tell(operation: ExecutionContext, asked: Asked, cost: int, most: int) -> None:
     """Say what it costs; raise `BadInput` when that is too much."""
-    if asked.operation.value != "subscription":
+    if asked.kind != "subscription":
         operation.extensions_results["cost"] = {"requested": cost, "maximum": most}
     if cost > most:
         raise BadInput(
             f"the operation costs {cost}, and one may cost {most}; ask for smaller pages or fewer fields",
             code="TOO_COSTLY",
         )
-
-
-def _check_named(document: DocumentNode | None, name: str | None) -> None:
-    """Raise `BadInput` where several operations stand in a document and none is named; Strawberry takes the first."""
-    kinds = [] if document is None else document.definitions
-    count = sum(isinstance(each, OperationDefinitionNode) for each in kinds)
-    if name is None and count > 1:
-        raise BadInput(f"the document has {count} operations; say which one with operationName", code="BAD_QUERY")
 
 
 def _first_field(document: DocumentNode, asked: OperationDefinitionNode) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Awaitable, Callable
-from copy import copy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
@@ -190,7 +189,8 @@ class Context:
 
     def for_operation(self) -> Context:
         """A copy with loaders of its own, so that a long connection never reads what it cached long ago."""
-        other = copy(self)
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__)
         other.loaders = Loaders(self.services)
         return other
 

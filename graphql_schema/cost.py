@@ -56,7 +56,7 @@ ACTIONS: dict[str, tuple[str, int]] = {
     "regenerate": ("generate", 100),
 }
 """Mutations that are counted by themselves: the name they are counted by, and their cost besides."""
-INTROSPECTION = 0.1
+INTROSPECTION = 0.05
 """Cost of a field of introspection."""
 TYPE_SIZE = 4
 """Fields taken for granted of a type, in introspection; few have arguments, or are enumerations or interfaces."""

@@ -60,13 +60,17 @@ class Plan:
     def __init__(self, fields: dict[str, Any], steps: list[Step]) -> None:
         self.fields = fields
         self.steps = steps
-        straight = {step.name for step in steps}
-        self.others = {name: details for name, details in fields.items() if name not in straight}
+        self.others = self._others()
+
+    def _others(self) -> dict[str, Any]:
+        """In the order asked for, as an error in one keeps graphql-core from looking at those behind it."""
+        straight = {step.name for step in self.steps}
+        return {name: details for name, details in self.fields.items() if name not in straight}
 
     def leave(self, failed: Step) -> None:
         """Leave a field to graphql-core from now on."""
         self.steps = [step for step in self.steps if step is not failed]
-        self.others[failed.name] = self.fields[failed.name]
+        self.others = self._others()
 
 
 class Executing(StrawberryGraphQLCoreExecutionContext):
@@ -96,7 +100,7 @@ class Executing(StrawberryGraphQLCoreExecutionContext):
                 plan.leave(step)
         if not plan.others:
             return found
-        rest = super().execute_fields(parent_type, source_value, path, dict(plan.others), position)
+        rest = super().execute_fields(parent_type, source_value, path, plan.others, position)
         if isinstance(rest, dict):
             return _in_order(plan.fields, found, rest)
         return _later(plan.fields, found, rest)

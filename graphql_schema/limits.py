@@ -279,18 +279,12 @@ class DocumentLimits(ASTValidationRule):
 
 @dataclass(frozen=True, eq=False)
 class Parsed:
-    """A parsed document as a key: the same object is the same document, which `parsed` keeps for one text.
+    """A parsed document as a key: the same object is the same document, and `parsed` keeps one for a text.
 
     To compare documents node by node would take as long as they are, and as deep as they are nested.
     """
 
     document: DocumentNode
-
-    def __hash__(self) -> int:
-        return id(self.document)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Parsed) and other.document is self.document
 
 
 @lru_cache(maxsize=CACHED_DOCUMENTS)
@@ -302,7 +296,7 @@ def validated(
     return validate(schema, key.document, every, max_errors=LIMITS["errors"].most, hide_suggestions=not suggestions)
 
 
-def parsed(text: str) -> DocumentNode:
+def parsed(text: str) -> Parsed:
     """The document of `text`; one that comes again costs a lookup.
 
     Raises:
@@ -314,8 +308,8 @@ def parsed(text: str) -> DocumentNode:
 
 
 @lru_cache(maxsize=CACHED_DOCUMENTS)
-def _parsed(text: str) -> DocumentNode:
-    return parse(text, max_tokens=LIMITS["tokens"].most)
+def _parsed(text: str) -> Parsed:
+    return Parsed(parse(text, max_tokens=LIMITS["tokens"].most))
 
 
 def check_variables(variables: Mapping[str, Any]) -> int:

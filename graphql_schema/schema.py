@@ -11,13 +11,16 @@ import asyncio
 import time
 from collections.abc import Awaitable, Sequence
 from contextlib import aclosing
-from typing import Any
+from typing import Any, cast
 
 import strawberry
-from graphql import GraphQLError
+from graphql import GraphQLError, execute
+from strawberry.exceptions import MissingQueryError
+from strawberry.execution.is_awaitable import optimized_is_awaitable
 from strawberry.extensions import SchemaExtension
 from strawberry.schema.config import StrawberryConfig
-from strawberry.schema.schema import StreamResult
+from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
+from strawberry.schema.schema import DEFAULT_ALLOWED_OPERATION_TYPES, StreamResult
 from strawberry.types.execution import ExecutionResult, PreExecutionError
 
 from core.errors import OaError
@@ -72,19 +75,64 @@ class ApiSchema(strawberry.Schema):
         """Run a query or mutation; arguments as in `strawberry.Schema.execute`, those behind `query` by name."""
         context = options["context_value"] = _for_operation(options.get("context_value"))
         started = time.perf_counter()
-        result: ExecutionResult = await super().execute(query, *args, **options)
+        run = super().execute if self.extensions else self._run
+        result: ExecutionResult = await run(query, *args, **options)
         _edge(result, context, options.get("operation_name"))
         _tell(result, context, time.perf_counter() - started)
         return result
 
+    async def _run(
+        self,
+        query: str | None,
+        variable_values: dict[str, Any] | None = None,
+        context_value: Any = None,
+        root_value: Any = None,
+        operation_name: str | None = None,
+        allowed_operation_types: Any = DEFAULT_ALLOWED_OPERATION_TYPES,
+        operation_extensions: dict[str, Any] | None = None,
+    ) -> ExecutionResult:
+        """Strawberry's `execute` for a schema without extensions: nothing stands around the stages of an operation."""
+        operation = self._create_execution_context(
+            query, allowed_operation_types or DEFAULT_ALLOWED_OPERATION_TYPES, variable_values, context_value,
+            root_value, operation_name, operation_extensions,
+        )  # fmt: skip
+        try:
+            found: Any = await prepare(operation, context_value)
+            if found is None and context_value.asked[0] == "mutation":
+                found = await self._execute_operation(operation, NoExtensions(operation), None, execute, {})
+            elif found is None:
+                found = self._begun(operation)
+                if optimized_is_awaitable(found):  # what waits for nothing needs no clock
+                    found = await _within(context_value.services.operation_seconds, found)
+        except (MissingQueryError, CannotGetOperationTypeError, InvalidOperationTypeError):
+            raise
+        except Exception as error:
+            ours = error if isinstance(error, GraphQLError) else GraphQLError(str(error), original_error=error)
+            found = PreExecutionError(None, [ours])
+        return ExecutionResult(found.data, found.errors, operation.extensions_results)
+
+    def _begun(self, operation: Any) -> Any:
+        """The result of a valid query, or what will give it."""
+        return execute(
+            self._schema,
+            operation.graphql_document,
+            operation.root_value,
+            operation.context,
+            operation.variables,
+            operation.operation_name,
+            executor_class=Executing,
+            is_awaitable=cast(Any, optimized_is_awaitable),
+            operation_extensions=operation.operation_extensions,
+        )
+
     async def _execute_operation(self, execution_context: Any, *args: Any) -> Any:
         """Run a parsed, valid query or mutation, over whatever transport it came, within its time."""
         seconds = execution_context.context.services.operation_seconds
-        execute = super()._execute_operation
+        run = super()._execute_operation
         if execution_context.context.asked[0] != "mutation":
-            return await _within(seconds, execute(execution_context, *args))
+            return await _within(seconds, run(execution_context, *args))
         # A mutation with a key goes on when its caller has gone, so it has a time of its own.
-        asked = once(execution_context, lambda: _within(seconds, execute(execution_context, *args)))
+        asked = once(execution_context, lambda: _within(seconds, run(execution_context, *args)))
         return await _within(seconds, asked)
 
     async def stream(self, query: str | None, *args: Any, **options: Any) -> StreamResult:
