@@ -18,6 +18,7 @@ from pymongo import UpdateOne
 from core.agreement import Disagreement, alpha_of, group_disagreement
 from core.ballots import Ballot
 from core.database import Database
+from core.ids import sha256_hex
 from core.records import Message, Ranking, Tree, milliseconds, now
 from core.scoring import bucket
 
@@ -80,14 +81,16 @@ async def note(
     database: Database, tree: Tree, messages: Iterable[Message], rankings: Iterable[Ranking],
     moment: datetime | None = None,
 ) -> None:  # fmt: skip
-    """Keep the sums of a tree that has ended; those kept before stand."""
+    """Keep the sums of a tree that has ended, by a digest that outlives a purge; those kept before stand."""
     if (sums := sums_of(messages, rankings)) is None:
         return
     ended = moment or now()
     about = {"collection": tree.collection, "due": milliseconds(ended)}
     periods = {frame: bucket(frame, ended) for frame in FRAMES}
     fresh = about | periods | asdict(sums)
-    await database["tree_agreement"].update_one({"_id": tree.id}, {"$setOnInsert": fresh}, upsert=True)
+    await database["tree_agreement"].update_one(
+        {"_id": sha256_hex(tree.id.encode())[:32]}, {"$setOnInsert": fresh}, upsert=True
+    )
 
 
 async def sweep(database: Database) -> int:

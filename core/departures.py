@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+from collections import defaultdict
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -28,7 +29,7 @@ from core.journal import record
 from core.moderation_queue import rename_evidence
 from core.objects import ObjectStore
 from core.personal_data import personal
-from core.propagation import mark_snapshots
+from core.propagation import finish, mark_snapshots
 from core.records import Message, Ranking, Reaction, Record, Report, Review, Task, User, milliseconds, now
 from core.rulings import rewrite
 from core.settle import settle
@@ -107,6 +108,7 @@ async def carry_out(
     await database["appeals"].delete_many({"by_user": _of(user_id)})
     await database["moderation_items"].delete_many({"subject": f"user:{user_id}"})
     await _delete_exports(database, store, user_id)
+    await finish(database, departure.key)
     details = {"withdraw": departure.withdraw}
     await record(database, "account_deleted", user_id, details, by=user_id, key="")
     done = {"state": "done", "open": None, "secret": ""}
@@ -118,11 +120,15 @@ def _of(user_id: str) -> dict[str, str]:
     return {"$gte": f"{user_id}|", "$lt": f"{user_id}}}"}
 
 
-async def _sources(database: Database, user_id: str) -> set[str]:
-    """Ids of what the person gave: messages, reviews, rankings."""
+async def _sources(database: Database, user_id: str) -> dict[str, list[str]]:
+    """Tree -> ids of what the person gave to it: messages, reviews, rankings."""
+    found: dict[str, list[str]] = defaultdict(list)
     spans = (("messages", {"by_author": _of(user_id)}), ("reviews", {"user_id": user_id}),
              ("rankings", {"user_id": user_id}))  # fmt: skip
-    return {each["_id"] for name, query in spans async for each in database[name].find(query, {"_id": 1})}
+    for name, query in spans:
+        async for each in database[name].find(query, {"tree_id": 1}):
+            found[each["tree_id"]].append(each["_id"])
+    return found
 
 
 async def _finish_tasks(database: Database, config: CollectionConfig, user_id: str) -> None:

@@ -131,6 +131,13 @@ async def _languages_of_acts(database: AsyncDatabase[dict[str, Any]]) -> None:
                 break
 
 
+async def _member_indexes(database: AsyncDatabase[dict[str, Any]]) -> None:
+    await database["snapshot_members"].create_index("tree")
+    for name in ("key", "until"):
+        await database["gone_sources"].create_index(name)
+    await database["gone_sources"].create_index("expires_at", expireAfterSeconds=0)
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     ("indexes of collection", _collection_indexes),
     ("indexes of chats and jobs", _chat_indexes),
@@ -144,4 +151,5 @@ MIGRATIONS: tuple[Migration, ...] = (
     ("index of whose work may have earned trust", _trust_index),
     ("indexes of agreement over time", _agreement_indexes),
     ("languages of the journal's entries", _languages_of_acts),
+    ("indexes of what is in which snapshot", _member_indexes),
 )

@@ -166,7 +166,8 @@ HOLDINGS: dict[str, Holding] = {
 }
 """Collection and what it holds of people."""
 NOTHING: frozenset[str] = frozenset({
-    "deleted_contributions", "migrations", "tree_agreement", "agreement_periods",
+    "deleted_contributions", "migrations", "tree_agreement", "agreement_periods", "snapshot_members",
+    "snapshot_index", "gone_sources",
 })  # fmt: skip
 """Collections that hold nothing of anybody: counts, names of snapshots, ids of trees."""
 OBJECTS: dict[str, str] = {

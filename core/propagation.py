@@ -2,65 +2,97 @@
 
 A snapshot never changes, so it is marked: in `deleted_contributions`, with the number of its sources that are gone. A
 model is not marked but derived: it holds what its snapshots hold, and what the model does that it was trained from.
+
+A snapshot may be being frozen just then. So what goes is written down first (`gone_sources`, for some days, by tree and
+without a name), and is open until all of it is cut; then those snapshots are marked that are indexed. Who freezes
+indexes what it has read, and then looks for what was open since it began, before its manifest makes a snapshot of it:
+one of the two sees the other.
 """
 
 from __future__ import annotations
 
-import asyncio
-import io
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING
 
-from core import layout
+from core.credits import insert_new
 from core.database import Database
-from core.errors import NotFound
-from core.records import now, time_key
+from core.records import NEVER, milliseconds, now, time_key
+from core.snapshot_members import BATCH, digest, holding, index_missing, tree_key
 
 if TYPE_CHECKING:
     from core.objects import ObjectStore
 
-ROWS = 10_000
-"""Sources read at once."""
+KEPT = timedelta(days=7)
+"""For how long it is known what went: longer than any freeze takes."""
 
 
-async def mark_snapshots(database: Database, store: ObjectStore, sources: set[str], key: str) -> list[str]:
+async def mark_snapshots(
+    database: Database, store: ObjectStore, sources: Mapping[str, Iterable[str]], key: str
+) -> list[str]:
     """Mark every snapshot that has one of `sources`; twice is as once.
 
     Args:
-        sources: ids of messages, reviews, rankings, trees.
-        key: names this deletion; several of them add up.
+        sources: tree id -> ids of messages, reviews, rankings of it.
+        key: names this deletion; several of them add up. `finish` says that all of it is cut.
 
     Returns:
         the snapshots, as `name@version`.
     """
-    if not sources:
+    digests = {tree_key(tree_id): sorted({digest(each) for each in ids}) for tree_id, ids in sources.items()}
+    if not digests:
         return []
-    found = await asyncio.to_thread(_holding, store, sources)
+    await _write_down(database, digests, key)
+    await index_missing(database, store)
+    found = await holding(database, digests)
     for label, count in found.items():
-        name, _, version = label.partition("@")
-        fresh = {"name": name, "version": version, "by_time": time_key(now(), label)}
-        change = {"$setOnInsert": fresh, "$set": {f"gone.{key}": count}}
-        await database["deleted_contributions"].update_one({"_id": label}, change, upsert=True)
+        await _mark(database, label, key, count)
     return sorted(found)
 
 
-def _holding(store: ObjectStore, sources: set[str]) -> dict[str, int]:
-    """Snapshot (`name@version`) -> how many of `sources` it has, where it has any."""
-    from core.snapshots import list_snapshots
+async def _write_down(database: Database, digests: Mapping[str, list[str]], key: str) -> None:
+    trees = sorted(digests)
+    parts = [trees[start : start + BATCH] for start in range(0, len(trees), BATCH)]
+    expires_at = now() + KEPT
+    documents = [
+        {
+            "_id": f"{key}|{part[0]}", "key": key, "until": NEVER, "expires_at": expires_at,
+            "gone": [{"tree": tree, "sources": digests[tree]} for tree in part],
+        }
+        for part in parts
+    ]  # fmt: skip
+    await insert_new(database, "gone_sources", documents)
 
-    counts = {f"{each['name']}@{each['version']}": _count(store, each, sources) for each in list_snapshots(store)}
-    return {label: count for label, count in counts.items() if count}
+
+async def finish(database: Database, key: str) -> None:
+    """What `key` names is cut: what is frozen from now on has nothing of it."""
+    await database["gone_sources"].update_many({"key": key}, {"$set": {"until": milliseconds(now())}})
 
 
-def _count(store: ObjectStore, manifest: Mapping[str, Any], sources: set[str]) -> int:
-    import pyarrow.parquet as pq
+async def mark_fresh(database: Database, label: str, began: int) -> None:
+    """Mark a snapshot that is indexed and not there yet, if it has read what went meanwhile.
 
-    try:
-        data = store.get(f"{layout.dataset(manifest['name'], manifest['version'])}sources.parquet")
-    except NotFound:
-        return 0
-    batches = pq.ParquetFile(io.BytesIO(data)).iter_batches(batch_size=ROWS, columns=["id"])
-    return sum(identity in sources for batch in batches for identity in batch.column(0).to_pylist())
+    Args:
+        began: when reading began, in milliseconds since 1970.
+    """
+    counts: dict[str, int] = defaultdict(int)
+    async for document in database["gone_sources"].find({"until": {"$gte": began}}):
+        gone = {each["tree"]: each["sources"] for each in document["gone"]}
+        counts[document["key"]] += (await holding(database, gone, label)).get(label, 0)
+    for key, count in counts.items():
+        if count:
+            await _mark(database, label, key, count)
+
+
+async def _mark(database: Database, label: str, key: str, count: int) -> None:
+    name, _, version = label.partition("@")
+    fresh = {"name": name, "version": version, "by_time": time_key(now(), label)}
+    await database["deleted_contributions"].update_one(
+        {"_id": label}, {"$setOnInsert": {**fresh, "gone": {}}}, upsert=True
+    )
+    # The most that was found: a repetition finds no more what was cut already.
+    await database["deleted_contributions"].update_one({"_id": label}, {"$max": {f"gone.{key}": count}})
 
 
 async def marked_snapshots(database: Database) -> dict[str, int]:

@@ -22,11 +22,12 @@ from core.ids import content_hash, new_id
 from core.journal import record
 from core.moderation_records import PurgePreview
 from core.objects import ObjectStore
-from core.propagation import mark_snapshots
+from core.propagation import finish, mark_snapshots
 from core.records import Message, Ranking, Record, User, milliseconds, now
 from core.rulings import check_reason, deleted, rewrite
 from core.settle import settle
 from core.similar_texts import forget as forget_text
+from core.snapshot_members import tree_key
 
 MOST = 20_000
 """Messages of one purge."""
@@ -138,10 +139,11 @@ async def _purge_tree(
 ) -> None:
     if (facts := await load(database, tree_id)) is None:
         return
+    key = f"{purge.id}:{tree_key(tree_id)}"
     said = {each.id for each in facts.reviews if each.message_id in going}
     said |= {each.id for each in facts.rankings if each.parent_id in going}
     if store is not None:
-        await mark_snapshots(database, store, going | said, f"{purge.id}:{tree_id}")
+        await mark_snapshots(database, store, {tree_id: going | said}, key)
     await _end_tasks(database, tree_id, going)
     # Out first, so that points and open work follow; then gone.
     await mark(database, tree_id)
@@ -158,6 +160,7 @@ async def _purge_tree(
     else:
         await mark(database, tree_id)
         await settle(database, config, tree_id)
+    await finish(database, key)
 
 
 async def _end_tasks(database: Database, tree_id: str, going: set[str]) -> None:

@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pymongo.errors import PyMongoError
 
-from core import layout, manifest
+from core import layout, manifest, snapshot_members
 from core.agreement import PooledAlpha
 from core.ballots import Ballot
 from core.database import Database, aware, unavailable
@@ -31,7 +31,8 @@ from core.errors import BadInput, NotFound
 from core.hubform import SCHEMA as COLUMNS
 from core.ids import canonical_json, content_hash
 from core.objects import ObjectStore
-from core.records import Message, Ranking, Review, Tree, now
+from core.propagation import mark_fresh
+from core.records import Message, Ranking, Review, Tree, milliseconds, now
 from core.snapshot_filters import CHAT, Filters, parse_filters
 from core.snapshot_rows import KINDS, Row, message_ids, rows_of, split_place
 from core.tree_reading import TREES_PER_READ, among, read_trees, tree_ids
@@ -136,7 +137,11 @@ async def freeze(
     database = aware(database)
     try:
         with tempfile.TemporaryDirectory(prefix="oa-snapshot-") as folder:
+            began = milliseconds(now())
             written = await _write(database, Path(folder), settings, chosen, progress)
+            label = f"{name}@{written.version}"
+            await snapshot_members.index(database, Path(folder) / snapshot_members.SOURCES, label)
+            await mark_fresh(database, label, began)
             about = {
                 "format": 1, "name": name, "version": written.version, "created_at": now().isoformat(), **settings,
                 "counts": written.counts.as_dict(), "agreement": written.counts.agreement(),

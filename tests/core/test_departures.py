@@ -170,7 +170,7 @@ async def test_snapshots_and_models_that_learned_from_it_are_marked(collection, 
     await run_once(collection.database, collection.config, store)
     assert (await marked_snapshots(collection.database))[label] > first[label]
     assert await people.gone_from([label, "other@1"]) == await marked_snapshots(collection.database)
-    assert await mark_snapshots(collection.database, store, {"nothing"}, "key") == []
+    assert await mark_snapshots(collection.database, store, {"no tree": ["nothing"]}, "key") == []
 
 
 def model(label: str, base: str = "", *datasets: str) -> ModelVersion:
