@@ -129,7 +129,7 @@ def _presentable(error: GraphQLError, correlation: str) -> GraphQLError:
     if isinstance(original, OaError):
         return _with(error, in_callers_words(original)[0], _extensions(original))
     if _is_ours(original):
-        return _with(error, error.message, {**(error.extensions or {}), "code": "BAD_QUERY"})
+        return _with(error, error.message, {"code": "BAD_QUERY"})
     message = f"internal error; quote {correlation} when you report it"
     return _with(error, message, {"code": "INTERNAL", "correlationId": correlation})
 

@@ -1,7 +1,8 @@
 """Prints the contract and the tables about it: `python -m graphql_schema.export` rewrites them, a test checks them.
 
 graphql_schema/schema.graphql   the schema
-docs/api/README.md, sign-in.md  the tables between `<!-- NAME -->` and `<!-- end NAME -->`
+docs/api/limits.md, sign-in.md  the tables between `<!-- NAME -->` and `<!-- end NAME -->`
+docs/api/errors.md, permissions.md  whole pages
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import cast
 
 from strawberry.types.field import StrawberryField
 
-from core.errors import CODES, Unauthenticated
+from core.errors import Unauthenticated
 from core.rate_limits import DEFAULT_RATES as RATES
 from core.records import User
 from core.scopes import SCOPES
@@ -22,13 +23,17 @@ from . import cost
 from .access import GUARDED, OBJECTS
 from .charging import BY_ADDRESS, ELSEWHERE
 from .context import AccessToken, Context, Services
+from .error_guide import error_page
 from .limits import LIMITS
 from .permissions import Permission
 from .schema import ApiSchema, build_schema
 from .scoping import FIELDS, VIEWER
+from .value_limits import value_limit_table
 
 SCHEMA_FILE = Path(__file__).with_name("schema.graphql")
 DOCS_FILE = Path(__file__).resolve().parents[1] / "docs" / "api" / "README.md"
+LIMITS_FILE = DOCS_FILE.with_name("limits.md")
+ERRORS_FILE = DOCS_FILE.with_name("errors.md")
 PERMISSIONS_FILE = DOCS_FILE.with_name("permissions.md")
 SIGN_IN_FILE = DOCS_FILE.with_name("sign-in.md")
 PERSON = "person, or address"
@@ -116,13 +121,6 @@ def permission_page() -> str:
     return f"{PERMISSIONS}\n{permission_table(schema)}\n\n{objects}\n\n{fields}\n"
 
 
-def code_table() -> str:
-    """The closed list of error codes."""
-    return "\n".join(
-        ["| code | meaning |", "| --- | --- |", *(f"| `{code}` | {CODES[code]} |" for code in sorted(CODES))]
-    )
-
-
 def limit_table() -> str:
     """What one document may hold."""
     rows = [f"| {name} | {limit.most:,} | {limit.meaning} |" for name, limit in LIMITS.items()]
@@ -172,14 +170,14 @@ def scope_table() -> str:
 
 
 def with_tables(text: str) -> str:
-    """`text` of the page about the API with the generated tables put between their marks."""
+    """`text` of the page about limits with the generated tables put between their marks."""
     tables = {
         "limits": limit_table(),
         "costs": cost_table(),
         "rates": rate_table(),
-        "codes": code_table(),
+        "values": value_limit_table(),
     }
-    return _between_marks(text, tables, DOCS_FILE)
+    return between_marks(text, tables, LIMITS_FILE)
 
 
 def _opened(scope: str) -> list[str]:
@@ -190,10 +188,11 @@ def _opened(scope: str) -> list[str]:
 
 def with_scopes(text: str) -> str:
     """`text` of the page about sign-in with the table of scopes."""
-    return _between_marks(text, {"scopes": scope_table()}, SIGN_IN_FILE)
+    return between_marks(text, {"scopes": scope_table()}, SIGN_IN_FILE)
 
 
-def _between_marks(text: str, tables: dict[str, str], file: Path) -> str:
+def between_marks(text: str, tables: dict[str, str], file: Path) -> str:
+    """`text` of `file` with each table put between the marks of its name; `ValueError` where they are missing."""
     for name, table in tables.items():
         marks = re.compile(rf"(<!-- {name} -->\n).*?(\n<!-- end {name} -->)", re.DOTALL)
         text, count = marks.subn(lambda found, table=table: f"{found[1]}\n{table}\n{found[2]}", text)  # type: ignore[misc]
@@ -205,7 +204,8 @@ def _between_marks(text: str, tables: dict[str, str], file: Path) -> str:
 def main() -> None:
     """Rewrite the files."""
     SCHEMA_FILE.write_text(sdl())
-    DOCS_FILE.write_text(with_tables(DOCS_FILE.read_text()))
+    LIMITS_FILE.write_text(with_tables(LIMITS_FILE.read_text()))
+    ERRORS_FILE.write_text(error_page())
     SIGN_IN_FILE.write_text(with_scopes(SIGN_IN_FILE.read_text()))
     PERMISSIONS_FILE.write_text(permission_page())
 

@@ -61,7 +61,7 @@ LIMITS: dict[str, Limit] = {
     "values": Limit(1_000, "Values in the variables, those within lists and objects included."),
     "errors": Limit(10, "Errors after which the validation of a document ends."),
 }
-"""Every limit of a document by name; `docs/api/README.md` shows them."""
+"""Every limit of a document by name; `docs/api/limits.md` shows them."""
 
 CACHED_DOCUMENTS = 256
 """Parsed and validated documents kept, each of at most `characters`."""

@@ -1,12 +1,15 @@
-"""`python -m oa.reference`: writes docs/commands.md, every command of `oa` with its arguments and options, and
-docs/job-spec.schema.json, the JSON schema of a job's specification.
+"""`python -m oa.reference`: writes docs/commands.md, every command of `oa` with its arguments and options,
+docs/job-spec.schema.json, the JSON schema of a job's specification, and the table of docs/api/limits.md of the limits
+that operators set.
 
 Reads the commands and the specification themselves, so the pages cannot say what they do not do; a test compares them.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,12 @@ from typing import Any
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 PAGE = DOCS / "commands.md"
 SCHEMA = DOCS / "job-spec.schema.json"
+LIMITS = DOCS / "api" / "limits.md"
+LIMITING = (
+    "body_bytes", "max_cost", "rate_limits", "operation_seconds", "database_seconds", "subscription_seconds",
+    "streams_per_caller", "streams_per_address", "connection_init_seconds", "stream_check_seconds", "token_seconds",
+)  # fmt: skip
+"""Settings of the API that limit its callers."""
 HEAD = """# Commands
 
 Written by `make docs` from the commands themselves. An error is one line on standard error, `error CODE: message`, and
@@ -33,6 +42,23 @@ def spec_schema() -> str:
     from core.jobspec import JobSpec
 
     return json.dumps(JobSpec.model_json_schema(), indent=2, sort_keys=True) + "\n"
+
+
+def limits_page(text: str) -> str:
+    """`text` of the page about limits with the table of settings."""
+    import inspect
+
+    from api.settings import Settings
+    from graphql_schema.export import between_marks
+
+    fields = re.compile(r'^    (\w+): [^\n]*\n    """(.*?)"""', re.MULTILINE | re.DOTALL)
+    told = dict(fields.findall(inspect.getsource(Settings)))
+    rows = ["| setting | default |", "| --- | --- |"]
+    for field in dataclasses.fields(Settings):
+        if field.name in LIMITING:
+            default = f"`{field.default:g}`" if isinstance(field.default, int | float) else "as above"
+            rows.append(f"| {' '.join(told[field.name].split())} | {default} |")
+    return between_marks(text, {"settings": "\n".join(rows)}, LIMITS)
 
 
 def _section(command: Any, name: str, level: int) -> Iterator[str]:
@@ -57,3 +83,4 @@ def _parameter(one: Any) -> str:
 if __name__ == "__main__":
     PAGE.write_text(page(), encoding="utf-8")
     SCHEMA.write_text(spec_schema(), encoding="utf-8")
+    LIMITS.write_text(limits_page(LIMITS.read_text("utf-8")), encoding="utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+from api.settings import Settings
 from oa import reference
 from oa.main import ENTRIES, load
 
@@ -41,6 +43,13 @@ def test_the_schema_of_a_job_is_the_one_that_is_checked() -> None:
         jsonschema.validate(json.loads(path.read_text()), json.loads(reference.SCHEMA.read_text()))
 
 
+def test_the_limits_that_operators_set_are_those_of_the_settings() -> None:
+    assert reference.LIMITS.read_text() == reference.limits_page(reference.LIMITS.read_text()), "run `make docs`"
+    sorts = ("_bytes", "_cost", "_limits", "_seconds", "_per_caller", "_per_address")
+    named = {each.name for each in dataclasses.fields(Settings) if each.name.endswith(sorts)}
+    assert named - {"sweep_seconds", "drain_notice_seconds"} == set(reference.LIMITING)  # those limit no caller
+
+
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 def test_commands_and_targets_that_a_page_names_exist(path: Path) -> None:
     text = path.read_text()
@@ -64,6 +73,15 @@ def assert_command(name: str, child: str | None, path: Path) -> None:
 def test_links_between_pages_lead_somewhere(path: Path) -> None:
     links = re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", path.read_text())
     assert [link for link in links if not (path.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_links_to_a_section_name_one_that_is_there(path: Path) -> None:
+    for name, anchor in re.findall(r"\]\((?!https?:)([^)#\s]*)#([^)\s]+)\)", path.read_text()):
+        page = path.parent / name if name else path
+        heads = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+        anchors = {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
+        assert anchor in anchors, f"{path.name}: {name}#{anchor}"
 
 
 def test_every_make_target_is_declared_and_described() -> None:

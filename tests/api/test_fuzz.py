@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from running_api import Caller, serving
 
 from core.errors import CODES
+from graphql_schema.error_guide import EXTENSIONS
 from graphql_schema.relay import global_id
 from graphql_schema.schema import build_schema
 
@@ -105,6 +106,7 @@ def test_random_operations_are_answered_without_a_defect_and_without_what_is_oth
         text = json.dumps(answer, ensure_ascii=False)
         codes = [error["extensions"]["code"] for error in answer.get("errors") or []]
         assert set(codes) <= set(CODES), answer
+        assert {key for error in answer.get("errors") or [] for key in error["extensions"]} <= EXTENSIONS, answer
         assert "INTERNAL" not in codes, answer
         assert "UNAVAILABLE" not in codes, answer
         assert "Traceback" not in text

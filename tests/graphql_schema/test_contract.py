@@ -23,6 +23,7 @@ from graphql_schema import (
     client_types,
     contribution_types,
     enums,
+    error_guide,
     export,
     queue_types,
     scoping,
@@ -40,10 +41,14 @@ def test_the_committed_schema_is_the_printed_one():
 
 
 def test_the_tables_in_the_documentation_are_the_generated_ones():
-    text = export.DOCS_FILE.read_text()
+    text = export.LIMITS_FILE.read_text()
     assert text == export.with_tables(text), "run: python -m graphql_schema.export"
     text = export.SIGN_IN_FILE.read_text()
     assert text == export.with_scopes(text), "run: python -m graphql_schema.export"
+
+
+def test_the_page_of_errors_is_the_generated_one():
+    assert export.ERRORS_FILE.read_text() == error_guide.error_page(), "run: python -m graphql_schema.export"
 
 
 def test_the_page_of_permissions_is_the_generated_one():
