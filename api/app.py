@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.routing import Route, WebSocketRoute
 
+from core.urls import parts_of
 from graphql_schema.schema import build_schema
 
 from . import health
@@ -107,9 +107,9 @@ def middleware(
 
 
 def _public_host(settings: Settings) -> tuple[str, ...]:
-    """The host of the public address; any where there is none."""
-    host = urlsplit(settings.public_url or "").hostname
-    return ("*",) if host is None else (host,)
+    """The host of the public address; none but loopback, which is always meant, where there is none."""
+    parts = parts_of(settings.public_url or "")
+    return () if parts is None or parts.hostname is None else (parts.hostname,)
 
 
 def app_from_env() -> Starlette:

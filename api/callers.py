@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 
 from core.errors import Forbidden, Unauthenticated
-from core.oauth_records import KEY_PREFIX, Session
+from core.oauth_records import KEY_PREFIX, Client, Session
 from core.records import User, milliseconds, now
 from graphql_schema.context import Context
 from graphql_schema.relay import raw_id
@@ -67,8 +67,10 @@ class Callers:
     async def _by_key(self, context: Context, text: str) -> None:
         key = await context.services.auth.api_keys.verify(text)
         context.viewer = await _user(context, key.user_id)
+        client = await _client(context, context.viewer)
         context.roles = frozenset(context.viewer.roles)
-        context.scopes = frozenset(key.scopes)
+        context.scopes = frozenset(key.scopes) & frozenset(client.scopes)
+        context.client_id = client.id
         context.key_id = key.id
         context.expires_at = key.expires_ms / 1000
 
@@ -79,6 +81,15 @@ async def _user(context: Context, user_id: str) -> User:
         why = f": {user.disabled_reason}" if user is not None and user.disabled_reason else ""
         raise Unauthenticated(f"the access token's user is unknown or disabled{why}")
     return user
+
+
+async def _client(context: Context, service: User) -> Client:
+    """The client that a service account belongs to: what was taken from it is gone from its keys."""
+    named = [key.partition(":")[2] for key in service.identities if key.startswith("service:")]
+    client = await context.services.auth.clients.find(named[0] if named else None)
+    if client is None:
+        raise Unauthenticated("the service of the API key is not registered any more")
+    return client
 
 
 async def _session(context: Context, claims: Claims) -> Session | None:

@@ -13,12 +13,14 @@ A browser says where a request comes from (`Origin`, `Sec-Fetch-Site`); a progra
 from __future__ import annotations
 
 from collections.abc import Collection
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from core.urls import parts_of
 
 from .headers import add_missing, given
 
@@ -115,7 +117,8 @@ class CrossSite:
         if scope.get("method") == "OPTIONS" or origin in self.origins:
             return True
         if origin is not None:
-            return urlsplit(origin).netloc.lower() == (given(scope, b"host") or "").lower() != ""
+            parts = parts_of(origin)
+            return parts is not None and parts.netloc.lower() == (given(scope, b"host") or "").lower() != ""
         if given(scope, b"sec-fetch-site") in (None, "same-origin", "none"):
             return True
         # A link from elsewhere may lead to the page to try the API, and may ask for nothing.

@@ -41,6 +41,8 @@ def _addresses(settings: Settings) -> list[str]:
     for origin in settings.cors_origins:
         if origin.startswith("http://"):
             wrong.append(f"OA_CORS_ORIGINS has {origin!r}; each must be https, as others could change its pages")
+    if not settings.public_url and not settings.trusted_hosts:
+        wrong.append("OA_TRUSTED_HOSTS is not set, nor OA_PUBLIC_URL; one must say which host names this API has")
     if "*" in settings.trusted_hosts:
         wrong.append("OA_TRUSTED_HOSTS has '*'; it must list the names that this API has")
     return wrong

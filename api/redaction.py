@@ -12,17 +12,20 @@ import re
 HIDDEN = "[redacted]"
 _NAMES = (
     "authorization|access_token|refresh_token|id_token|token|api_?key|client_secret|code_verifier|secret|"
-    "password|passwd|cookie|set-cookie|serving_key|signature|smtp_url"
+    "password|passwd|cookie|set-cookie|serving_key|signature|smtp_url|device_code|user_code|csrf"
 )
 PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
     # Texts in a line of JSON have their line ends as \n, so a key in PEM form is one run of characters.
     (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(-----END [A-Z ]*PRIVATE KEY-----|$)", re.DOTALL), HIDDEN),
     (re.compile(r"\beyJ[\w-]{4,}(\.[\w-]*){1,4}"), HIDDEN),
-    (re.compile(r"\boa_[\w-]{16,}"), HIDDEN),
+    (re.compile(r"\b(oa|oac)_[\w-]{16,}"), HIDDEN),
+    (re.compile(r"\boar_[\w.-]{16,}"), HIDDEN),
     (re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{6,}"), rf"\1 {HIDDEN}"),
     (re.compile(r"\b([a-z][a-z0-9+.-]{1,20}://)[^/\s\"'@]+@"), rf"\1{HIDDEN}@"),
     (re.compile(rf"""(?i)(["']?\b(?:{_NAMES})\b\\?["']?\s*[:=]\s*\\?["']?)(?!\[redacted\])[^\s"'&,;}}\\]+"""),
      rf"\1{HIDDEN}"),
+    # An authorization code; `"code": "FORBIDDEN"` is one of ours and stays.
+    (re.compile(r"""(?i)(\bcode=)(?!\[redacted\])[^\s"'&,;}\\]+"""), rf"\1{HIDDEN}"),
 )  # fmt: skip
 """What is looked for, and what is left of it."""
 

@@ -15,6 +15,7 @@ from typing import Literal, TypeVar, cast
 
 from core.config import CollectionConfig
 from core.errors import BadInput
+from core.urls import parts_of
 
 from .production import check_production
 
@@ -94,7 +95,7 @@ class Settings:
     """`OA_LOG_LEVEL`. `DEBUG`, `INFO`, `WARNING` or `ERROR`."""
     trusted_hosts: tuple[str, ...] = ()
     """`OA_TRUSTED_HOSTS`. Comma-separated host names that the API answers to, `*.example.org` for those below one;
-    unset: that of the public address, or any where there is none. Loopback is always among them."""
+    unset: that of the public address, which production then needs. Loopback is always among them."""
     subscription_seconds: float = 3600.0
     """`OA_SUBSCRIPTION_SECONDS`. How long a subscription may last, in seconds; then clients subscribe again."""
     streams_per_caller: int = 50
@@ -256,7 +257,8 @@ def _list(environ: Mapping[str, str], name: str) -> tuple[str, ...]:
 
 def _public_url(environ: Mapping[str, str]) -> str | None:
     url = environ.get("OA_PUBLIC_URL")
-    if url and not re.fullmatch(r"https://[^/?#@\s]+|http://(127\.0\.0\.1|\[::1\]|localhost)(:\d+)?", url):
+    form = r"https://[^/?#@\s]+|http://(127\.0\.0\.1|\[::1\]|localhost)(:\d+)?"
+    if url and (parts_of(url) is None or not re.fullmatch(form, url)):
         raise BadInput(
             f"OA_PUBLIC_URL is {url!r}; it must be https://HOST without a path (http only on 127.0.0.1 or localhost)"
         )

@@ -67,7 +67,7 @@ class Clients:
     ) -> tuple[Client, str | None]:
         """Change the fields in `wanted`; kind and grants stay as they were registered.
 
-        Scopes that are taken away are gone from the next refresh on.
+        Scopes that are taken away are gone from keys at once, and from sessions with the next refresh.
         """
         client, secret = await self.get(client_id), None
         before = {name: getattr(client, name) for name in _SETTABLE}

@@ -43,7 +43,7 @@ class Client(Record):
         scopes: those that it may ask for.
         grants: of `GRANT_TYPES`.
         secret_hash: of a confidential client.
-        first_party: it is ours: people are not asked for consent.
+        first_party: it is ours: on a site of ours, people are not asked for consent.
         service_id: the user that it is when it acts for itself (client credentials, API keys); None for others.
         home_url: shown on the consent page.
     """

@@ -7,9 +7,9 @@ was registered; only the port of a loopback address may differ, as native apps l
 from __future__ import annotations
 
 import re
-from urllib.parse import urlsplit
 
 from core.errors import BadInput
+from core.urls import parts_of
 
 LOOPBACK = ("127.0.0.1", "[::1]")
 """Hosts whose port may differ; `localhost` is a name, which a machine may give to another address (RFC 8252, 8.3)."""
@@ -28,12 +28,15 @@ def check_redirect_uri(uri: str) -> str:
 
     Raises:
         BadInput: it is neither https, nor http on loopback, nor a private scheme with a dot; or it has a fragment, a
-            wildcard, user information, a step to a parent folder, or characters that belong escaped.
+            wildcard, user information, a step to a parent folder, an impossible host or port, or characters that belong
+            escaped.
     """
     path = ("redirect_uris",)
     if not uri or len(uri) > MAX_URI or FORBIDDEN.search(uri):
         raise BadInput(f"redirect URI {uri[:80]!r} has a fragment, a wildcard or a character to be escaped", path=path)
-    parts = urlsplit(uri)
+    parts = parts_of(uri)
+    if parts is None:
+        raise BadInput(f"redirect URI {uri[:80]!r} has a host or port that cannot be one", path=path)
     if ".." in parts.path.split("/") or "@" in parts.netloc or "%2e%2e" in uri.lower():
         raise BadInput(f"redirect URI {uri[:80]!r} has user information or '..'; it must have neither", path=path)
     if (parts.scheme == "https" and parts.hostname) or LOOPBACK_URI.fullmatch(uri):
@@ -50,6 +53,11 @@ def check_redirect_uri(uri: str) -> str:
 def is_registered(uri: str, registered: tuple[str, ...]) -> bool:
     """Whether `uri` is one of those registered: the same text, or the same loopback address with another port."""
     return uri in registered or any(_same_but_port(uri, one) for one in registered)
+
+
+def is_site(uri: str) -> bool:
+    """Whether a redirect URI leads to a site, which nobody else can answer for, and not to a program on a machine."""
+    return uri.startswith("https://")
 
 
 def _same_but_port(uri: str, registered: str) -> bool:

@@ -31,11 +31,12 @@ class Sessions:
     """The sessions in one database.
 
     Args:
-        database: holds them, in `sessions`.
+        database: holds them, in `sessions`; what is promised one is in `oauth_codes` and `oauth_devices`.
     """
 
     def __init__(self, database: Database) -> None:
         self._sessions = database["sessions"]
+        self._promises = (database["oauth_codes"], database["oauth_devices"])
 
     async def open_browser(self, user_id: str, device: str = "") -> tuple[Session, str]:
         """A browser's session on our pages, and the value of its cookie."""
@@ -51,17 +52,19 @@ class Sessions:
         return session
 
     async def open_app(
-        self, session_id: str, user_id: str, client_id: str, scopes: Sequence[str] | None, device: str = ""
-    ) -> tuple[Session, str | None]:
+        self, session_id: str, user_id: str, client_id: str, scopes: Sequence[str] | None, device: str = "", *,
+        renewable: bool = True,
+    ) -> tuple[Session, str | None]:  # fmt: skip
         """An app's session under an id that was promised, and its first refresh token.
 
-        There is a refresh token only where scopes are not narrowed or `offline_access` is among them.
+        There is a refresh token only where the client is `renewable` and scopes are not narrowed or `offline_access`
+        is among them.
 
         Raises:
             Unauthenticated: the session was ended before it began, or begun before.
         """
         family, turn = new_secret(), new_secret()
-        lasting = scopes is None or "offline_access" in scopes
+        lasting = renewable and (scopes is None or "offline_access" in scopes)
         session = _fresh(
             session_id, user_id, "app", device, SESSION_IDLE if lasting else 60 * MINUTE, client_id=client_id,
             scopes=None if scopes is None else tuple(scopes), secret_hash=hashed(family) if lasting else None,
@@ -144,14 +147,26 @@ class Sessions:
         return True
 
     async def revoke_all(self, user_id: str | None = None, client_id: str | None = None, but: str | None = None) -> int:
-        """End all sessions of a person, of a client, or of the one with the other, but one; returns how many."""
+        """End all sessions of a person, of a client, or of the one with the other, but one; returns how many.
+
+        Codes and devices that were let in and have not begun their session will not begin it any more.
+        """
         whose = {"user_id": user_id, "client_id": client_id}
         query = {name: value for name, value in whose.items() if value is not None}
         if not query:
             return 0
         change = {"$set": {"revoked_ms": milliseconds(now())}}
         spared = {} if but is None else {"_id": {"$ne": but}}
-        return (await self._sessions.update_many(query | spared | {"revoked_ms": 0}, change)).matched_count
+        ended = (await self._sessions.update_many(query | spared | {"revoked_ms": 0}, change)).matched_count
+        for session_id in await self._promised(query):
+            if session_id != but:
+                await self.revoke(session_id)
+        return ended
+
+    async def _promised(self, whose: dict[str, str]) -> list[str]:
+        """Sessions of grants that are good, or were until just now: used or not, as a session may begin meanwhile."""
+        wanted: dict[str, Any] = {"expires_ms": {"$gte": milliseconds(now()) - MINUTE}} | whose
+        return [str(each["session_id"]) for grants in self._promises async for each in grants.find(wanted)]
 
 
 def _fresh(session_id: str, user_id: str, kind: str, device: str, life: int, **more: object) -> Session:

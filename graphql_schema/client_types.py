@@ -90,7 +90,7 @@ class OAuthClient(Node):
     grants: list[GrantType] = strawberry.field(description="How it may get tokens.")
     redirect_uris: list[str] = strawberry.field(description="Where its people are sent back to.")
     scopes: list[Scope] = strawberry.field(description="What it may ask for.")
-    first_party: bool = strawberry.field(description="Ours: people are not asked for consent.")
+    first_party: bool = strawberry.field(description="Ours: on a site, people are not asked for consent.")
     home_url: str | None = strawberry.field(description="Shown on the consent page.")
     created_at: datetime = strawberry.field(description="When it was registered.")
 

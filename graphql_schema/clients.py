@@ -31,7 +31,9 @@ class CreateClientInput(Keyed):
     )
     redirect_uris: list[str] = strawberry.field(default_factory=list, description="Where its people are sent back to.")
     scopes: list[Scope] = strawberry.field(description="What it may ask for.")
-    first_party: bool = strawberry.field(default=False, description="Ours: people are not asked for consent.")
+    first_party: bool = strawberry.field(
+        default=False, description="Ours: on a site, people are not asked for consent."
+    )
     home_url: str | None = strawberry.field(default=None, description="Shown on the consent page; https.")
 
 
@@ -55,7 +57,8 @@ class UpdateClientInput(Keyed):
         default=strawberry.UNSET, description="Where its people are sent back to."
     )
     scopes: list[Scope] | None = strawberry.field(
-        default=strawberry.UNSET, description="What it may ask for; sessions lose the others at their next refresh."
+        default=strawberry.UNSET,
+        description="What it may ask for; keys lose the others now, sessions at their next refresh.",
     )
     first_party: bool | None = strawberry.field(default=strawberry.UNSET, description="Whether it is ours.")
     home_url: str | None = strawberry.field(default=strawberry.UNSET, description="Shown on the consent page.")

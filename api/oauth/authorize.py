@@ -1,5 +1,9 @@
 """The authorization endpoint (OAuth 2.1, section 4.1) and the consent page.
 
+Threat: a program on the person's machine that takes another app's name. An https address leads to the app's own server,
+a loopback port or a private scheme to whatever program has it now; so only a site is known again (RFC 8252, 8.6), and
+for a program of ours too somebody is asked each time.
+
 What is wrong with client or redirect URI is said on a page of ours; nothing is sent to an address that is not
 registered. Everything else goes back to the client, with `state` and `iss` (RFC 9207).
 """
@@ -15,7 +19,7 @@ from starlette.responses import Response
 from core.errors import BadInput
 from core.oauth_records import Client
 from core.records import User
-from core.redirects import is_registered
+from core.redirects import is_registered, is_site
 from core.scopes import SCOPES, SERVICE_ONLY, parse_scopes
 from core.secret_values import CHALLENGE
 
@@ -55,10 +59,10 @@ async def authorize(request: Request) -> Response:
         return to_sign_in(f"/oauth/authorize?{query}")
     if deciding:
         return await _decide(request, asked, found[1], form.get("decision") == "allow")
-    if await agreed(request, asked.client, asked.scopes, found[1]):
+    if await _agreed(request, asked, found[1]):
         return await _give(request, asked, found[1])
     return consent_page(
-        request, asked.client, asked.scopes or (), found[1], action="/oauth/authorize", field="request", value=query,
+        request, asked.client, asked.scopes, found[1], action="/oauth/authorize", field="request", value=query,
         here=f"/oauth/authorize?{query}", where=f"You will go on to {_host(redirect_uri)}.",
     )  # fmt: skip
 
@@ -90,29 +94,37 @@ def _asked(client: Client, redirect_uri: str, given: dict[str, str], query: str)
 
 def wanted_scopes(client: Client, given: dict[str, str]) -> tuple[str, ...] | None:
     """The scopes that a client asks a person for; None where our own app asks for everything."""
-    if client.first_party and "scope" not in given:
-        return None
+    return None if client.first_party and "scope" not in given else named_scopes(client, given)
+
+
+def named_scopes(client: Client, given: dict[str, str]) -> tuple[str, ...]:
+    """The scopes that a client asks a person for; all that it is registered for where it names none."""
     try:
         return parse_scopes(given.get("scope"), [scope for scope in client.scopes if scope not in SERVICE_ONLY])
     except BadInput as error:
         raise as_oauth(error) from error
 
 
-async def agreed(request: Request, client: Client, scopes: tuple[str, ...] | None, user: User) -> bool:
-    """Whether nobody has to be asked: our own app, or all of it was allowed before."""
-    if client.first_party:
+async def _agreed(request: Request, asked: Asked, user: User) -> bool:
+    """Whether nobody has to be asked: a site that is ours, or that was allowed all of it before."""
+    if not is_site(asked.redirect_uri):
+        return False
+    if asked.client.first_party:
         return True
-    return set(scopes or ()) <= await auth_of(request).clients.consented(user, client.id)
+    return set(asked.scopes or ()) <= await auth_of(request).clients.consented(user, asked.client.id)
 
 
 def consent_page(
-    request: Request, client: Client, scopes: tuple[str, ...], user: User, *, action: str, field: str, value: str,
-    here: str, where: str,
+    request: Request, client: Client, scopes: tuple[str, ...] | None, user: User, *, action: str, field: str,
+    value: str, here: str, where: str,
 ) -> Response:  # fmt: skip
-    """Ask the person."""
+    """Ask the person; scopes None: for all that there are."""
+    shown = [
+        told for scope, told in SCOPES.items() if (scope not in SERVICE_ONLY if scopes is None else scope in scopes)
+    ]
     return page(
-        request, "consent.html", leads_out=True, client=client, scopes=[SCOPES[scope] for scope in scopes], user=user,
-        action=action, field=field, value=value, here=here, where=where,
+        request, "consent.html", leads_out=True, client=client, scopes=shown, user=user, action=action,
+        field=field, value=value, here=here, where=where,
     )  # fmt: skip
 
 
@@ -120,7 +132,8 @@ async def _decide(request: Request, asked: Asked, user: User, allowed: bool) -> 
     if not allowed:
         said = {"error": "access_denied", "error_description": "the person does not allow it"}
         return _back(request, asked.redirect_uri, asked.state, said)
-    await auth_of(request).clients.remember_consent(user, asked.client.id, asked.scopes or ())
+    if asked.scopes is not None:
+        await auth_of(request).clients.remember_consent(user, asked.client.id, asked.scopes)
     return await _give(request, asked, user)
 
 
@@ -141,7 +154,4 @@ def _back(request: Request, redirect_uri: str, state: str | None, said: dict[str
 
 def _host(uri: str) -> str:
     """What a person is told of a redirect URI."""
-    parts = urlsplit(uri)
-    if parts.scheme == "https":
-        return parts.hostname or uri
-    return "a program on this device"
+    return urlsplit(uri).hostname or uri if is_site(uri) else "a program on this device"

@@ -1,7 +1,8 @@
 """Devices and programs without a browser (RFC 8628): they show a code, their person types it here.
 
 Threat: somebody typing codes until one is good, or talked into typing another's. So guesses are counted by person and
-by address, a code has 34 bits and lives fifteen minutes, and the page says who asks for what.
+by address, a code has 34 bits and lives fifteen minutes, and the page says who asks for what; an app of ours names
+what it asks for too, as anybody may say its name.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from core.errors import NotFound
 from core.grants import plain_user_code
 from core.oauth_records import DEVICE_GRANT, DEVICE_INTERVAL, DEVICE_LIFE
 
-from .authorize import consent_page, wanted_scopes
+from .authorize import consent_page, named_scopes
 from .errors import NO_STORE, OAuthError
 from .pages import message, page, shows_errors
 from .sign_in import to_sign_in
@@ -29,7 +30,7 @@ async def begin(request: Request) -> Response:
     call = await call_of(request)
     if DEVICE_GRANT not in call.client.grants:
         raise OAuthError("unauthorized_client", "the client is not registered for device codes")
-    scopes = wanted_scopes(call.client, call.form)
+    scopes = named_scopes(call.client, call.form)
     device_code, user_code = await auth_of(request).devices.begin(call.client.id, scopes)
     where = f"{base_of(request)}/device"
     answer = {
@@ -60,7 +61,7 @@ async def verify(request: Request) -> Response:
         raise NotFound("the program that asks is not known any more")
     if "decision" not in form:
         return consent_page(
-            request, client, grant.scopes or (), user, action="/device", field="user_code", value=code, here="/device",
+            request, client, grant.scopes, user, action="/device", field="user_code", value=code, here="/device",
             where="The device is the one that shows this code. If it is not in your hands, do not allow it.",
         )  # fmt: skip
     allowed = form["decision"] == "allow"

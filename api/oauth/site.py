@@ -10,7 +10,7 @@ from __future__ import annotations
 import hmac
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -20,6 +20,7 @@ from core.oauth_records import ATTEMPT_LIFE, BROWSER_LIFE, Session
 from core.records import User
 from core.secret_values import hashed, new_secret
 from core.sign_in import SignIn
+from core.urls import parts_of
 from graphql_schema.context import Services
 
 from ..rate import address_of
@@ -116,12 +117,18 @@ async def page_form(request: Request) -> dict[str, str]:
         Forbidden: another site sent it, or the page is older than the browser's cookie.
     """
     origin, fields = request.headers.get("origin"), await form_of(request)
-    ours = (urlsplit(base_of(request)).netloc, request.headers.get("host"))
-    if origin is not None and origin != "null" and urlsplit(origin).netloc not in ours:
+    if origin is not None and origin != "null" and not _of_ours(request, origin):
         raise Forbidden("this form was sent from another site")
     if not hmac.compare_digest(fields.get("csrf", "").encode(), csrf_of(request).encode()):
         raise Forbidden("this page is too old, or cookies are off; load it again")
     return fields
+
+
+def _of_ours(request: Request, origin: str) -> bool:
+    """Whether a page of ours sent it."""
+    sent_from, public = parts_of(origin), parts_of(base_of(request))
+    ours = (request.headers.get("host"), public.netloc if public else None)
+    return sent_from is not None and sent_from.netloc in ours
 
 
 def csrf_of(request: Request) -> str:

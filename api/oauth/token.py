@@ -18,9 +18,10 @@ from starlette.responses import JSONResponse, Response
 
 from core.clients import secret_fits
 from core.errors import OaError, TooMany, Unauthenticated
+from core.ids import new_id
 from core.oauth_records import DEVICE_GRANT, Client, Session
 from core.records import User
-from core.scopes import parse_scopes
+from core.scopes import SERVICE_ONLY, parse_scopes
 
 from .errors import NO_STORE, OAuthError, as_oauth, invalid_client
 from .site import auth_of, form_of, services_of, site_of, take
@@ -103,7 +104,7 @@ async def token(request: Request) -> Response:
     grant = call.need("grant_type")
     if grant not in GRANTS:
         raise OAuthError("unsupported_grant_type", f"grant_type must be one of: {', '.join(GRANTS)}")
-    if grant not in call.client.grants and grant != "refresh_token":
+    if grant not in call.client.grants:
         raise OAuthError("unauthorized_client", f"the client is not registered for {grant}")
     return JSONResponse(await GRANTS[grant](call), headers=NO_STORE)
 
@@ -118,10 +119,18 @@ async def _from_code(call: Call) -> dict[str, Any]:
 
 async def _begin(call: Call, session_id: str, user_id: str, scopes: tuple[str, ...] | None) -> dict[str, Any]:
     """A session of this client for that person, and its first tokens."""
-    user, device = await _person(call, user_id), call.request.headers.get("user-agent", "")
-    opened = auth_of(call.request).sessions.open_app(session_id, user.id, call.client.id, scopes, device)
-    session, refresh = await opened
+    user = await _person(call, user_id)
+    session, refresh = await _open(call, session_id, user, scopes)
     return _tokens(call, user, session, scopes, refresh)
+
+
+async def _open(
+    call: Call, session_id: str, user: User, scopes: tuple[str, ...] | None
+) -> tuple[Session, str | None]:  # fmt: skip
+    device, renewable = call.request.headers.get("user-agent", ""), "refresh_token" in call.client.grants
+    return await auth_of(call.request).sessions.open_app(
+        session_id, user.id, call.client.id, scopes, device, renewable=renewable
+    )
 
 
 async def _from_refresh_token(call: Call) -> dict[str, Any]:
@@ -133,10 +142,14 @@ async def _from_refresh_token(call: Call) -> dict[str, Any]:
 
 
 def _scopes_of(call: Call, session: Session) -> tuple[str, ...] | None:
-    """The scopes of a session that its client still may ask for, or those of them that it asks for now."""
+    """The scopes of a session that its client still may ask for, or those of them that it asks for now.
+
+    A session that is not limited is our own app's; once the app is not ours any more, it is as limited as others.
+    """
     scopes = session.scopes
-    if scopes is not None:
-        scopes = tuple(scope for scope in scopes if scope in call.client.scopes)
+    if scopes is not None or not call.client.first_party:
+        mine = [scope for scope in call.client.scopes if scope not in SERVICE_ONLY]
+        scopes = tuple(scope for scope in mine if scopes is None or scope in scopes)
     if "scope" not in call.form:
         return scopes
     return parse_scopes(call.form["scope"], call.client.scopes if scopes is None else scopes)
@@ -163,8 +176,8 @@ async def _from_secret(call: Call) -> dict[str, Any]:
     service = await _person(call, client.service_id)
     allowed = [scope for scope in client.scopes if scope != "offline_access"]
     scopes = parse_scopes(call.form.get("scope"), allowed)
-    access = site_of(call.request).tokens.mint(service.id, service.roles, scopes, client_id=client.id)
-    return _answer(call, access.token, scopes)
+    session, _ = await _open(call, new_id(), service, scopes)
+    return _tokens(call, service, session, scopes, None)
 
 
 GRANTS: dict[str, Callable[[Call], Awaitable[dict[str, Any]]]] = {

@@ -94,7 +94,7 @@ class Upstream:
             if about.get("issuer") != provider.issuer:
                 raise Unavailable(f"{provider.label} calls itself {str(about.get('issuer'))[:80]!r} in its discovery")
             for name in ("authorization_endpoint", "token_endpoint", "jwks_uri"):
-                if not SAFE_URL.match(str(about.get(name))):
+                if not SAFE_URL.fullmatch(str(about.get(name))):
                     raise Unavailable(f"{provider.label} names no safe {name} in its discovery")
             known = self._known[provider.id] = _Known(about, time.monotonic())
         return known.about

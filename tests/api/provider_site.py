@@ -1,6 +1,7 @@
 """Others who say who people are, as real servers on loopback: an OpenID provider, a GitHub and a Discord in one app.
 
-`Provider.change` alters the next ID token's claims, `Provider.sign` how it is signed; both are reset after use.
+`Provider.about` alters what discovery says, `Provider.change` the next ID token's claims, `Provider.sign` how it is
+signed; the last two are reset after use.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ class Provider:
         self.key = ECKey.generate_key("P-256", private=True)
         self.published = [self.key]
         self.codes: dict[str, dict[str, str]] = {}
+        self.about: dict[str, Any] = {}
         self.change: dict[str, Any] = {}
         self.sign: Callable[[dict[str, Any]], str] | None = None
         self.key_reads = 0
@@ -53,9 +55,8 @@ class Provider:
     def discovery(self, request: Request) -> Response:
         base = self.base
         about = {"issuer": base, "authorization_endpoint": f"{base}/authorize", "token_endpoint": f"{base}/token"}
-        return JSONResponse(
-            about | {"jwks_uri": f"{base}/jwks", "authorization_response_iss_parameter_supported": True}
-        )
+        about |= {"jwks_uri": f"{base}/jwks", "authorization_response_iss_parameter_supported": True}
+        return JSONResponse(about | self.about)
 
     def jwks(self, request: Request) -> Response:
         self.key_reads += 1

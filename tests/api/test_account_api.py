@@ -262,7 +262,8 @@ def test_the_key_comes_from_the_secret_store(settings, tmp_path, monkeypatch):
         mine = load_keys(tmp_path / "key.pem", make=True)
         store.create_secret(Name="signing", SecretString=(tmp_path / "key.pem").read_text())
         store.create_secret(Name="default", SecretString="changeme")
-        named = {"mode": "production", "mail_outbox": None, "rate_limits": "", "token_key_file": tmp_path / "nowhere"}
+        named = {"mode": "production", "mail_outbox": None, "rate_limits": "", "token_key_file": tmp_path / "nowhere",
+                 "trusted_hosts": ("api.example.org",)}  # fmt: skip
         found = keys_of(replace(settings, **named, token_key_secret="signing"))
         assert found.active.thumbprint() == mine.active.thumbprint()
         with pytest.raises(BadInput, match="OA_TOKEN_KEY_SECRET"):

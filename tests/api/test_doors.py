@@ -257,7 +257,14 @@ def test_names_that_cannot_sign_in(anyone, name):
 @pytest.fixture(scope="module")
 def production(settings):
     """An API in production, with a key and the same stores, whose tokens live a minute."""
-    mine = replace(settings, mode="production", introspection="signed-in", sweep_seconds=0, rate_limits="")
+    mine = replace(
+        settings,
+        mode="production",
+        introspection="signed-in",
+        sweep_seconds=0,
+        rate_limits="",
+        trusted_hosts=("api.test",),
+    )
     load_keys(mine.token_key_file, make=True)
     with serving(mine) as url:
         yield Caller(url)

@@ -27,6 +27,8 @@ ASK = "{ viewer { streakDays } }"
         ({"origin": "https://evil.example"}, 403),
         ({"origin": "https://app.example.org.evil.example"}, 403),
         ({"origin": "null"}, 403),
+        ({"origin": "http://["}, 403),
+        ({"origin": "http://[::1"}, 403),
         ({"sec-fetch-site": "cross-site"}, 403),
         ({"sec-fetch-site": "same-site", "sec-fetch-mode": "cors"}, 403),
         ({"sec-fetch-site": "same-origin"}, 200),
@@ -124,6 +126,21 @@ async def test_the_api_answers_to_its_own_names(host, path, status):
     assert (await through(trusted, {"host": host}, path))[0] == status
 
 
+def test_a_page_whose_name_leads_to_a_developers_machine_gets_no_token(anyone):
+    port = anyone.base.rpartition(":")[2]
+    evil = {"host": f"evil.example:{port}", "origin": f"http://evil.example:{port}", "sec-fetch-site": "same-origin"}
+    sign_in = 'mutation { developmentSignIn(input: {name: "x", roles: [ADMIN]}) { token } }'
+    refused = anyone.http.post(f"{anyone.base}/graphql", json={"query": sign_in}, headers=evil)
+    assert (refused.status_code, "data" in refused.json()) == (421, False)
+
+
+@pytest.mark.parametrize("origin", ["http://[", "http://[::1", "http://a:port"])
+def test_what_is_no_origin_opens_no_websocket(anyone, origin):
+    with pytest.raises(InvalidStatus) as refused:
+        connect(anyone.base.replace("http", "ws", 1) + "/graphql", origin=origin)
+    assert refused.value.response.status_code == 403
+
+
 async def test_tls_is_kept_to_where_browsers_reach_us_by_it():
     found = (await through(lambda app: SecurityHeaders(app, tls=True), {}))[1]
     assert found["strict-transport-security"].startswith("max-age=63072000")
@@ -189,6 +206,11 @@ SECRETS = {
     "a token": "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJhIn0.c2lnbmF0dXJl",
     "an API key": "oa_0190f3c1aaaa_Zm9vYmFyYmF6cXV4cXV1eGNvcmdl",
     "an address with a password": "mongodb://ada:hushhush@db.example:27017/x",
+    "a refresh token": "oar_0190f3c1-aaaa.Zm9vYmFyYmF6cXV4.Zm9vYmFyYmF6cXV4cXV1eGNvcmdl",
+    "a client's secret": "oac_Zm9vYmFyYmF6cXV4cXV1eGNvcmdl",
+    "a code": "/callback?code=hushhush-hushhush&state=1",
+    "a device's code": "grant_type=x&device_code=hushhush-hushhush",
+    "a device's code in JSON": '{"device_code": "hushhush-hushhush"}',
     "a header": "authorization: Bearer abcdef123456",
     "a field": '{"refresh_token": "hushhush-hushhush"}',
     "a parameter": "/oauth/x?client_secret=hushhush&state=1",
@@ -206,7 +228,9 @@ def test_secrets_are_taken_out_wherever_they_stand(name, before, after):
 
 
 def test_a_line_stays_whole_where_there_is_no_secret_and_has_an_end():
-    plain = '{"ts":"2026-11-27T11:00:00","message":"request","path":"/graphql","status":200,"tokens":12}'
+    plain = (
+        '{"ts":"2026-11-27T11:00:00","message":"request","path":"/graphql","status":200,"tokens":12,"code":"FORBIDDEN"}'
+    )
     assert redacted(plain) == plain
     record = logging.LogRecord("oa.test", logging.ERROR, "", 0, "long", None, None)
     record.fields = {"trace": ["x" * 1000] * 100}

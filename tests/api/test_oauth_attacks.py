@@ -158,8 +158,9 @@ def test_consent_cannot_be_sent_from_elsewhere(auth, victim):
     stranger.get(f"/oauth/authorize?{query}")
     its = Forms(stranger.page.text).found[0][1]
     assert victim.http.post(url, data=its | {"decision": "allow"}).status_code == 403
-    victim.get(f"/oauth/authorize?{query}")
-    assert victim.send("/oauth/authorize", {"origin": "https://evil.example.org"}, decision="allow").status_code == 403
+    for origin in ("https://evil.example.org", "http://[", "http://[::1"):
+        victim.get(f"/oauth/authorize?{query}")
+        assert victim.send("/oauth/authorize", {"origin": origin}, decision="allow").status_code == 403
     victim.get(f"/oauth/authorize?{query}")
     assert victim.send("/oauth/authorize", {"origin": auth.base}, decision="allow").is_redirect
 
@@ -342,7 +343,8 @@ def test_bodies_of_another_type_are_refused(auth, path):
 
 def test_production_signs_in_under_its_public_address_only_and_never_without_a_password(settings):
     load_keys(settings.token_key_file, make=True)
-    hidden = replace(settings, mode="production", public_url=None, mail_outbox=None, rate_limits="")
+    named = {"public_url": None, "trusted_hosts": ("api.example.org",)}
+    hidden = replace(settings, mode="production", mail_outbox=None, rate_limits="", **named)
     with serving(hidden) as base:
         assert httpx.get(f"{base}/.well-known/oauth-authorization-server").status_code == 503
         assert httpx.get(f"{base}/sign-in").status_code == 503

@@ -256,6 +256,11 @@ def test_admins_register_clients(auth, signed_in):
     assert (
         signed_in.authorize(made.json()["client_id"], WEB, secrets.token_urlsafe(48), scope="read").status_code == 200
     )
+    for uri in ("https://[::1", "https://app.example.org:port/", "https://app.example.org:99999/"):
+        refused = httpx.post(url, json=wanted | {"redirect_uris": [uri]}, headers=admin.headers)
+        assert (refused.status_code, refused.json()["error"]) == (400, "invalid_redirect_uri")
+        input = {"name": "New", "redirectUris": [uri], "scopes": ["READ"]}
+        assert admin.attempt("createClient", "client { id }", **input)["userErrors"][0]["path"] == ["redirectUris"]
     assert httpx.post(url, json=wanted).json()["error"] == "invalid_token"
     assert httpx.post(url, json=wanted, headers=nobody.headers).status_code == 403
     for change, error in (

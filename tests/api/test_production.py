@@ -45,6 +45,13 @@ def test_each_insecure_setting_is_refused_by_name_and_none_is_quoted_that_is_sec
     assert "changeme" not in refused.value.message
 
 
+def test_production_says_which_names_it_has():
+    without = {name: value for name, value in GOOD.items() if name not in ("OA_PUBLIC_URL", "OA_TRUSTED_HOSTS")}
+    with pytest.raises(BadInput, match="OA_TRUSTED_HOSTS is not set, nor OA_PUBLIC_URL"):
+        from_env(without)
+    assert from_env({**without, "OA_TRUSTED_HOSTS": "api.example.org"}).trusted_hosts == ("api.example.org",)
+
+
 def test_nodes_on_other_machines_need_a_key_and_those_on_this_one_do_not():
     without = {name: value for name, value in GOOD.items() if name != "OA_SERVING_KEY"}
     with pytest.raises(BadInput, match="OA_SERVING_KEY is not set, while OA_SERVING_URLS has 'http://serving"):

@@ -26,7 +26,7 @@ def test_embedded_mode_needs_only_the_document_store():
 def test_production_closes_what_embedded_mode_opens(tmp_path):
     key = tmp_path / "key.pem"
     key.touch()
-    made = from_env({"OA_MONGODB_URI": "mongodb://x", "OA_TOKEN_KEY_FILE": str(key)})
+    made = from_env({"OA_MONGODB_URI": "mongodb://x", "OA_TOKEN_KEY_FILE": str(key), "OA_TRUSTED_HOSTS": "a.example"})
     assert not made.embedded
     assert made.introspection == "signed-in"
 
@@ -77,6 +77,7 @@ def test_lists_and_numbers_are_read():
         ({"OA_MODE": "production", "OA_TOKEN_KEY_FILE": "/nowhere.pem"}, "which is no file"),
         ({"OA_PUBLIC_URL": "http://api.example.org"}, "it must be https://HOST without a path"),
         ({"OA_PUBLIC_URL": "https://api.example.org/"}, "it must be https://HOST without a path"),
+        ({"OA_PUBLIC_URL": "https://[::1"}, "it must be https://HOST without a path"),
         ({"OA_TERMS_URL": "ftp://x"}, "OA_TERMS_URL is 'ftp://x'"),
         ({"OA_TOKEN_SECONDS": "901"}, "it must be 60 to 900"),
         ({"OA_TOKEN_SECONDS": "long"}, "OA_TOKEN_SECONDS is 'long'; it must be a number"),

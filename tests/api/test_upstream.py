@@ -24,6 +24,7 @@ from api.oauth import upstream
 from api.oauth.mail import Mail, check_address, smtp
 from api.oauth.providers import read_providers
 from core.errors import BadInput, Unavailable
+from core.oauth_records import Attempt
 from oa.embedded import free_port
 
 
@@ -368,6 +369,20 @@ def test_a_wrong_mail_server_is_named_but_not_quoted(url):
 
 def test_an_address_is_in_small_letters():
     assert check_address(" Ada.L+x@Example.ORG ") == "ada.l+x@example.org"
+
+
+@pytest.mark.parametrize("name", ["authorization_endpoint", "token_endpoint", "jwks_uri"])
+async def test_an_address_that_only_begins_like_a_safe_one_is_not_taken(acme, site, name):
+    provider = read_providers(site.settings.sign_in_file, embedded=True)["acme"]
+    attempt = Attempt(id="", provider="acme", browser_hash="")
+    for wrong in ("http://localhost.evil.example/x", "http://127.0.0.1:1@evil.example/x", "https://a.example/x y"):
+        acme.about = {name: wrong}
+        try:
+            with pytest.raises(Unavailable, match=f"names no safe {name}"):
+                await upstream.Upstream().address(provider, attempt, "state", site.base)
+        finally:
+            acme.about = {}
+    assert await upstream.Upstream().address(provider, attempt, "state", site.base)
 
 
 GOOD = {"id": "acme", "kind": "oidc", "client_id": "c", "issuer": "https://id.example.org"}

@@ -32,7 +32,8 @@ def test_these_may_be_registered(uri):
         "https://app.example.org/a/../b", "https://app.example.org/%2e%2e/b", "https://app.example.org/a b",
         "myapp:/cb",
         "https://app.example.org/\\evil", "https://app.example.org/\n", "//app.example.org/cb", "http://127.0.0.1.evil.org/",
-        "http://127.0.0.1@evil.org/", f"https://app.example.org/{'a' * 2000}",
+        "http://127.0.0.1@evil.org/", "https://[::1", "https://app.example.org:99999/", "https://app.example.org:x/",
+        f"https://app.example.org/{'a' * 2000}",
     ],
 )  # fmt: skip
 def test_these_may_not(uri):
