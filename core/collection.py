@@ -9,7 +9,20 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from core import agreement_over_time, answers, gold, growth, moderation, pages, rewards, rules, rulings, tasks, work
+from core import (
+    agreement_over_time,
+    answers,
+    free_labels,
+    gold,
+    growth,
+    moderation,
+    pages,
+    rewards,
+    rules,
+    rulings,
+    tasks,
+    work,
+)
 from core.agreement_over_time import Sums
 from core.collection_records import CollectionRecord
 from core.config import CollectionConfig
@@ -106,6 +119,14 @@ class Collection:
     async def report(self, user: User, message_id: str, reason: str) -> Report:
         """Report a message to the moderators."""
         return await moderation.report(self.database, self.config, user, message_id, reason)
+
+    async def set_free_labels(self, user: User, message_id: str, labels: Mapping[str, float]) -> Message:
+        """Label a message outside of a task; see `core.free_labels.set_labels`."""
+        return await free_labels.set_labels(self.database, user, message_id, labels)
+
+    async def free_labels(self, message_ids: Sequence[str]) -> dict[str, dict[str, dict[str, float]]]:
+        """See `core.free_labels.averages_of`."""
+        return await free_labels.averages_of(self.database, message_ids)
 
     async def delete_message(self, moderator: User, message_id: str, reason: str = "") -> Message:
         """Take a message and all that follows it out."""

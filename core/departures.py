@@ -23,6 +23,7 @@ from core import answers, layout
 from core.config import CollectionConfig
 from core.database import Database
 from core.facts import mark
+from core.free_labels import FreeLabels
 from core.gold import forget
 from core.ids import new_id
 from core.journal import record
@@ -185,10 +186,12 @@ def _taken_along(message: Message) -> Message:
 
 
 async def _cut_reactions(database: Database, departure: Departure) -> set[str]:
-    """Put reactions and reports under a name that cannot be traced, so that they count once; returns the trees."""
+    """Put reactions, reports and free labels under an untraceable name, so that they count once; returns the trees."""
     trees: set[str] = set()
     nobody = "left-" + hashlib.sha256(f"{departure.secret}|{departure.id}".encode()).hexdigest()[:24]
-    kinds: tuple[tuple[str, type[Reaction] | type[Report]], ...] = (("reactions", Reaction), ("reports", Report))
+    kinds: tuple[tuple[str, type[Reaction] | type[Report] | type[FreeLabels]], ...] = (
+        ("reactions", Reaction), ("reports", Report), ("free_labels", FreeLabels),
+    )  # fmt: skip
     for name, kind in kinds:
         async for document in _batches(database, name, {"user_id": departure.id}):
             old = kind.from_document(document)

@@ -53,16 +53,25 @@ def check_labels(kind: str, labels: Mapping[str, float]) -> dict[str, float]:
     Raises:
         BadInput: code `BAD_LABELS`: one is unknown for this kind, not in [0, 1], or a mandatory one is missing.
     """
-    allowed = labels_for(kind)
+    checked = check_values(labels, labels_for(kind))
+    for name in MANDATORY:
+        if name not in labels:
+            raise _bad(f"label {name!r} is missing; it must be answered", name)
+    return checked
+
+
+def check_values(labels: Mapping[str, float], allowed: tuple[str, ...]) -> dict[str, float]:
+    """The labels as floats in the usual order, each of `allowed`.
+
+    Raises:
+        BadInput: code `BAD_LABELS`: one is none of these, or not in [0, 1].
+    """
     for name, value in labels.items():
         if name not in allowed:
             raise _bad(f"label {name!r} is not asked here; one of: {', '.join(allowed)}", name)
         number = isinstance(value, int | float) and math.isfinite(value)
         if not number or not 0 <= value <= 1:
             raise _bad(f"label {name!r} is {value!r}; it must be a number from 0 to 1", name)
-    for name in MANDATORY:
-        if name not in labels:
-            raise _bad(f"label {name!r} is missing; it must be answered", name)
     return {name: float(labels[name]) for name in WIDGETS if name in labels}
 
 

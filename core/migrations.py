@@ -138,6 +138,11 @@ async def _member_indexes(database: AsyncDatabase[dict[str, Any]]) -> None:
     await database["gone_sources"].create_index("expires_at", expireAfterSeconds=0)
 
 
+async def _free_label_indexes(database: AsyncDatabase[dict[str, Any]]) -> None:
+    for name in ("message_id", "user_id", "by_time"):
+        await database["free_labels"].create_index(name)
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     ("indexes of collection", _collection_indexes),
     ("indexes of chats and jobs", _chat_indexes),
@@ -152,4 +157,5 @@ MIGRATIONS: tuple[Migration, ...] = (
     ("indexes of agreement over time", _agreement_indexes),
     ("languages of the journal's entries", _languages_of_acts),
     ("indexes of what is in which snapshot", _member_indexes),
+    ("indexes of free labels", _free_label_indexes),
 )

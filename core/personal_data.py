@@ -79,6 +79,7 @@ HOLDINGS: dict[str, Holding] = {
         leaving=UNKNOWN,
         along="without words",
     ),
+    "free_labels": Holding(people=("user_id",), by="user_id", part="free_labels", leaving=UNKNOWN),
     "tasks": Holding(
         people=("user_id",),
         words=("draft", "answer", "skip_reason"),

@@ -203,7 +203,7 @@ async def _erase(database: Database, tree_id: str, going: set[str], said: set[st
         await database[name].delete_many({"_id": {"$in": sorted(said)}})
     learned = [f"{kind}:{each}" for kind in ("review", "rank") for each in ids]
     await database["lessons"].delete_many({"_id": {"$in": learned}})
-    for name in ("reactions", "revisions"):
+    for name in ("reactions", "revisions", "free_labels"):
         await database[name].delete_many({"message_id": {"$in": ids}})
     async for report in database["reports"].find({"tree_id": tree_id}, {"message_id": 1}):
         if report["message_id"] in going:

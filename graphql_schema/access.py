@@ -77,6 +77,7 @@ OBJECTS: dict[str, str] = {
 UNTIL_ENDED = "moderators of its language; others once its tree has ended"
 GUARDED: dict[str, str] = {
     "Message.author": f"its author; {UNTIL_ENDED}, and never of what was once somebody's chat",
+    "Message.freeLabels": MODERATORS,
     "Message.labels": UNTIL_ENDED,
     "Message.modelVersion": UNTIL_ENDED,
     "Message.refusedFor": "its author; moderators of its language; others once its tree has ended",

@@ -58,6 +58,11 @@ class Loaders:
         return Reads(by_id(lambda: self._services.collection.trees))
 
     @cached_property
+    def free_labels(self) -> Reads[dict[str, dict[str, float]]]:
+        """Averages of free labels, by message."""
+        return Reads(by_id(lambda: self._services.collection.free_labels))
+
+    @cached_property
     def users(self) -> Reads[User]:
         """People."""
         return Reads(by_id(lambda: self._services.accounts.get_many))

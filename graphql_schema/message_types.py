@@ -7,7 +7,7 @@ moderators (and one's own authorship).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, TypeVar
 
@@ -142,12 +142,14 @@ class MessageNode(Node):
         return once_known(info.context, self.record, may_know, self._averages)
 
     def _averages(self) -> list[LabelAverage]:
-        known: Any = LabelName._value2member_map_
-        return [
-            LabelAverage(name=known[name], value=average["value"], count=int(average["count"]))
-            for name, average in self.record.labels.items()
-            if name in known
-        ]
+        return label_averages(self.record.labels)
+
+    @strawberry.field(description="What people labelled it as outside of tasks; null but for moderators.")
+    async def free_labels(self, info: Info) -> list[LabelAverage] | None:
+        """Averages of free labels, which sway no verdict."""
+        if not moderates(info.context, self.record.lang):
+            return None
+        return label_averages(await info.context.loaders.free_labels.load(self.record.id) or {})
 
     @strawberry.field(
         description="What the rankings of its replies say together; null until the tree has ended, and in parity mode."
@@ -248,6 +250,16 @@ class MessageNode(Node):
             rank=record.rank,
             created_at=record.created_at,
         )
+
+
+def label_averages(labels: Mapping[str, Mapping[str, float]]) -> list[LabelAverage]:
+    """Means and numbers of the labels that there are names for."""
+    known: Any = LabelName._value2member_map_
+    return [
+        LabelAverage(name=known[name], value=average["value"], count=int(average["count"]))
+        for name, average in labels.items()
+        if name in known
+    ]
 
 
 Rule: TypeAlias = Callable[[Context, Message, Tree | None], bool]

@@ -10,6 +10,8 @@ from .keyed import Keyed
 from .message_types import MessageNode, load_message
 from .permissions import Contributor, Moderator
 from .relay import raw_id
+from .task_inputs import LabelAnswer
+from .tasks import labels_answered
 
 
 @strawberry.input(description="An emoji to set or take back.")
@@ -41,6 +43,23 @@ class ReportPayload(Payload):
     """Payload of `report`."""
 
     message: MessageNode | None = strawberry.field(default=None, description="The message reported.")
+
+
+@strawberry.input(description="What you say a message is, outside of a task.")
+class LabelMessageInput(Keyed):
+    """Input of `labelMessage`."""
+
+    message_id: strawberry.ID = strawberry.field(description="The message; not one of your own.")
+    labels: list[LabelAnswer] = strawberry.field(
+        description="In place of those that you set before, each at most once; none takes them away."
+    )
+
+
+@strawberry.type(description="What became of labels.")
+class LabelMessagePayload(Payload):
+    """Payload of `labelMessage`."""
+
+    message: MessageNode | None = strawberry.field(default=None, description="The message labelled.")
 
 
 @strawberry.input(description="A message to take out.")
@@ -75,6 +94,15 @@ class ModerationMutation:
         message_id = _message_id(input.message_id)
         await info.context.services.collection.report(info.context.user(), message_id, input.reason)
         return ReportPayload(message=await load_message(info.context, message_id))
+
+    @mutation(LabelMessagePayload, Contributor, "Label a message outside of tasks; kept apart from reviews.")
+    async def label_message(self, info: Info, input: LabelMessageInput) -> LabelMessagePayload:
+        """Store the labels."""
+        message_id = _message_id(input.message_id)
+        await info.context.services.collection.set_free_labels(
+            info.context.user(), message_id, labels_answered(input.labels)
+        )
+        return LabelMessagePayload(message=await load_message(info.context, message_id))
 
     @mutation(DeleteMessagePayload, Moderator, "Take a message out, and all that follows it.")
     async def delete_message(self, info: Info, input: DeleteMessageInput) -> DeleteMessagePayload:

@@ -17,7 +17,7 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "profile": ("viewer",),
     "tasks": (
         "requestTask", "submitPrompt", "submitReply", "submitReview", "submitRanking", "skipTask", "saveDraft",
-        "react", "report", "taskAvailable", "editContribution", "withdrawContribution", "appeal",
+        "react", "report", "labelMessage", "taskAvailable", "editContribution", "withdrawContribution", "appeal",
     ),
     "chat": (
         "chats", "chat", "createChat", "updateChat", "sendMessage", "editMessage", "regenerate", "stopReply",

@@ -68,7 +68,7 @@ class TaskMutation:
     async def submit_review(self, info: Info, input: SubmitReviewInput) -> SubmitReviewPayload:
         """Store the review."""
         task = await info.context.services.collection.submit_review(
-            info.context.user(), _task_id(input.task_id), _labels(input.labels)
+            info.context.user(), _task_id(input.task_id), labels_answered(input.labels)
         )
         return SubmitReviewPayload(task=TaskNode.of(task))
 
@@ -117,7 +117,8 @@ def _tiers(input: SubmitRankingInput) -> list[list[strawberry.ID]]:
     return tiers
 
 
-def _labels(answers: list[LabelAnswer]) -> dict[str, float]:
+def labels_answered(answers: list[LabelAnswer]) -> dict[str, float]:
+    """The labels by their stored names; raises `BadInput` (code `BAD_LABELS`) where one is answered twice."""
     labels = {stored(answer.name): answer.value for answer in answers}
     if len(labels) != len(answers):
         raise BadInput("labels answers one label twice; each may be answered once", code="BAD_LABELS", path=("labels",))

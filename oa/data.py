@@ -197,21 +197,27 @@ def export_command(
     reports: Annotated[
         bool, typer.Option("--reports", help="Write people's reports of messages instead of the trees.")
     ] = False,
+    free_labels: Annotated[
+        bool, typer.Option("--free-labels", help="Write the labels that people set outside of tasks instead.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Write conversation trees from the document store, in the forms of Open-Assistant's exports."""
     from core.interchange import ExportReport, export_trees
-    from core.reports import export_reports
+    from core.reports import export_free_labels, export_reports
 
     anonymiser = _anonymiser(anonymise, dates, scrub_pii)
 
     def told(report: ExportReport) -> None:
         show(report.trees, report.total, f"{report.messages} messages")
 
-    if reports:
-        count = _with_database(lambda database: export_reports(database, out, anonymiser=anonymiser))
+    if reports and free_labels:
+        raise BadInput("--reports and --free-labels are two exports; ask for one at a time")
+    if reports or free_labels:
+        export, what = (export_reports, "reports") if reports else (export_free_labels, "free_labels")
+        count = _with_database(lambda database: export(database, out, anonymiser=anonymiser))
         if out != "-":
-            _say({"reports": count}, as_json, f"exported {count} reports to {out}")
+            _say({what: count}, as_json, f"exported {count} {what.replace('_', ' ')} to {out}")
         return
     with _progress("export") as show:
         report = _with_database(

@@ -81,6 +81,10 @@ def test_a_report_goes_through_the_queue(api, page):
     tree = ann.ask("query ($id: ID!) { node(id: $id) { ... on Message { tree { id } } } }", id=message)
     tree_id = tree["node"]["tree"]["id"]
     bob.do("report", "", messageId=message, reason="advertising")
+    page.run("LabelMessage", bob, messageId=message, labels=[{"name": "SPAM", "value": 1}])
+    seen = page.run("FreeLabels", mod, id=message)
+    assert seen == {"freeLabels": [{"name": "SPAM", "value": 1, "count": 1}], "labels": []}
+    assert page.run("FreeLabels", bob, id=message)["freeLabels"] is None
     (item,) = page.run("Queue", mod, first=10, lang="en", kind="REPORT")["nodes"]
     assert item["message"] == {
         "id": message, "text": "Buy my watches!", "state": "PENDING", "deleted": False,

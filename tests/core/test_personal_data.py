@@ -24,7 +24,8 @@ ROOT = Path(core.__file__).parents[1]
 USED = re.compile(r'database(?:\["(\w+)"\]|\.(\w+)\.(?:find|insert|update|delete|bulk|aggregate|replace|count|create))')
 STORED = {
     "User": "users", "Tree": "trees", "Message": "messages", "Task": "tasks", "Review": "reviews",
-    "Ranking": "rankings", "Reaction": "reactions", "Report": "reports", "Work": "work", "Appeal": "appeals",
+    "Ranking": "rankings", "Reaction": "reactions", "Report": "reports", "FreeLabels": "free_labels",
+    "Work": "work", "Appeal": "appeals",
     "DataExport": "data_exports", "Lesson": "lessons", "Departure": "departures", "GoldItem": "gold",
     "CollectionRecord": "collections", "Credit": "credits", "ModerationItem": "moderation_items",
     "Client": "oauth_clients", "Session": "sessions", "Code": "oauth_codes", "DeviceGrant": "oauth_devices",
@@ -35,7 +36,8 @@ NAMES_SOMEBODY = re.compile(r"^(by|subject|linked)$|user(?!_code)|author|owner|p
 HOLDS_WORDS = re.compile(r"^(text|draft|answer|notes|title|name|words|comment|message)$|reason|display_name|_prompt$")
 HARMLESS = {
     "messages": {"cleared", "judgement", "consensus", "reward", "emojis", "labels", "base"},
-    "trees": {"num_reviews_prompt"}, "reviews": {"labels"}, "gold": {"answers", "order"}, "purges": {"trees"},
+    "trees": {"num_reviews_prompt", "enough"}, "free_labels": {"labels"},
+    "reviews": {"labels"}, "gold": {"answers", "order"}, "purges": {"trees"},
     "collections": {"changes"}, "data_exports": {"name"}, "jobs": {"spec", "metrics", "stages", "error", "model"},
     "chat_messages": {"error", "draft"}, "moderation_items": {"reason"},
 }  # fmt: skip
