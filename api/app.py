@@ -22,6 +22,7 @@ from . import health
 from .callers import Callers
 from .draining import Draining
 from .edge import Cors, CrossSite, SecurityHeaders, TrustedHosts
+from .garbage import settle
 from .keys import keys_of
 from .logs import configure
 from .middleware import RequestIds, WebSocketMessageLimit
@@ -33,8 +34,12 @@ from .tracing import TracedRequests, Tracing, resolvers, tracing_of
 from .view import GraphQLView
 
 
-def create_app(settings: Settings) -> Starlette:
+def create_app(settings: Settings, *, alone: bool = False) -> Starlette:
     """The app, not started yet.
+
+    Args:
+        settings: how it runs.
+        alone: whether the process is this app's and no other's, so that what lives at its start stays (`garbage`).
 
     Raises:
         BadInput: the token key or the ways to sign in cannot be used.
@@ -61,6 +66,8 @@ def create_app(settings: Settings) -> Starlette:
             draining = Draining(services.streams, settings.drain_notice_seconds)
             app.state.services, app.state.site, app.state.draining = services, site, draining
             services.link_url = site.link_url
+            if alone:
+                settle()
             with draining.watching():
                 yield
         if tracing is not None:
@@ -116,4 +123,4 @@ def app_from_env() -> Starlette:
     """The app with settings from the environment, and its logs set up."""
     settings = from_env()
     configure(settings.log_level)
-    return create_app(settings)
+    return create_app(settings, alone=True)

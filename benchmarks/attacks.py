@@ -28,6 +28,7 @@ from rich.table import Table
 
 from api.app import create_app
 from api.draining import Draining
+from api.garbage import settle
 from api.settings import Settings
 from core.records import User
 from graphql_schema.context import Services
@@ -127,6 +128,7 @@ def make_app(folder: Path) -> Any:
     streams = Streams()
     app.state.services = Services(streams=streams, sign_in=_nobody)
     app.state.draining = Draining(streams, 0)
+    settle()  # as at the start of a process that serves
     return app
 
 

@@ -7,7 +7,6 @@ does not. Knows buckets by the name of what they count, and no HTTP: `api.rate` 
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 from graphql import (
@@ -15,7 +14,6 @@ from graphql import (
     FieldNode,
     FragmentDefinitionNode,
     FragmentSpreadNode,
-    GraphQLSchema,
     OperationDefinitionNode,
     get_operation_ast,
 )
@@ -25,7 +23,8 @@ from core.errors import BadInput
 
 from .context import Context
 from .cost import Price, price, units
-from .limits import CACHED_DOCUMENTS, LIMITS, Parsed, check_variables
+from .documents import KEPT, Parsed
+from .limits import LIMITS, check_variables
 
 BY_ADDRESS = frozenset({"sign_in"})
 """Actions of operations that are counted by address, because who is behind them is not known yet."""
@@ -45,12 +44,12 @@ class Asked(NamedTuple):
     first: str
 
 
-async def admit(operation: ExecutionContext, key: Parsed, context: Context) -> None:
+async def admit(operation: ExecutionContext, document: Parsed, context: Context) -> None:
     """Price a valid operation, and charge it to the caller's buckets.
 
     Args:
         operation: what is asked for.
-        key: its document.
+        document: its document.
         context: of the caller.
 
     Raises:
@@ -61,33 +60,29 @@ async def admit(operation: ExecutionContext, key: Parsed, context: Context) -> N
     variables = operation.variables or {}
     check_variables(variables)
     name = operation._provided_operation_name
-    asked = _asked(key, name)
+    asked = document.once(("asked", name), lambda: _asked(document.document, name))
     context.asked = (asked.kind, asked.first)
     if asked.kind == "subscription":
         context.services.streams.admit(context)
     schema: Any = operation.schema
     pages = tuple((name, value if type(value) is int else None) for name, value in variables.items())
-    charge = _priced(schema._schema, key, name, pages)
+    charge = document.once(
+        (schema._schema, name, pages),  # of the variables only whole numbers bear on the price
+        lambda: price(schema._schema, document.document, asked.operation, dict(pages)),
+    )
     _tell(operation, asked, units(charge), context.services.max_cost)
+    KEPT.keep(operation.query or "", document)
     await take(context, charge)
 
 
-@lru_cache(maxsize=CACHED_DOCUMENTS)
-def _asked(key: Parsed, name: str | None) -> Asked:
+def _asked(document: DocumentNode, name: str | None) -> Asked:
     """What is asked for; raises `BadInput` where several operations stand in a document and none is named (Strawberry
     takes the first)."""
-    document = key.document
     operation = get_operation_ast(document, name)
     if operation is None:
         count = sum(isinstance(each, OperationDefinitionNode) for each in document.definitions)
         raise BadInput(f"the document has {count} operations; say which one with operationName", code="BAD_QUERY")
     return Asked(operation, operation.operation.value, _first_field(document, operation))
-
-
-@lru_cache(maxsize=CACHED_DOCUMENTS)
-def _priced(schema: GraphQLSchema, key: Parsed, name: str | None, pages: tuple[tuple[str, int | None], ...]) -> Price:
-    """The price, to be read only; of the variables only whole numbers bear on it, so that others share an entry."""
-    return price(schema, key.document, _asked(key, name).operation, dict(pages))
 
 
 def _tell(operation: ExecutionContext, asked: Asked, cost: int, most: int) -> None:

@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 from graphql import (
@@ -21,15 +20,11 @@ from graphql import (
     FieldNode,
     FragmentDefinitionNode,
     FragmentSpreadNode,
-    GraphQLError,
-    GraphQLSchema,
     InlineFragmentNode,
     ListValueNode,
     ObjectValueNode,
     OperationDefinitionNode,
     SelectionSetNode,
-    parse,
-    validate,
 )
 from graphql.validation import MaxIntrospectionDepthRule
 from graphql.validation.validate import ValidationAbortedError
@@ -63,8 +58,6 @@ LIMITS: dict[str, Limit] = {
 }
 """Every limit of a document by name; `docs/api/limits.md` shows them."""
 
-CACHED_DOCUMENTS = 256
-"""Parsed and validated documents kept, each of at most `characters`."""
 BESIDES: tuple[type[ASTValidationRule], ...] = (
     MaybeNullValidationRule,
     OneOfInputValidationRule,
@@ -275,41 +268,6 @@ class DocumentLimits(ASTValidationRule):
             raise ValidationAbortedError(error.message) from None
         if over:
             raise ValidationAbortedError(f"the document is too much: {'; '.join(over)}")
-
-
-@dataclass(frozen=True, eq=False)
-class Parsed:
-    """A parsed document as a key: the same object is the same document, and `parsed` keeps one for a text.
-
-    To compare documents node by node would take as long as they are, and as deep as they are nested.
-    """
-
-    document: DocumentNode
-
-
-@lru_cache(maxsize=CACHED_DOCUMENTS)
-def validated(
-    schema: GraphQLSchema, key: Parsed, rules: tuple[type[ASTValidationRule], ...], suggestions: bool
-) -> list[GraphQLError]:
-    """The errors of a document, at most `errors` and one more that says so; kept for the next time it comes."""
-    every: tuple[type[ASTValidationRule], ...] = (DocumentLimits, *rules, *BESIDES)
-    return validate(schema, key.document, every, max_errors=LIMITS["errors"].most, hide_suggestions=not suggestions)
-
-
-def parsed(text: str) -> Parsed:
-    """The document of `text`; one that comes again costs a lookup.
-
-    Raises:
-        GraphQLError: it is no document, or one of more than `characters` or `tokens`.
-    """
-    if len(text) > LIMITS["characters"].most:
-        raise GraphQLError(f"the document is too much: {'; '.join(exceeded({'characters': len(text)}))}")
-    return _parsed(text)
-
-
-@lru_cache(maxsize=CACHED_DOCUMENTS)
-def _parsed(text: str) -> Parsed:
-    return Parsed(parse(text, max_tokens=LIMITS["tokens"].most))
 
 
 def check_variables(variables: Mapping[str, Any]) -> int:

@@ -20,7 +20,7 @@ from core.errors import OaError
 from . import persisted
 from .charging import admit
 from .context import Context
-from .limits import parsed, validated
+from .documents import parsed, validated
 
 OPEN = tuple(specified_rules)
 CLOSED = (*OPEN, NoSchemaIntrospectionCustomRule)
@@ -38,8 +38,8 @@ async def prepare(operation: ExecutionContext, context: Context) -> PreExecution
     to_register = await persisted.find(operation, context)
     if not operation.query:
         raise MissingQueryError
-    key = parsed(operation.query)
-    operation.graphql_document = key.document
+    document = parsed(operation.query)
+    operation.graphql_document = document.document
     try:
         kind = operation.operation_type
     except RuntimeError as error:
@@ -48,10 +48,10 @@ async def prepare(operation: ExecutionContext, context: Context) -> PreExecution
         raise InvalidOperationTypeError(kind)
     schema: Any = operation.schema
     rules = OPEN if context.introspection else CLOSED
-    errors = validated(schema._schema, key, rules, not schema.config.disable_field_suggestions)
+    errors = validated(schema._schema, document, rules, not schema.config.disable_field_suggestions)
     if not errors:
         try:
-            await admit(operation, key, context)
+            await admit(operation, document, context)
         except OaError as error:
             errors = [GraphQLError(error.message, original_error=error)]
     if errors:

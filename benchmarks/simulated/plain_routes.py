@@ -35,7 +35,7 @@ class Both:
     """The API and, under `/plain`, the hand-written routes over the services that the API opened."""
 
     def __init__(self, settings: Settings) -> None:
-        self.api = create_app(settings)
+        self.api = create_app(settings, alone=True)
         self.callers = Callers(settings, Tokens(keys_of(settings), settings.token_issuer, settings.token_seconds))
         routes = [
             Route(f"{PREFIX}/hello", self.hello, methods=["POST"]),

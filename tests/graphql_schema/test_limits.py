@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from core.errors import BadInput
 from graphql_schema.context import Context, Services
-from graphql_schema.limits import LIMITS, check_variables, exceeded, leaf_first, measure, validated
+from graphql_schema.documents import KEPT, Kept, Parsed
+from graphql_schema.limits import LIMITS, check_variables, exceeded, leaf_first, measure
 from graphql_schema.schema import build_schema
 
 SCHEMA = build_schema()
@@ -46,11 +47,6 @@ async def work(document, variables=None):
     return result, calls
 
 
-@pytest.fixture(autouse=True)
-def nothing_cached():
-    validated.cache_clear()
-
-
 @pytest.mark.parametrize("name", hostile.ATTACKS)
 async def test_hostile_documents_are_refused_with_little_work(name):
     make, n, said = hostile.ATTACKS[name]
@@ -65,7 +61,6 @@ async def test_hostile_documents_are_refused_with_little_work(name):
     messages = " ".join(error.message for error in result.errors)
     assert re.search(said, messages), messages
     assert all(error.extensions["code"] in ("BAD_QUERY", "TOO_COSTLY") for error in result.errors)
-    validated.cache_clear()
     _, calls = await work(document + " ")  # another text, which no cache has seen
     assert calls < CALLS
 
@@ -142,6 +137,38 @@ async def test_deep_documents_that_differ_in_a_comment_alone_are_refused_alike()
         for comment in ("#0\n", "#1\n"):
             for error in (await execute(comment + hostile.deep(n))).errors:
                 assert error.extensions["code"] == "BAD_QUERY"
+
+
+@given(
+    st.lists(st.tuples(st.booleans(), st.text(alphabet="ab", min_size=1, max_size=9)), max_size=30), st.integers(0, 40)
+)
+def test_documents_are_kept_up_to_so_many_characters_and_the_last_ones_longest(steps, characters):
+    kept, expected = Kept(characters), []
+    for keep, text in steps:
+        if keep:
+            kept.keep(text, Parsed(parse("{ a }")))
+            expected += [] if text in expected else [text]
+            while sum(map(len, expected)) > characters:
+                expected.pop(0)
+        elif text in expected:
+            expected.remove(text)
+            expected.append(text)
+            assert kept.get(text) is not None
+        else:
+            assert kept.get(text) is None
+    assert list(kept._documents) == expected
+    assert kept.size == sum(map(len, expected))
+
+
+@pytest.mark.parametrize("name", ["aliases", "unknown types below", "pages of pages"])
+async def test_what_is_refused_is_not_kept(name):
+    make, n, _ = hostile.ATTACKS[name]
+    before = KEPT.size
+    assert (await execute(make(n))).errors
+    assert KEPT.size == before
+    fine = f"{{ viewer {{ roles }} }} # {name}"
+    assert (await execute(fine)).errors is None
+    assert KEPT.get(fine) is not None
 
 
 EDGES = {
