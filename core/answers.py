@@ -25,32 +25,32 @@ from core.labels import check_labels
 from core.records import Message, Ranking, Record, Review, Task, Tree, User, now, text_hash
 from core.rules import rules_of
 from core.settle import settle
+from core.surroundings import Surroundings, look_around
 from core.texts import check_lang, check_text
 
 CLOSED = ("aborted_low_grade", "halted_by_moderator")
 
 
 async def submit_prompt(
-    database: Database, config: CollectionConfig, user: User, task_id: str, text: str, lang: str
+    database: Database, config: CollectionConfig, user: User, task_id: str, text: str, lang: str | None = None
 ) -> Task:
-    """The answer to an `initial_prompt` task: the root of a new tree. `lang` must be the task's."""
+    """The answer to an `initial_prompt` task: the root of a new tree. `lang`, where given, must be the task's."""
     task = await _mine(database, user, task_id, ("initial_prompt",))
-    if check_lang(lang) != task.lang:
+    if lang is not None and check_lang(lang) != task.lang:
         raise BadInput(f"the task is for {task.lang!r}, not {lang!r}; request one in {lang!r}", path=("lang",))
     config = await rules_of(database, config, task.collection)
-    text = await _check_text(database, config, user, task, text)
-    return await _decide(database, config, user, task, {"text": text})
+    text, around = await _check_text(database, config, user, task, text)
+    return await _decide(database, config, user, task, {"text": text}, around)
 
 
 async def submit_reply(database: Database, config: CollectionConfig, user: User, task_id: str, text: str) -> Task:
     """The answer to a `prompter_reply` or `assistant_reply` task: a message under the target."""
     task = await _mine(database, user, task_id, ("prompter_reply", "assistant_reply"))
     config = await rules_of(database, config, task.collection)
-    text = await _check_text(database, config, user, task, text)
-    tree = await database["trees"].find_one({"_id": task.tree_id}, {"state": 1})
-    if task.state == "open" and (tree is None or tree["state"] in CLOSED):
+    text, around = await _check_text(database, config, user, task, text)
+    if around is not None and (around.tree is None or around.tree.state in CLOSED):
         raise TaskGone("the conversation was closed by a moderator or refused; ask for another task")
-    return await _decide(database, config, user, task, {"text": text})
+    return await _decide(database, config, user, task, {"text": text}, around)
 
 
 async def submit_review(
@@ -106,9 +106,12 @@ async def _mine(database: Database, user: User, task_id: str, kinds: tuple[str, 
     return task
 
 
-async def _check_text(database: Database, config: CollectionConfig, user: User, task: Task, text: str) -> str:
+async def _check_text(
+    database: Database, config: CollectionConfig, user: User, task: Task, text: str
+) -> tuple[str, Surroundings | None]:
+    """The text as it may be stored, and what is around it; None for a task that is not open any more."""
     if task.state != "open":
-        return check_text(text, config.max_text_length)
+        return check_text(text, config.max_text_length), None
     about = Message(
         id=task.id, tree_id=task.tree_id or task.id, parent_id=task.target_id, role="", lang=task.lang, text=text,
         author_id=user.id,
@@ -116,8 +119,10 @@ async def _check_text(database: Database, config: CollectionConfig, user: User, 
     return await checked_text(database, config, about)
 
 
-async def checked_text(database: Database, config: CollectionConfig, message: Message) -> str:
-    """The text of `message`, a new one or one that its author edits, as it may be stored.
+async def checked_text(
+    database: Database, config: CollectionConfig, message: Message
+) -> tuple[str, Surroundings]:  # fmt: skip
+    """The text of `message`, a new one or one that its author edits, as it may be stored, and what is around it.
 
     Raises:
         BadInput: it is empty, too long, or no clean text.
@@ -126,19 +131,26 @@ async def checked_text(database: Database, config: CollectionConfig, message: Me
     """
     text = check_text(message.text, config.max_text_length)
     since = now() - timedelta(seconds=config.duplicate_window_seconds)
-    async for document in database["messages"].find({"content_hash": text_hash(text)}):
-        other = Message.from_document(document)
+    of_tree = message.tree_id if message.parent_id is not None else None  # a new prompt has no tree yet
+    around = await look_around(database, text, message.parent_id, of_tree)
+    for other in around.same:
         if other.author_id == message.author_id and other.created_at > since and other.id != message.id:
             raise Conflict(
                 "you sent the same text a short while ago; write another", code="DUPLICATE_TEXT", path=("text",)
             )
     if min(config.refuse_score_above, config.refuse_alike_above) < 1:
-        screening.check_limits(await screening.look(database, config, replace(message, text=text)), config)
-    return text
+        screening.check_limits(await screening.look(config, replace(message, text=text), around.rows), config)
+    return text, around
 
 
-async def _decide(database: Database, config: CollectionConfig, user: User, task: Task, answer: dict[str, Any]) -> Task:
+async def _decide(
+    database: Database, config: CollectionConfig, user: User, task: Task, answer: dict[str, Any],
+    around: Surroundings | None = None,
+) -> Task:  # fmt: skip
     """Store the answer with the task, once, and apply it; the task as it is then.
+
+    Args:
+        around: of a text, where it was read a moment ago.
 
     Raises:
         Conflict: the task was answered otherwise.
@@ -150,40 +162,47 @@ async def _decide(database: Database, config: CollectionConfig, user: User, task
         raise TaskGone(f"task {task.id} is {task.state}; ask for another")
     if task.answer != answer:
         raise Conflict(f"task {task.id} was already submitted with another answer")
-    return await apply(database, config, task, user) if task.state == "answered" else task
+    return await apply(database, config, task, user, around) if task.state == "answered" else task
 
 
-async def apply(database: Database, config: CollectionConfig, task: Task, user: User | None = None) -> Task:
+async def apply(
+    database: Database, config: CollectionConfig, task: Task, user: User | None = None,
+    around: Surroundings | None = None,
+) -> Task:  # fmt: skip
     """Store everything that follows from an answered task, and return it as done; may be repeated.
 
     Args:
         user: whose task it is, where that was read a moment ago.
+        around: of its text, likewise.
     """
-    if task.kind == "initial_prompt":
-        rules = await rules_of(database, config, task.collection)
-        await _store_text(database, rules, _prompt(task))
-        await _store(database, "trees", _tree(rules, task))
-        await queue.pass_on(database, task.work_id, task.id)
-    elif task.kind in ("prompter_reply", "assistant_reply"):
-        rules = await rules_of(database, config, task.collection)
-        await _store_text(database, rules, await _reply(database, task))
+    if "text" in (task.answer or {}):
+        await _apply_text(database, await rules_of(database, config, task.collection), task, around)
     elif task.kind.startswith("label_"):
         await _store(database, "reviews", _review(task))
     else:
         await _store(database, "rankings", _ranking(task))
     tree_id = task.tree_id or task.id
-    await settle(database, config, tree_id, marking=True, known=(task.user_id,))
+    # The tree is not marked: until all is done the task is answered, and whatever is missing is done again.
+    await settle(database, config, tree_id, known=(task.user_id,))
     await touch(database, task.user_id, task.answered_at or task.created_at, user)
     await tasks.move(database, task, "done")
     return replace(task, state="done")
 
 
-async def _store_text(database: Database, config: CollectionConfig, message: Message) -> None:
-    """Store a message, with what is suspicious about its text."""
-    found = await screening.look(database, config, message)
+async def _apply_text(
+    database: Database, config: CollectionConfig, task: Task, around: Surroundings | None
+) -> None:  # fmt: skip
+    """Store the message that an answer makes, with what is suspicious about its text, and its tree if it opens one."""
+    if around is None:
+        around = await look_around(database, (task.answer or {})["text"], task.target_id)
+    message = _prompt(task) if task.target_id is None else _reply(task, around.parent)
+    found = await screening.look(config, message, around.rows)
     message = replace(message, extra_reviews=screening.extra_reviews(found, config))
     await _store(database, "messages", message)
     await screening.keep(database, config, message, found)
+    if task.target_id is None:
+        await _store(database, "trees", _tree(config, task))
+        await queue.pass_on(database, task.work_id, task.id)
 
 
 async def _store(database: Database, name: str, made: Record) -> None:
@@ -203,11 +222,9 @@ def _prompt(task: Task) -> Message:
     return Message(id=task.id, tree_id=task.id, parent_id=None, role="prompter", lang=task.lang, **_text(task))
 
 
-async def _reply(database: Database, task: Task) -> Message:
-    document = await database["messages"].find_one({"_id": task.target_id})
-    if document is None or task.tree_id is None:
+def _reply(task: Task, parent: Message | None) -> Message:
+    if parent is None or task.tree_id is None:
         raise TaskGone(f"the message that task {task.id} replies to has been removed")
-    parent = Message.from_document(document)
     return Message(
         id=task.id, tree_id=task.tree_id, parent_id=parent.id, role=task.kind.removesuffix("_reply"), lang=task.lang,
         ancestors=(*parent.ancestors, parent.id), depth=parent.depth + 1, deleted=parent.deleted,

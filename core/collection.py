@@ -60,6 +60,13 @@ class Collection:
             NothingToDo: no such work is open for this user.
             TooMany: the user holds too many tasks.
         """
+        task, _ = await self.hand_out(user, kind, langs, collection)
+        return task
+
+    async def hand_out(
+        self, user: User, kind: str, langs: Sequence[str], collection: str = DEFAULT
+    ) -> tuple[Task, dict[str, Message]]:
+        """As `request_task`, with the messages that the task shows, by id."""
         return await tasks.request(self.database, self.config, user, kind, check_langs(langs), self.chance, collection)
 
     async def available(self, user: User, langs: Sequence[str], collection: str = DEFAULT) -> dict[str, int]:
@@ -92,7 +99,7 @@ class Collection:
     # Answers. Each raises `TaskGone` for a task that is not the user's, was skipped or has expired, and `Conflict` for
     # one that was answered otherwise; the same answer again gives the same task and counts once.
 
-    async def submit_prompt(self, user: User, task_id: str, text: str, lang: str) -> Task:
+    async def submit_prompt(self, user: User, task_id: str, text: str, lang: str | None = None) -> Task:
         """Answer an `initial_prompt` task; the message's id is the task's `result_id`."""
         return await answers.submit_prompt(self.database, self.config, user, task_id, text, lang)
 

@@ -33,10 +33,8 @@ async def credit_tree(database: Database, config: CollectionConfig, facts: Facts
         known: users who are known to have an account; others are looked up.
     """
     due = turns(credits_of(facts.messages, facts.reviews, facts.rankings), facts.credits)
-    people = await _known_users(database, {credit.user_id for credit in due if credit.amount > 0}, set(known))
-    due = [credit for credit in due if credit.amount < 0 or credit.user_id in people]
-    if due:
-        await apply(database, await rules_of(database, config), due)
+    unknown = {credit.user_id for credit in due if credit.amount > 0} - set(known)
+    if due := await apply(database, await rules_of(database, config), due, unknown):
         await insert_new(database, "credits", [replace(credit, applied=True).to_document() for credit in due])
 
 
@@ -66,14 +64,6 @@ def _turn(credit: Credit, act: str, number: int) -> Credit:
     return replace(credit, id=identity, amount=-1 if number % 2 else 1, applied=False)
 
 
-async def _known_users(database: Database, identities: set[str], known: set[str]) -> set[str]:
-    unknown = sorted(identities - known)
-    if not unknown:
-        return known
-    found = database["users"].find({"_id": {"$in": unknown}}, {"_id": 1, "deleted": 1})
-    return known | {user["_id"] async for user in found if not user.get("deleted")}
-
-
 async def insert_new(database: Database, name: str, documents: list[Document]) -> None:
     """Store those of `documents` that are not there yet, by one command."""
     try:
@@ -83,20 +73,27 @@ async def insert_new(database: Database, name: str, documents: list[Document]) -
             raise
 
 
-async def apply(database: Database, config: CollectionConfig, credits: Sequence[Credit]) -> None:
+async def apply(
+    database: Database, config: CollectionConfig, credits: Sequence[Credit], unknown: Collection[str] = ()
+) -> list[Credit]:
     """Add `credits` to their people's scores; nothing where one was added before.
 
     Who has enough work to be trusted by the rules of `config`, the default collection's, is noted in the same write.
 
     Mostly two commands: the score documents are read, and each is written with its new points and its new place if
     nothing changed meanwhile. Where something did, or some document took a part of the credits before, one by one.
+
+    Args:
+        unknown: users of whom the same read finds out whether they have an account.
+
+    Returns:
+        the credits that count; who has no account gains nothing.
     """
-    by_place: dict[str, list[Credit]] = defaultdict(list)
-    for credit in credits:
-        for frame in FRAMES:
-            by_place[f"{frame}|{bucket(frame, credit.at)}|{credit.user_id}"].append(credit)
-    query = {"_id": {"$in": list(by_place)}}
-    there = {document["_id"]: document async for document in database["scores"].find(query, {"applied": 0})}
+    if not credits:
+        return []
+    there, gone = await _read(database, _by_place(credits), unknown)
+    counted = [credit for credit in credits if credit.amount < 0 or credit.user_id not in gone]
+    by_place = _by_place(counted)
     fresh = [_fresh(place, added) for place, added in by_place.items() if place not in there]
     if fresh:
         await insert_new(database, "scores", fresh)
@@ -104,6 +101,30 @@ async def apply(database: Database, config: CollectionConfig, credits: Sequence[
     found = await database["scores"].bulk_write(updates, ordered=False) if updates else None
     if fresh or found is None or found.matched_count < len(updates):
         await _apply_each(database, config, by_place)
+    return counted
+
+
+def _by_place(credits: Iterable[Credit]) -> dict[str, list[Credit]]:
+    """Id of a score document -> the credits that it takes."""
+    by_place: dict[str, list[Credit]] = defaultdict(list)
+    for credit in credits:
+        for frame in FRAMES:
+            by_place[f"{frame}|{bucket(frame, credit.at)}|{credit.user_id}"].append(credit)
+    return by_place
+
+
+async def _read(
+    database: Database, places: Collection[str], unknown: Collection[str]
+) -> tuple[dict[str, Document], set[str]]:
+    """Those score documents that exist, by id, and those of `unknown` who have no account; one command."""
+    wanted = [("scores", place) for place in places] + [("users", user_id) for user_id in sorted(unknown)]
+    # Each by itself: beside a `$unionWith` the embedded store reads whole collections for an `$in`.
+    (_, first), *others = [(name, [{"$match": {"_id": identity}}]) for name, identity in wanted]
+    unions = [{"$unionWith": {"coll": name, "pipeline": match}} for name, match in others]
+    stages: list[Document] = [*first, *unions, {"$project": {"applied": 0}}]
+    found = [document async for document in await database["scores"].aggregate(stages, batchSize=len(wanted) + 1)]
+    people = {each["_id"] for each in found if "display_name" in each and not each.get("deleted")}
+    return {each["_id"]: each for each in found if "counts" in each}, set(unknown) - people
 
 
 def _fresh(place: str, credits: Sequence[Credit]) -> Document:

@@ -12,6 +12,8 @@ from core.scoring import Credit
 
 MARK = {"$set": {"dirty": True}, "$inc": {"version": 1}}
 """The update that says that a fact about a tree has come or gone."""
+AT_ONCE = 2_000
+"""Documents of one answer of the store: more than most trees have."""
 AnyRecord = TypeVar("AnyRecord", bound=Record)
 
 
@@ -51,7 +53,7 @@ async def load(database: Database, tree_id: str) -> Facts | None:
     first, *others = READ
     unions = [{"$unionWith": {"coll": name, "pipeline": [_of(name, tree_id)]}} for name in others]
     found: dict[str, list[Any]] = {name: [] for name in READ}
-    async for document in await database[first].aggregate([_of(first, tree_id), *unions]):
+    async for document in await database[first].aggregate([_of(first, tree_id), *unions], batchSize=AT_ONCE):
         name = next(name for name, (_, mark) in READ.items() if mark in document)
         found[name].append(READ[name][0].from_document(document))
     trees = found.pop("trees")

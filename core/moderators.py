@@ -17,6 +17,7 @@ from core.moderation_records import Event, ModerationItem, Outcome, PurgePreview
 from core.objects import ObjectStore
 from core.people_records import Appeal
 from core.records import Message, User
+from core.surroundings import look_around
 
 
 class Moderators:
@@ -58,7 +59,8 @@ class Moderators:
 
     async def similar_texts(self, message: Message) -> list[Alike]:
         """Messages whose texts are like that of `message`, most alike first."""
-        return await similar_texts.find(self.database, message.text, self.config.alike_from, but=message.id)
+        around = await look_around(self.database, message.text)
+        return similar_texts.among(message.text, around.rows, self.config.alike_from, but=message.id)
 
     async def text_groups(self, since: datetime, people: int, langs: Sequence[str]) -> list[Group]:
         """See `core.similar_texts.groups`."""

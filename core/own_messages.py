@@ -36,7 +36,7 @@ async def edit(database: Database, config: CollectionConfig, user: User, message
     message = await _own(database, user, message_id)
     tree = await one(database, "trees", Tree, message.tree_id)
     rules = await rules_of(database, config, tree.collection)
-    text = await checked_text(database, rules, replace(message, text=text))
+    text, around = await checked_text(database, rules, replace(message, text=text))
     if text == message.text:
         return message
     await _free(database, message)
@@ -45,7 +45,7 @@ async def edit(database: Database, config: CollectionConfig, user: User, message
     edited_at = now()
     _, after = await rewrite(database, message_id, lambda each: _edited(each, message, text, edited_at))
     await _keep(database, after)
-    await screening.keep(database, rules, after, await screening.look(database, rules, after))
+    await screening.keep(database, rules, after, await screening.look(rules, after, around.rows))
     await _end_tasks(database, message)  # those handed out since may show the text before
     told, number = {"revision": after.revision}, str(after.revision)
     await record(database, "edit_message", message_id, told, by=user.id, key=number, lang=message.lang)

@@ -55,11 +55,16 @@ class Record:
     def to_document(self) -> dict[str, Any]:
         """The document to store: every field, and the scalar keys that reads go by."""
         document: dict[str, Any] = {"_id": self.id}
-        for item in fields(self):
-            if item.name != "id":
-                value = getattr(self, item.name)
-                document[item.name] = list(value) if isinstance(value, tuple) else value
+        kind: Any = type(self)
+        for name, _ in _readers(kind):
+            value = getattr(self, name)
+            document[name] = list(value) if isinstance(value, tuple) else value
         return document | self.keys()
+
+    def changes_from(self, before: Self) -> dict[str, Any]:
+        """What is to be set in the document of `before` so that it becomes this record's; the fewer, the cheaper."""
+        was = before.to_document()
+        return {name: value for name, value in self.to_document().items() if name not in was or was[name] != value}
 
     def keys(self) -> dict[str, Any]:
         """The scalar keys that follow from the fields; to be written with every change of those fields."""

@@ -1,8 +1,8 @@
 """What is suspicious about a new text, and what follows: more reviews, a place in the moderators' queue. Never a
 refusal, but for limits that the collection sets itself.
 
-`screen` is pure; `look` gathers what it needs, `keep` stores what it found (in `text_checks`, which nobody but
-moderators sees) and tells the moderators.
+`screen` is pure; `look` asks the scorers, `keep` stores what was found (in `text_checks`, which nobody but moderators
+sees) and tells the moderators.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from dataclasses import asdict, dataclass, field
 
 from core.alike import Alike
 from core.config import CollectionConfig
-from core.database import Database
+from core.database import Database, Document
 from core.errors import BadInput, Conflict
 from core.languages import other_language
 from core.moderation_queue import enqueue
 from core.pii import find_pii
 from core.records import Message, now
-from core.similar_texts import find, remember
+from core.similar_texts import among, remember
 from core.text_scorers import chosen_scorer
 
 PRIORITY = {"scorer": 6, "flood": 2}
@@ -91,9 +91,13 @@ def check_limits(found: Screening, config: CollectionConfig) -> None:
         raise Conflict(message, code="DUPLICATE_TEXT", path=("text",))
 
 
-async def look(database: Database, config: CollectionConfig, message: Message) -> Screening:
-    """Everything found about the text of a message, stored or not; one command."""
-    alike = await find(database, message.text, config.alike_from, but=message.id)
+async def look(config: CollectionConfig, message: Message, rows: Sequence[Document]) -> Screening:
+    """Everything found about the text of a message, stored or not.
+
+    Args:
+        rows: of texts that may be like it (`core.surroundings`).
+    """
+    alike = among(message.text, rows, config.alike_from, but=message.id)
     scores = chosen_scorer().score(message.text, message.lang)
     pii = [span.kind for span in find_pii(message.text)]
     spoken = await other_language(message.text, message.lang, config.other_lang_sure)

@@ -1,8 +1,9 @@
 """Making a tree what `core.advance` says it should be.
 
 Read, advance, write; every write is guarded by the `rev` or `version` that was read before the facts, and a lost guard
-starts over, so two of these at once end in what the latest facts give. A crash anywhere leaves the tree dirty, and the
-next call (the sweeper's, if no other) finishes. No locks, no transactions.
+starts over. Each ends with a write of the tree, so of two at once the later loses its guard and reads the facts of
+both: they end in what the latest facts give. A crash anywhere leaves the tree dirty, or the task answered whose answer
+was being worked in, and the next call (the sweeper's, if no other) finishes. No locks, no transactions.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ async def settle(
     """Bring the tree, its messages and its open work up to date.
 
     Args:
-        marking: a fact has come or gone and has not been told by `core.facts.mark`.
+        marking: a fact has come or gone, has not been told by `core.facts.mark`, and nobody would come back to it.
         known: users who are known to have an account.
 
     Returns:
@@ -64,6 +65,7 @@ async def settle(
         if (tree := await attempt_at(database, rules, facts, known)) is not None:
             return tree
         await asyncio.sleep(random.random() * 0.002 * min(attempt, 10))  # noqa: S311 - spreads the contenders
+    await mark(database, tree_id)
     return None
 
 
@@ -90,11 +92,11 @@ async def _attempt(database: Database, config: CollectionConfig, facts: Facts, k
     if not await _write_work(database, config, tree, following, facts):
         return None
     await credit_tree(database, config, replace(facts, tree=tree, messages=following.messages), known)
-    if tree.state == "ready_for_export" and tree.dirty:
+    if tree.state == "ready_for_export":
         await agreement_over_time.note(database, tree, following.messages, facts.rankings)
     if not await _learn(database, config, facts, following, voices):
         return None
-    return await _write_tree(database, tree, replace(tree, dirty=False)) if tree.dirty else tree
+    return await _write_tree(database, tree, replace(tree, dirty=False))
 
 
 def _heard(facts: Facts) -> set[str]:
@@ -133,18 +135,16 @@ async def _write_messages(database: Database, before: tuple[Message, ...], after
     updates = []
     for old, new in zip(before, after, strict=True):
         if old != new:
-            document = replace(new, rev=old.rev + 1).to_document()
-            changed = {name: value for name, value in document.items() if name not in ("_id", "text", "content_hash")}
-            updates.append(UpdateOne({"_id": old.id, "rev": old.rev}, {"$set": changed}))
+            change = replace(new, rev=old.rev + 1).changes_from(old)
+            updates.append(UpdateOne({"_id": old.id, "rev": old.rev}, {"$set": change}))
     return not updates or (await database["messages"].bulk_write(updates)).matched_count == len(updates)
 
 
 async def _write_tree(database: Database, before: Tree, after: Tree) -> Tree | None:
     """The tree as stored; None when it was changed meanwhile."""
     after = replace(after, version=before.version + 1)
-    changed = {"state": after.state, "ranked_in": after.ranked_in, "dirty": after.dirty, "version": after.version}
-    changed |= after.keys()
-    result = await database["trees"].update_one({"_id": before.id, "version": before.version}, {"$set": changed})
+    guard = {"_id": before.id, "version": before.version}
+    result = await database["trees"].update_one(guard, {"$set": after.changes_from(before)})
     return after if result.matched_count == 1 else None
 
 

@@ -1,13 +1,14 @@
 """Alike texts across all trees: what is kept of each text so that the next one finds it, and the groups there are.
 
 A text is kept as a few rows of `text_bands`, one for each key of its sketch (`core.sketches`), read by one scalar key
-each. Knows the store; what is made of a likeness is said elsewhere (`core.screening`).
+each. Knows the store; who reads the rows, and what is made of a likeness, is said elsewhere (`core.surroundings`,
+`core.screening`).
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from core.alike import Alike, Group
@@ -22,27 +23,27 @@ GROUPED = 4000
 """Latest rows among which groups are looked for."""
 
 
-async def find(database: Database, text: str, least: float, *, but: str | None = None) -> list[Alike]:
-    """Texts that share at least the part `least` with `text`, most alike first; one command.
+def candidates(text: str) -> list[Document]:
+    """The stages that add to what is read the rows that share a key with `text` (those documents with a `band`)."""
+    parts: list[list[Document]] = [[{"$match": {"band": key}}, {"$limit": PER_KEY}] for key in bands(sketch(text))]
+    return [{"$unionWith": {"coll": "text_bands", "pipeline": part}} for part in parts]
+
+
+def among(text: str, rows: Iterable[Document], least: float, *, but: str | None = None) -> list[Alike]:
+    """Texts of `rows` that share at least the part `least` with `text`, most alike first.
 
     Args:
         but: id of the message that is not meant: the text's own.
     """
     mine = sketch(text)
-    keys = bands(mine)
-    if not keys:
-        return []
-    parts: list[list[Document]] = [[{"$match": {"band": key}}, {"$limit": PER_KEY}] for key in keys]
-    first, *others = parts
-    unions: list[Document] = [{"$unionWith": {"coll": "text_bands", "pipeline": part}} for part in others]
-    rows = {row["message_id"]: row async for row in await database["text_bands"].aggregate([*first, *unions])}
-    rows.pop(but, None)
+    texts = {row["message_id"]: row for row in rows}
+    texts.pop(but, None)
     found = [
         Alike(
             message_id=row["message_id"], tree_id=row["tree_id"], user_id=row["user_id"], lang=row["lang"],
             similarity=similarity(mine, unpacked(row["sketch"])),
         )
-        for row in rows.values()
+        for row in texts.values()
     ]  # fmt: skip
     return sorted(
         (each for each in found if each.similarity >= least), key=lambda each: (-each.similarity, each.message_id)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
+from operator import eq
 
 RUN = 5
 """Characters of one run."""
@@ -21,6 +22,9 @@ BANDS = 8
 PER_BAND = 4
 """Places that one key is made of."""
 EMPTY = -1
+DIGITS = {EMPTY: "--"} | {value: f"{value:02x}" for value in range(256)}
+"""A place's value -> how it is stored."""
+VALUES = {digits: value for value, digits in DIGITS.items()}
 
 
 def evened(text: str) -> str:
@@ -43,10 +47,11 @@ def sketch(text: str) -> tuple[int, ...]:
 
 def similarity(one: Sequence[int], other: Sequence[int]) -> float:
     """An estimate of the part of runs that two texts share, from 0 to 1."""
-    filled = [(a, b) for a, b in zip(one, other, strict=True) if a != EMPTY or b != EMPTY]
-    if not filled:
+    pairs = list(zip(one, other, strict=True))
+    empty = pairs.count((EMPTY, EMPTY))
+    if empty == len(pairs):
         return 0.0
-    agreed = sum(a == b for a, b in filled) / len(filled)
+    agreed: float = (sum(map(eq, one, other)) - empty) / (len(pairs) - empty)
     return max(0.0, (agreed - 1 / 256) / (1 - 1 / 256))
 
 
@@ -62,10 +67,9 @@ def bands(sketched: Sequence[int]) -> tuple[str, ...]:
 
 def packed(sketched: Sequence[int]) -> str:
     """The sketch as text: two hexadecimal digits a place, `--` for an empty one."""
-    return "".join("--" if value == EMPTY else f"{value:02x}" for value in sketched)
+    return "".join(map(DIGITS.__getitem__, sketched))
 
 
 def unpacked(text: str) -> tuple[int, ...]:
     """The sketch that `packed` made."""
-    pairs = (text[at : at + 2] for at in range(0, len(text), 2))
-    return tuple(EMPTY if pair == "--" else int(pair, 16) for pair in pairs)
+    return tuple([VALUES[text[at : at + 2]] for at in range(0, len(text), 2)])

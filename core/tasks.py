@@ -14,13 +14,14 @@ from typing import Any
 from core import work as queue
 from core.collection_records import CollectionRecord
 from core.config import CollectionConfig, check_kind
-from core.database import Database
+from core.database import Database, Document
 from core.errors import BadInput, NothingToDo, TaskGone, TooMany
 from core.facts import mark
 from core.ids import new_id
+from core.pages import many
 from core.patience import lapse
 from core.pools import DEFAULT, pool_of
-from core.records import Reaction, Task, User, Work, holder_key, milliseconds, now, reaction_id
+from core.records import Message, Reaction, Task, User, Work, holder_key, milliseconds, now, reaction_id
 from core.rules import find, rules
 from core.settle import settle, settle_prompts
 from core.trust import pending_limit
@@ -35,8 +36,11 @@ STALE_ATTEMPTS = 20
 async def request(
     database: Database, config: CollectionConfig, user: User, kind: str, langs: Sequence[str], chance: random.Random,
     collection: str = DEFAULT,
-) -> Task:  # fmt: skip
+) -> tuple[Task, dict[str, Message]]:  # fmt: skip
     """Hand the user a task of `kind` (or, for `random`, of a kind drawn by weight) in one of `langs`.
+
+    Returns:
+        the task, and the messages that it shows, by id.
 
     Raises:
         BadInput: the kind is unknown, or none of the languages is collected.
@@ -47,13 +51,12 @@ async def request(
     asked = await find(database, collection)
     config, pools = rules(config, asked), _pools(asked, langs)
     kinds = _kinds(check_kind(kind), config, chance)
-    await _check_pending(database, config, user)
     for _ in range(STALE_ATTEMPTS):
-        task = await _hand_out(database, config, user, kinds, pools, chance)
+        task, shown = await _hand_out(database, config, user, kinds, pools, chance)
         if task is None:
             break
-        if task.state == "open":
-            return task
+        if shown is not None:
+            return task, shown
     what = "nothing" if kind == "random" else f"no task of kind {kind}"
     raise NothingToDo(f"{what} is open for you now in {', '.join(langs)}", retry_after=10.0)
 
@@ -82,9 +85,9 @@ def _kinds(kind: str, config: CollectionConfig, chance: random.Random) -> list[s
     return order
 
 
-async def _check_pending(database: Database, config: CollectionConfig, user: User) -> None:
+def _check_pending(config: CollectionConfig, user: User, in_hand: Sequence[Document]) -> None:
     since = now() - timedelta(seconds=config.recent_tasks_seconds)
-    recent = [task for task in await open_of(database, user) if task.created_at > since]
+    recent = [task for task in map(Task.from_document, in_hand) if task.created_at > since]
     if len(recent) >= pending_limit(user, config, now()):
         free_at = min(task.created_at for task in recent) + timedelta(seconds=config.recent_tasks_seconds)
         wait = max(1.0, (free_at - now()).total_seconds())
@@ -101,21 +104,23 @@ async def open_of(database: Database, user: User) -> list[Task]:
 async def _hand_out(
     database: Database, config: CollectionConfig, user: User, kinds: Sequence[str], pools: Sequence[str],
     chance: random.Random,
-) -> Task | None:  # fmt: skip
-    """A task in the user's hands; one of state `expired` when the work was out of date; None when there is none."""
+) -> tuple[Task | None, dict[str, Message] | None]:  # fmt: skip
+    """A task in the user's hands and what it shows; nothing to show when the work was out of date, no task when there
+    is none."""
     task_id, created = new_id(), now()
 
     async def claim(kinds: Sequence[str]) -> Work | None:
         moment = milliseconds(created)
         return await queue.claim(
-            database, kinds, pools, user.id, task_id, moment, config, chance, gold_rate(config, user)
-        )
+            database, kinds, pools, user.id, task_id, moment, config, chance,
+            gold_rate(config, user), lambda in_hand: _check_pending(config, user, in_hand),
+        )  # fmt: skip
 
     work = await claim(kinds)
     if work is None and "initial_prompt" in kinds and await _open_prompts(database, config, pools):
         work = await claim(["initial_prompt"])
     if work is None:
-        return None
+        return None, None
     task = Task(
         id=task_id, kind=work.kind, user_id=user.id, lang=work.lang, collection=work.collection, work_id=work.id,
         tree_id=work.tree_id,
@@ -123,12 +128,13 @@ async def _hand_out(
         expires_at=created + timedelta(seconds=config.lease_seconds(work.kind)),
         served=tuple(chance.sample(work.served, len(work.served))),
     )  # fmt: skip
-    if not await _fit(database, work):
+    shown = await _shown(database, work)
+    if shown is None:
         await queue.release(database, work.id, task_id)
         await _settle_for(database, config, work.tree_id, work.pool)
-        return replace(task, state="expired")
-    await database["tasks"].insert_one(task.to_document())
-    return task
+    else:
+        await database["tasks"].insert_one(task.to_document())
+    return task, shown
 
 
 def gold_rate(config: CollectionConfig, user: User) -> float:
@@ -152,19 +158,17 @@ async def _open_prompts(database: Database, config: CollectionConfig, pools: Seq
     return bool(missing) or any(places > 0 for places in free.values())
 
 
-async def _fit(database: Database, work: Work) -> bool:
-    """Whether all that the task would show may still be shown; not when some was deleted or refused meanwhile."""
+async def _shown(database: Database, work: Work) -> dict[str, Message] | None:
+    """The messages that the task shows, by id; None when some was deleted or refused meanwhile."""
     if work.target_id is None:
-        return True
+        return {}
     identities = {*work.thread, *work.served}
-    query = {"_id": {"$in": sorted(identities)}}
-    fields = {"state": 1, "deleted": 1}
-    shown = {each["_id"]: each async for each in database["messages"].find(query, fields)}
+    shown = await many(database, "messages", Message, sorted(identities))
     under_review = work.target_id if work.kind.startswith("label_") else None
-    return shown.keys() == identities != set() and all(
-        not each["deleted"] and (each["state"] == "accepted" or identity == under_review)
-        for identity, each in shown.items()
+    fit = shown.keys() == identities != set() and all(
+        each.usable or (each.id == under_review and not each.deleted) for each in shown.values()
     )
+    return shown if fit else None
 
 
 async def mine(database: Database, user: User, task_id: str) -> Task:
@@ -221,19 +225,16 @@ async def _note_skip(database: Database, task: Task) -> None:
 async def move(database: Database, task: Task, state: str, **changes: object) -> bool:
     """Change the task's state by one write, if it is still as given; False otherwise."""
     following = replace(task, state=state, **changes)  # type: ignore[arg-type]
-    document = following.to_document()
-    del document["_id"], document["draft"]
-    result = await database["tasks"].update_one({"_id": task.id, "state": task.state}, {"$set": document})
+    change = {"$set": following.changes_from(task)}
+    result = await database["tasks"].update_one({"_id": task.id, "state": task.state}, change)
     return result.matched_count == 1
 
 
 async def answered(database: Database, task: Task, answer: dict[str, Any], moment: datetime) -> Task:
     """Decide the open task's answer, if nobody decided it yet; the task as it is then."""
     following = replace(task, state="answered", answer=answer, answered_at=moment)
-    document = following.to_document()
-    del document["_id"], document["draft"]
     guard = {"_id": task.id, "state": "open"}
-    result = await database["tasks"].update_one(guard, {"$set": document})
+    result = await database["tasks"].update_one(guard, {"$set": following.changes_from(task)})
     if result.matched_count:
         return following
     stored = await database["tasks"].find_one({"_id": task.id})

@@ -8,7 +8,7 @@ and holds; does not know what a tree wants (`core.advance` does) nor what a task
 from __future__ import annotations
 
 import random
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
 from pymongo import DeleteOne, InsertOne, UpdateOne
@@ -19,7 +19,7 @@ from core.config import CollectionConfig
 from core.database import DUPLICATE, Database, Document, count_range
 from core.errors import Unavailable
 from core.pools import DEFAULT
-from core.records import Work
+from core.records import Work, holder_key
 
 CANDIDATES = 8
 """Pieces of work read at once from one range of keys."""
@@ -27,10 +27,14 @@ FIRST_RANGES = 2
 """Ranges of keys read first."""
 RANGES = 16
 """Ranges of keys read by one command when the first had nothing."""
+IN_HAND = 100
+"""Tasks that one person mostly has in hand at most; more of them come in a second answer of the store."""
 ATTEMPTS = 200
 """Reads after which a hand-out gives up; each lost one means that somebody else got a place."""
 AVAILABLE_CAP = 100
 """Counting of available work stops here."""
+Admit = Callable[[Sequence[Document]], None]
+"""Is given the tasks that a person has in hand; raises where that person may take no other."""
 
 
 def random_place(chance: random.Random) -> str:
@@ -101,10 +105,14 @@ async def write(database: Database, before: Work, after: Work) -> bool:
     """Store `after` if the document is still `before`; False when it was changed or removed meanwhile."""
     if after == before:
         return True
-    document = replace(after, rev=before.rev + 1).to_document()
-    identity = document.pop("_id")
-    result = await database["work"].update_one({"_id": identity, "rev": before.rev}, {"$set": document})
+    result = await database["work"].update_one(*_update(before, after))
     return result.matched_count == 1
+
+
+def _update(before: Work, after: Work) -> tuple[Document, Document]:
+    """The guard and the change that make `before` into `after`."""
+    change = replace(after, rev=before.rev + 1).changes_from(before)
+    return {"_id": before.id, "rev": before.rev}, {"$set": change}
 
 
 async def insert(database: Database, work: Work) -> bool:
@@ -131,8 +139,7 @@ async def write_all(database: Database, changes: Sequence[tuple[Work | None, Wor
             writes.append(DeleteOne({"_id": before.id, "rev": before.rev}))
             removed += 1
         elif before is not None and after is not None and after != before:
-            document = replace(after, rev=before.rev + 1).to_document()
-            writes.append(UpdateOne({"_id": document.pop("_id"), "rev": before.rev}, {"$set": document}))
+            writes.append(UpdateOne(*_update(before, after)))
             updated += 1
     if not writes:
         return True
@@ -147,12 +154,15 @@ async def write_all(database: Database, changes: Sequence[tuple[Work | None, Wor
 
 async def claim(
     database: Database, kinds: Sequence[str], pools: Sequence[str], user_id: str, task_id: str, moment: int,
-    config: CollectionConfig, chance: random.Random, gold: float = 0.0,
+    config: CollectionConfig, chance: random.Random, gold: float = 0.0, admit: Admit = lambda in_hand: None,
 ) -> Work | None:  # fmt: skip
     """Take a place of some open work: of the first of `kinds` that has any for this user, in one of `pools`.
 
     With probability `gold`, a question with a known answer is looked for first. The place is held for as long as the
     kind's lease says, counted from `moment` (milliseconds since 1970).
+
+    Args:
+        admit: what the user has in hand is read along with the work, and shown to it before a place is taken.
 
     Returns:
         the work as it is then; None when there is none for this user.
@@ -169,7 +179,7 @@ async def claim(
     if chance.random() < gold:
         prefixes = [f"gold:{kind}|{pool}|5|" for kind in kinds[:1] for pool in pools] + prefixes
     for _ in range(ATTEMPTS):
-        candidates = await _candidates(database, prefixes, user_id, chance)
+        candidates = await _candidates(database, prefixes, user_id, chance, admit)
         if not candidates:
             return None
         for work in chance.sample(candidates, len(candidates)):
@@ -189,7 +199,9 @@ def _prefixes(kind: str, pool: str, config: CollectionConfig, chance: random.Ran
     return [f"{kind}|{pool}|{priority}|" for priority in priorities]
 
 
-async def _candidates(database: Database, prefixes: Sequence[str], user_id: str, chance: random.Random) -> list[Work]:
+async def _candidates(
+    database: Database, prefixes: Sequence[str], user_id: str, chance: random.Random, admit: Admit
+) -> list[Work]:
     """A few pieces of work of the first range that has any, from a random point of it on, or else from its start.
 
     Ranges are read by one command, many at a time; the first, which mostly has work, by itself.
@@ -198,7 +210,8 @@ async def _candidates(database: Database, prefixes: Sequence[str], user_id: str,
     groups += [prefixes[at : at + RANGES] for at in range(FIRST_RANGES, len(prefixes), RANGES)]
     for group in groups:
         starts = [start for prefix in group for start in (prefix + random_place(chance), prefix)]
-        found = await _ranges(database, starts, user_id)
+        found, in_hand = await _ranges(database, starts, user_id)
+        admit(in_hand)
         for prefix in group:
             under = [work for work in found if (work.keys()["key"] or "").startswith(prefix)]
             if under:
@@ -208,8 +221,11 @@ async def _candidates(database: Database, prefixes: Sequence[str], user_id: str,
     return []
 
 
-async def _ranges(database: Database, starts: Sequence[str], user_id: str) -> list[Work]:
-    """Open work for the user from each start on to the end of its range, a few pieces of each, by one command."""
+async def _ranges(
+    database: Database, starts: Sequence[str], user_id: str
+) -> tuple[list[Work], list[Document]]:  # fmt: skip
+    """Open work for the user from each start on to the end of its range, a few pieces of each, and the tasks that the
+    user has in hand, by one command."""
 
     def part(start: str) -> list[Document]:
         end = start[: start.rindex("|")] + "}"  # "}" follows "|" in every collation by code point
@@ -218,8 +234,12 @@ async def _ranges(database: Database, starts: Sequence[str], user_id: str) -> li
 
     first, *others = [part(start) for start in starts]
     unions = [{"$unionWith": {"coll": "work", "pipeline": each}} for each in others]
-    found = {document["_id"]: document async for document in await database["work"].aggregate([*first, *unions])}
-    return [Work.from_document(document) for document in found.values()]
+    tasks = [{"$match": {"holder": holder_key(user_id, "open")}}]
+    unions.append({"$unionWith": {"coll": "tasks", "pipeline": tasks}})
+    cursor = await database["work"].aggregate([*first, *unions], batchSize=2 * RANGES * CANDIDATES + IN_HAND)
+    found = {document["_id"]: document async for document in cursor}
+    in_hand = [document for document in found.values() if "holder" in document]
+    return [Work.from_document(each) for each in found.values() if "holder" not in each], in_hand
 
 
 async def available(database: Database, kind: str, pools: Sequence[str], user_id: str) -> int:

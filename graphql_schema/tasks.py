@@ -43,17 +43,18 @@ class TaskMutation:
     async def request_task(self, info: Info, input: RequestTaskInput) -> RequestTaskPayload:
         """Hand out a place of open work."""
         langs = check_langs(input.langs)
-        task = await info.context.services.collection.request_task(
+        task, messages = await info.context.services.collection.hand_out(
             info.context.user(), stored(input.kind), langs, collection_key(input.collection_id)
         )
+        info.context.loaders.messages.prime_many(messages)
         return RequestTaskPayload(task=TaskNode.of(task))
 
     @mutation(SubmitPromptPayload, Contributor, "Answer an InitialPromptTask.")
     async def submit_prompt(self, info: Info, input: SubmitPromptInput) -> SubmitPromptPayload:
         """Store the prompt and open its tree."""
-        collection, user, task_id = info.context.services.collection, info.context.user(), _task_id(input.task_id)
-        lang = input.lang or (await collection.get_task(user, task_id)).lang
-        task = await collection.submit_prompt(user, task_id, input.text, lang)
+        task = await info.context.services.collection.submit_prompt(
+            info.context.user(), _task_id(input.task_id), input.text, input.lang or None
+        )
         return SubmitPromptPayload(task=TaskNode.of(task), message=await _message_of(info, task))
 
     @mutation(SubmitReplyPayload, Contributor, "Answer a PrompterReplyTask or an AssistantReplyTask.")

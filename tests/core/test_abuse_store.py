@@ -12,7 +12,8 @@ from test_abuse_rules import LONG, SPAM
 from core.collection import Collection
 from core.errors import BadInput
 from core.records import Message, now
-from core.similar_texts import find, groups, remember
+from core.similar_texts import among, groups, remember
+from core.surroundings import look_around
 
 
 def message(number: int, user: str, text: str, lang: str = "en") -> Message:
@@ -21,23 +22,27 @@ def message(number: int, user: str, text: str, lang: str = "en") -> Message:
     )
 
 
+async def alike(database, text: str, least: float, but: str | None = None):
+    return among(text, (await look_around(database, text)).rows, least, but=but)
+
+
 async def test_alike_texts_are_found_and_others_not(database) -> None:
     for number in range(30):
         await remember(database, message(number, f"u{number % 3}", f"{number} {random.Random(number).random()} apples"))
     for _ in range(2):
         await remember(database, message(40, "ann", LONG))
     await remember(database, message(41, "bob", LONG.replace("listener", "hearer")))
-    found = await find(database, LONG, 0.8, but="m40")
+    found = await alike(database, LONG, 0.8, but="m40")
     assert [(each.message_id, each.user_id) for each in found] == [("m41", "bob")]
-    assert [each.message_id for each in await find(database, LONG, 0.8)] == ["m40", "m41"]
+    assert [each.message_id for each in await alike(database, LONG, 0.8)] == ["m40", "m41"]
     assert await database["text_bands"].count_documents({"message_id": "m40"}) == 8
 
 
 async def test_a_text_that_was_edited_is_found_by_its_new_words_alone(database) -> None:
     await remember(database, message(1, "ann", LONG))
     await remember(database, replace(message(1, "ann", SPAM), revision=1))
-    assert await find(database, LONG, 0.5) == []
-    assert [each.message_id for each in await find(database, SPAM, 0.9)] == ["m1"]
+    assert await alike(database, LONG, 0.5) == []
+    assert [each.message_id for each in await alike(database, SPAM, 0.9)] == ["m1"]
 
 
 async def test_a_flood_of_many_people_is_one_group(database) -> None:
