@@ -21,6 +21,7 @@ from core.accounts import touch
 from core.config import CollectionConfig
 from core.database import Database
 from core.errors import BadInput, Conflict, TaskGone
+from core.facts import Facts
 from core.labels import check_labels
 from core.records import Message, Ranking, Record, Review, Task, Tree, User, now, text_hash
 from core.rules import rules_of
@@ -175,15 +176,15 @@ async def apply(
         user: whose task it is, where that was read a moment ago.
         around: of its text, likewise.
     """
+    at_hand = None
     if "text" in (task.answer or {}):
-        await _apply_text(database, await rules_of(database, config, task.collection), task, around)
+        at_hand = await _apply_text(database, await rules_of(database, config, task.collection), task, around)
     elif task.kind.startswith("label_"):
         await _store(database, "reviews", _review(task))
     else:
         await _store(database, "rankings", _ranking(task))
     tree_id = task.tree_id or task.id
-    # The tree is not marked: until all is done the task is answered, and whatever is missing is done again.
-    await settle(database, config, tree_id, known=(task.user_id,))
+    await settle(database, config, tree_id, answered=True, known=(task.user_id,), at_hand=at_hand)
     await touch(database, task.user_id, task.answered_at or task.created_at, user)
     await tasks.move(database, task, "done")
     return replace(task, state="done")
@@ -191,25 +192,34 @@ async def apply(
 
 async def _apply_text(
     database: Database, config: CollectionConfig, task: Task, around: Surroundings | None
-) -> None:  # fmt: skip
-    """Store the message that an answer makes, with what is suspicious about its text, and its tree if it opens one."""
+) -> Facts | None:
+    """Store the message that an answer makes, with what is suspicious about its text, and its tree if it opens one.
+
+    Returns:
+        all that is stored of a tree that was opened just now.
+    """
     if around is None:
         around = await look_around(database, (task.answer or {})["text"], task.target_id)
     message = _prompt(task) if task.target_id is None else _reply(task, around.parent)
     found = await screening.look(config, message, around.rows)
     message = replace(message, extra_reviews=screening.extra_reviews(found, config))
-    await _store(database, "messages", message)
+    stored = await _store(database, "messages", message)
     await screening.keep(database, config, message, found)
-    if task.target_id is None:
-        await _store(database, "trees", _tree(config, task))
-        await queue.pass_on(database, task.work_id, task.id)
+    if task.target_id is not None:
+        return None
+    tree = _tree(config, task)
+    stored = await _store(database, "trees", tree) and stored
+    await queue.pass_on(database, task.work_id, task.id)
+    return Facts(tree=tree, messages=(message,)) if stored else None
 
 
-async def _store(database: Database, name: str, made: Record) -> None:
+async def _store(database: Database, name: str, made: Record) -> bool:
+    """Whether it is new; nothing happens where it is there."""
     try:
         await database[name].insert_one(made.to_document())
     except DuplicateKeyError:
-        return
+        return False
+    return True
 
 
 def _text(task: Task) -> dict[str, Any]:

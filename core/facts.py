@@ -23,9 +23,9 @@ class Facts:
 
     tree: Tree
     messages: tuple[Message, ...]
-    reviews: tuple[Review, ...]
-    rankings: tuple[Ranking, ...]
-    reactions: tuple[Reaction, ...]
+    reviews: tuple[Review, ...] = ()
+    rankings: tuple[Ranking, ...] = ()
+    reactions: tuple[Reaction, ...] = ()
     credits: tuple[Credit, ...] = ()
     work: tuple[Work, ...] = ()
     lessons: tuple[Lesson, ...] = ()

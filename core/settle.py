@@ -1,9 +1,9 @@
 """Making a tree what `core.advance` says it should be.
 
 Read, advance, write; every write is guarded by the `rev` or `version` that was read before the facts, and a lost guard
-starts over. Each ends with a write of the tree, so of two at once the later loses its guard and reads the facts of
-both: they end in what the latest facts give. A crash anywhere leaves the tree dirty, or the task answered whose answer
-was being worked in, and the next call (the sweeper's, if no other) finishes. No locks, no transactions.
+starts over. Where a fact came, the end is a write of the tree, so of two at once the later loses its guard and reads
+the facts of both: they end in what the latest facts give. A crash anywhere leaves the tree dirty, or answered the task
+that was being worked in, and the next call (the sweeper's, if no other) finishes. No locks, no transactions.
 """
 
 from __future__ import annotations
@@ -43,13 +43,17 @@ COUNTED_MOST = 1000
 
 
 async def settle(
-    database: Database, config: CollectionConfig, tree_id: str, *, marking: bool = False, known: Collection[str] = ()
-) -> Tree | None:
+    database: Database, config: CollectionConfig, tree_id: str, *, marking: bool = False, answered: bool = False,
+    known: Collection[str] = (), at_hand: Facts | None = None,
+) -> Tree | None:  # fmt: skip
     """Bring the tree, its messages and its open work up to date.
 
     Args:
-        marking: a fact has come or gone, has not been told by `core.facts.mark`, and nobody would come back to it.
+        marking: a fact has come or gone and has not been told by `core.facts.mark`.
+        answered: a fact has come out of a task that stays answered until this has ended. So nothing is lost without a
+            mark, and it is enough to go on as if there were one.
         known: users who are known to have an account.
+        at_hand: all that is stored of the tree, where that is known without a read.
 
     Returns:
         the tree as it is then; None where there is no such tree, or so much is going on that the sweeper must do it.
@@ -57,9 +61,11 @@ async def settle(
     if marking:
         await mark(database, tree_id)
     for attempt in range(ATTEMPTS):
-        facts = await load(database, tree_id)
+        facts, at_hand = at_hand or await load(database, tree_id), None
         if facts is None:
             return None
+        if answered:
+            facts = replace(facts, tree=replace(facts.tree, dirty=True))
         rules = await rules_of(database, config, facts.tree.collection)
         attempt_at = settle_gold if facts.tree.origin == GOLD else _attempt
         if (tree := await attempt_at(database, rules, facts, known)) is not None:
@@ -92,11 +98,11 @@ async def _attempt(database: Database, config: CollectionConfig, facts: Facts, k
     if not await _write_work(database, config, tree, following, facts):
         return None
     await credit_tree(database, config, replace(facts, tree=tree, messages=following.messages), known)
-    if tree.state == "ready_for_export":
+    if tree.state == "ready_for_export" and tree.dirty:
         await agreement_over_time.note(database, tree, following.messages, facts.rankings)
     if not await _learn(database, config, facts, following, voices):
         return None
-    return await _write_tree(database, tree, replace(tree, dirty=False))
+    return await _write_tree(database, tree, replace(tree, dirty=False)) if tree.dirty else tree
 
 
 def _heard(facts: Facts) -> set[str]:
