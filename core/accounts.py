@@ -105,7 +105,7 @@ class Accounts:
         return await identities.unlink(self.database, user_id, key)
 
     async def record_acting(self, user_id: str, action: str, *, by: str) -> None:
-        """Journal that the service `by` does something in that person's name."""
+        """Journal that the service `by` asks for something in that person's name."""
         await record(self.database, "acted_for", user_id, {"action": action}, by=by)
 
     async def set_shown(self, user_id: str, shown: bool) -> User:

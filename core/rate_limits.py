@@ -49,12 +49,20 @@ DEFAULT_RATES: dict[str, Rate] = {
     "sign_in": Rate(60, 60),
     "token": Rate(120, 60),
     "letter": Rate(5, 900),
+    "letter_address": Rate(100, 900),
+    "letter_mailbox": Rate(60, 3600),
     "device_code": Rate(10, 900),
+    "device_code_address": Rate(200, 900),
     "request_task": Rate(300, 60),
     "generate": Rate(30, 60),
 }
 """Cost of operations, sign-ins (by address), calls of the token endpoint and its neighbours, letters that sign somebody
-in, codes of devices typed by hand, requests for a task, and replies that a model is to write."""
+in (to one mailbox from one address, and all from an address or to a mailbox), codes of devices typed by hand (by a
+person, and all from an address), requests for a task, and replies that a model is to write.
+
+One address may be a school, and one mailbox is written to by whoever names it; so neither is what the small buckets
+count, or a stranger could keep somebody from signing in.
+"""
 
 
 @dataclass(frozen=True)

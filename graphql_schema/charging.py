@@ -30,8 +30,11 @@ BY_ADDRESS = frozenset({"sign_in"})
 """Actions of operations that are counted by address, because who is behind them is not known yet."""
 ELSEWHERE: dict[str, tuple[str, str]] = {
     "token": ("calls of `/oauth/token` and its neighbours, codes given", "confidential client, or address"),
-    "letter": ("letters that sign somebody in", "address, and e-mail address"),
-    "device_code": ("codes of devices typed by hand", "person, and address"),
+    "letter": ("letters that sign somebody in", "address and e-mail address together"),
+    "letter_address": ("all letters from an address", "address"),
+    "letter_mailbox": ("all letters to a mailbox", "e-mail address"),
+    "device_code": ("codes of devices typed by hand", "person"),
+    "device_code_address": ("the same by all behind an address", "address"),
 }
 """Actions that no operation is charged for: what they count, and by whom."""
 

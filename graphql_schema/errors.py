@@ -76,19 +76,11 @@ class UserErrors(FieldExtension):
     async def resolve_async(self, next_: AsyncExtensionResolver, source: Any, info: Info, **kwargs: Any) -> Any:
         """The resolver's payload, or one with `userErrors`."""
         try:
-            await _journal_acting(info)
             payload = await next_(source, info, **kwargs)
             info.context.done = True
             return payload
         except OaError as error:
             return self.payload(user_errors=[user_error(error, kwargs.get("input"))])
-
-
-async def _journal_acting(info: Info) -> None:
-    """Write down, before it is done, what a service does in somebody's name."""
-    context = info.context
-    if context.actor is not None and context.viewer is not None:
-        await context.services.accounts.record_acting(context.viewer.id, info.field_name, by=context.actor.id)
 
 
 def mutation(payload: type[Payload], permission: type[BasePermission], description: str) -> Any:

@@ -47,8 +47,8 @@ line here fail a test, and a test asks for every kind of object and every field 
 
 Roles: a `moderator` moderates in the languages that an admin gave (all without any) and is a contributor in others; an
 `admin` does so in all. A `service` runs jobs, and acts for people only by `X-Act-As` and with the scope `act_as`, as a
-contributor; each such act is in the journal. A `worker` trains models: it has no account here and sees the object store
-alone. A token may carry less than the roles of its person, by its own roles and scopes ([sign-in](sign-in.md)).
+contributor; each such operation is in the journal. A `worker` trains models: it has no account here and sees the object
+store alone. A token may carry less than the roles of its person, by its own roles and scopes ([sign-in](sign-in.md)).
 
 ## Queries, mutations, subscriptions
 

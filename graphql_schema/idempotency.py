@@ -5,8 +5,10 @@
     Idempotency-Key: "..."                  over HTTP (IETF draft "The Idempotency-Key HTTP Header Field")
 
 Works on whole operations, which then have one mutation: what is kept is the answer to a document with its variables,
-and another one under the same key is refused. An answer that holds a secret is never kept, so a repeat of it is told
-that it was done. `NATIVE` mutations make a thing whose id follows from the key, which holds for ever and without this.
+and another one under the same key is refused. Keys belong to a person with the client and the scopes of the token, and
+who asks again must still be allowed to ask, so that no app gets what another one was answered. An answer that holds a
+secret is never kept, so a repeat of it is told that it was done. `NATIVE` mutations make a thing whose id follows from
+the key, which holds for ever and without this.
 """
 
 from __future__ import annotations
@@ -56,7 +58,8 @@ async def once(execution: Any, run: Callable[[], Awaitable[Any]]) -> Any:
 
     Raises:
         BadInput: the key is of another form, or the operation has more than one mutation.
-        OaError: the key was used for something else, or for what had a secret for an answer.
+        OaError: the key was used for something else, or for what had a secret for an answer, or the caller may not ask
+            for this any more.
     """
     context: Context = execution.context
     asked = get_operation_ast(execution.graphql_document, execution.operation_name)
@@ -69,14 +72,27 @@ async def once(execution: Any, run: Callable[[], Awaitable[Any]]) -> Any:
         return await run()
     if len(fields) != 1:
         raise BadInput(f"an idempotency key is for one mutation; the operation has {len(fields)}", path=(NAME,))
-    by = context.viewer.id if context.actor is None else f"{context.viewer.id}|{context.actor.id}"
-    claim = await answers.begin(by, key, _fingerprint(execution))
+    claim = await answers.begin(_caller(context), key, _fingerprint(execution))
     if claim is None or isinstance(claim, str):
+        _check_allowed(execution, fields[0].name.value)
         return _replayed(execution, claim)
     task = asyncio.ensure_future(_run(context, claim, run, keep=fields[0].name.value not in SECRETS))
     _going_on.add(task)
     task.add_done_callback(_ended)
     return await asyncio.shield(task)
+
+
+def _caller(context: Context) -> str:
+    """Whose a key is."""
+    people = [None if user is None else user.id for user in (context.viewer, context.actor)]
+    scopes = None if context.scopes is None else " ".join(sorted(context.scopes))
+    return "|".join(each or "" for each in (*people, context.client_id, scopes))
+
+
+def _check_allowed(execution: Any, field: str) -> None:
+    """Raise what the mutation itself would: roles, or the terms that hold, may have changed since it was done."""
+    for permission in execution.schema.get_field_for_type(field, "Mutation").permission_classes:
+        permission().check(execution.context, field)
 
 
 def _ended(task: asyncio.Task[Any]) -> None:

@@ -29,11 +29,21 @@ class Permission(BasePermission):
     who: ClassVar[str]
 
     def has_permission(self, source: Any, info: Info, **_: Any) -> bool:
-        """True, or raises `Unauthenticated` or `Forbidden`."""
-        if not self.allows(info.context):
-            raise Forbidden(f"{info.field_name} is for {self.who} only")
-        check_scope(info.context, info.field_name)
+        """True, or raises as `check` does."""
+        self.check(info.context, info.field_name)
         return True
+
+    def check(self, context: Context, field: str) -> None:
+        """Nothing, where the caller may use that root field.
+
+        Raises:
+            Unauthenticated: nobody is signed in.
+            Forbidden: roles or scopes do not allow it; says what would.
+            OaError: the terms of use are not accepted yet (`TERMS_NOT_ACCEPTED`).
+        """
+        if not self.allows(context):
+            raise Forbidden(f"{field} is for {self.who} only")
+        check_scope(context, field)
 
     def allows(self, context: Context) -> bool:
         """Whether this caller may; raises `Unauthenticated` where nobody is signed in."""

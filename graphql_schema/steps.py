@@ -1,8 +1,9 @@
 """What an operation passes before it is executed, one step after the other, over whatever transport it came.
 
 The list of documents, the limits of its text, the rules of GraphQL with the limits of its shape, the ceiling of its
-cost and the caller's buckets. Plain calls and not Strawberry's extensions: those cost each operation a context manager
-for every stage of each extension, which was more than all the rest of a small query.
+cost and the caller's buckets, the journal where a service acts for somebody. Plain calls and not Strawberry's
+extensions: those cost each operation a context manager for every stage of each extension, which was more than all the
+rest of a small query.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from strawberry.types.execution import ExecutionContext, PreExecutionError
 from core.errors import OaError
 
 from . import persisted
+from .acting import write_down
 from .charging import admit
 from .context import Context
 from .documents import parsed, validated
@@ -52,6 +54,7 @@ async def prepare(operation: ExecutionContext, context: Context) -> PreExecution
     if not errors:
         try:
             await admit(operation, document, context)
+            await write_down(document.document, operation._provided_operation_name, context)
         except OaError as error:
             errors = [GraphQLError(error.message, original_error=error)]
     if errors:

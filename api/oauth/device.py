@@ -52,8 +52,8 @@ async def verify(request: Request) -> Response:
     if request.method == "GET":
         return page(request, "device.html", user_code=shown)
     user, form = found[1], await page_form(request)
-    for who in (f"user:{user.id}", None):
-        await take(request, "device_code", who)
+    await take(request, "device_code_address")
+    await take(request, "device_code", f"user:{user.id}")
     auth, code = auth_of(request), form.get("user_code", "")
     grant = await auth.devices.waiting(code)
     client = await auth.clients.find(grant.client_id)

@@ -18,6 +18,7 @@ from core.records import User, identity
 from core.redirects import local_page
 from core.secret_values import hashed, new_secret
 
+from ..rate import address_of
 from .mail import check_address
 from .pages import go, message, name_of, page, shows_errors
 from .site import (
@@ -118,8 +119,10 @@ async def _send_letter(
     if mail is None:
         raise NotFound("there is no sign-in by e-mail here")
     address = check_address(form.get("address", ""))
-    await take(request, "letter")
-    await take(request, "letter", f"letter:{hashed(address)}")
+    mailbox = f"letter:{hashed(address)}"
+    await take(request, "letter_address")
+    await take(request, "letter", f"{address_of(request)}|{mailbox}")  # before the mailbox's: who is refused fills none
+    await take(request, "letter_mailbox", mailbox)
     attempt = Attempt(
         id="", provider="email", browser_hash=hashed(browser_of(request)), subject=address, next=next_page,
         link_user_id=link_user_id,

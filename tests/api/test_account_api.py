@@ -14,7 +14,7 @@ from websockets.sync.client import connect
 
 from api.keys import keys_of, load_keys
 from core.errors import BadInput, Unavailable
-from graphql_schema.relay import global_id, raw_id
+from graphql_schema.relay import global_id
 from oa.embedded import free_port
 
 VIEWER = "{ viewer { user { id displayName } roles } }"
@@ -210,14 +210,13 @@ def test_a_service_acts_for_a_named_person_and_the_journal_says_so(auth, admin, 
     answer = bot.post(request, x_act_as=ada.user_id).json()
     task = answer["data"]["requestTask"]["task"]["id"]
     assert [one["id"] for one in ada.ask("{ viewer { tasks { id } } }")["viewer"]["tasks"]] == [task]
-    person = raw_id(ada.user_id, "User")
-
-    async def acts(signing):
-        found = signing.accounts.database["events"].find({"subject": person, "kind": "acted_for"})
-        return [(event["by"], event["details"]) async for event in found]
-
-    assert auth.store(acts) == [(raw_id(service["client"]["service"]["id"], "User"), {"action": "requestTask"})]
     assert bot.post(SESSIONS, x_act_as=ada.user_id).json()["errors"][0]["extensions"]["code"] == "FORBIDDEN"
+    reads = "query Two { ...F leaderboard(frame: DAY, first: 1) { rank } } fragment F on Query { viewer { roles } }"
+    assert bot.post(reads, x_act_as=ada.user_id).json()["data"] is None  # the service may not see leaderboards
+    events = 'query ($id: ID) { events(first: 9, subjectId: $id, kind: "acted_for") { nodes { by { id } details } } }'
+    found = admin.ask(events, id=ada.user_id)["events"]["nodes"]
+    assert [one["details"]["action"] for one in found] == ["viewer, leaderboard", "viewer", "requestTask"]
+    assert {one["by"]["id"] for one in found} == {service["client"]["service"]["id"]}
 
 
 def test_nobody_else_acts_for_anybody(auth, admin, service):

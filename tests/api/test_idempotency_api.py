@@ -104,3 +104,25 @@ async def test_a_caller_who_hangs_up_finds_it_done(somebody):
     answers = [await asyncio.to_thread(ask, ada, key) for _ in range(2)]
     assert answers[0]["data"] == answers[1]["data"]
     assert len(ada.ask("{ viewer { tasks { id } } }")["viewer"]["tasks"]) == 1
+
+
+def test_an_app_does_not_get_what_another_was_answered(auth):
+    name = f"ada-{uuid.uuid4().hex[:8]}"
+    person, app = auth.caller().sign_in(name), auth.app(name, "read profile")
+    given = f'{{displayName: "Zed", idempotencyKey: "{uuid.uuid4().hex}"}}'
+    document = f"mutation {{ setDisplayName(input: {given}) {{ user {{ displayName }} }} }}"
+    assert person.ask(document)["setDisplayName"]["user"]
+    assert person.post(document).json()["extensions"]["idempotency"] == {"replayed": True}
+    assert app.refused(document)["extensions"]["code"] == "FORBIDDEN"
+    other = auth.app(name, "profile account").post(document).json()
+    assert "idempotency" not in other["extensions"]
+
+
+def test_who_may_not_any_more_gets_no_kept_answer(somebody):
+    admin, moderator, ada = somebody("ADMIN"), somebody("MODERATOR"), somebody()
+    given = f'{{userId: "{ada.user_id}", notes: "seen", idempotencyKey: "{uuid.uuid4().hex}"}}'
+    document = f"mutation {{ setNotes(input: {given}) {{ person {{ notes }} userErrors {{ message }} }} }}"
+    assert moderator.ask(document)["setNotes"]["person"]["notes"] == "seen"
+    assert moderator.post(document).json()["extensions"]["idempotency"] == {"replayed": True}
+    admin.do("setRoles", userId=moderator.user_id, roles=["CONTRIBUTOR"])
+    assert moderator.refused(document)["extensions"]["code"] == "FORBIDDEN"

@@ -6,7 +6,7 @@ from enum import Enum
 from typing import Any, Generic, TypeVar
 
 import strawberry
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from graphql_schema.executing import Executing
@@ -108,6 +108,7 @@ FIELDS = (
     st.lists(st.sampled_from(FIELDS), min_size=1, max_size=6),
     PARTS,
 )
+@settings(deadline=None)  # a loaded machine
 async def test_both_ways_answer_the_same(things: list[Any], fields: list[str], parts: list[Any]) -> None:
     for thing in things:
         if isinstance(thing, Thing):
