@@ -29,6 +29,7 @@ from core.settle import settle
 from core.surroundings import Surroundings, look_around
 from core.texts import check_lang, check_text
 
+RANK_KINDS = ("rank_assistant_replies", "rank_prompter_replies")
 CLOSED = ("aborted_low_grade", "halted_by_moderator")
 
 
@@ -67,27 +68,49 @@ async def submit_ranking(
     database: Database, config: CollectionConfig, user: User, task_id: str, ranking: Sequence[str],
     not_rankable: bool = False, tiers: Sequence[int] = (),
 ) -> Task:  # fmt: skip
-    """The answer to a `rank_*` task: the served replies, best first; may be empty when `not_rankable`.
+    """The answer to a `rank_*` task: the served replies, best first.
 
     Args:
+        ranking: all of the replies served; in weighted mode two or more of them, the others being not judged; may be
+            empty when `not_rankable`.
+        not_rankable: all replies are factually wrong, whatever their order. It counts as a ranking done.
         tiers: sizes of the groups of equally good replies in `ranking`, in its order; none where all differ.
 
     Raises:
-        BadInput: code `BAD_RANKING` when it is no permutation of the replies served, the sizes do not add up to them,
-            or there are ties in a collection that takes none.
+        BadInput: code `BAD_RANKING` when `ranking` is no such order, the sizes do not add up to it, or there are ties
+            in a collection that takes none.
     """
-    task = await _mine(database, user, task_id, ("rank_assistant_replies", "rank_prompter_replies"))
+    task = await _mine(database, user, task_id, RANK_KINDS)
     config = await rules_of(database, config, task.collection)
     order = list(ranking)
-    if sorted(order) != sorted(task.served) and not (not_rankable and not order):
-        raise BadInput(
-            f"the ranking names {len(order)} replies; it must name each of the {len(task.served)} served once",
-            code="BAD_RANKING", path=("ranking",),
-        )  # fmt: skip
+    if not (not_rankable and not order):
+        _check_order(config, order, task.served)
     answer: dict[str, Any] = {"ranking": order, "not_rankable": not_rankable}
     if any(size != 1 for size in tiers):
         answer["tiers"] = _check_tiers(config, order, tiers)
     return await _decide(database, config, user, task, answer)
+
+
+async def cannot_judge(database: Database, config: CollectionConfig, user: User, task_id: str) -> Task:
+    """The answer to a `rank_*` task of who cannot judge the replies: no vote and no points, but somebody else's turn.
+
+    The task is skipped, so it is not asked of this person again.
+    """
+    await _mine(database, user, task_id, RANK_KINDS)
+    return await tasks.skip(database, config, user, task_id, "cannot judge")
+
+
+def _check_order(config: CollectionConfig, order: Sequence[str], served: Sequence[str]) -> None:
+    for place, each in enumerate(order, start=1):
+        if each not in served or each in order[: place - 1]:
+            what = "was named before" if each in served else "was not served"
+            message = f"number {place} of the ranking {what}; name replies that were served, each once"
+            raise BadInput(message, code="BAD_RANKING", path=("ranking",))
+    least = min(2, len(served)) if config.weighted else len(served)
+    if len(order) < least:
+        right = "two or more of" if config.weighted else "each of"
+        message = f"the ranking names {len(order)} replies; it must name {right} the {len(served)} served"
+        raise BadInput(message, code="BAD_RANKING", path=("ranking",))
 
 
 def _check_tiers(config: CollectionConfig, order: Sequence[str], tiers: Sequence[int]) -> list[int]:

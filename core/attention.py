@@ -8,8 +8,8 @@ from typing import Any
 
 from core.records import Message, Tree
 
-DISPUTED = (0.3, 0.7)
-"""Mean of spam answers between which reviewers were split, both included."""
+DISPUTED = (0.2, 0.8)
+"""Mean of the answers to a critical label between which reviewers were split, both included."""
 
 
 @dataclass(frozen=True)
@@ -23,12 +23,18 @@ class Notice:
     acted: bool = False
 
 
-def notices(tree: Tree, before: Sequence[Message], after: Sequence[Message], state: str) -> list[Notice]:
-    """What is worth a look when `tree` goes on to `state`, and its messages from `before` to `after`."""
+def notices(
+    tree: Tree, before: Sequence[Message], after: Sequence[Message], state: str, critical: Sequence[str]
+) -> list[Notice]:
+    """What is worth a look when `tree` goes on to `state`, and its messages from `before` to `after`.
+
+    Args:
+        critical: labels any of which refuses a message.
+    """
     found = [_of_tree(tree, after, state)] if state != tree.state else []
     for old, new in zip(before, after, strict=True):
         if old != new:
-            found += [_deleted(old, new), _disputed(old, new)]
+            found += [_deleted(old, new), _disputed(old, new, critical)]
     return [notice for notice in found if notice is not None]
 
 
@@ -48,9 +54,12 @@ def _deleted(old: Message, new: Message) -> Notice | None:
     return Notice(f"message:{new.id}", "auto_deleted", 3, {"red_flags": new.emojis.get("red_flag", 0)}, True)
 
 
-def _disputed(old: Message, new: Message) -> Notice | None:
-    spam = new.labels.get("spam", {"value": 0.0, "count": 0})
-    decided = old.state == "pending" and new.state != "pending" and new.ruling is None
-    if not decided or not DISPUTED[0] <= spam["value"] <= DISPUTED[1] or spam["count"] < 2:
+def _disputed(old: Message, new: Message, critical: Sequence[str]) -> Notice | None:
+    """One that reviewers decided although they were split on a label: nobody who is asked alone sees that."""
+    if old.state != "pending" or new.state == "pending" or new.ruling is not None:
         return None
-    return Notice(f"message:{new.id}", "disputed", 7, {"verdict": new.state, "spam": spam["value"]})
+    split = {
+        name: label["value"] for name in critical
+        if (label := new.labels.get(name)) and label["count"] > 1 and DISPUTED[0] <= label["value"] <= DISPUTED[1]
+    }  # fmt: skip
+    return Notice(f"message:{new.id}", "disputed", 7, {"verdict": new.state, **split}) if split else None

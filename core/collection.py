@@ -117,6 +117,10 @@ class Collection:
         """Answer a `rank_*` task: message ids, best first; `tiers` are the sizes of groups of equally good ones."""
         return await answers.submit_ranking(self.database, self.config, user, task_id, ranking, not_rankable, tiers)
 
+    async def cannot_judge(self, user: User, task_id: str) -> Task:
+        """Give a `rank_*` task to somebody who can judge the replies."""
+        return await answers.cannot_judge(self.database, self.config, user, task_id)
+
     # What people say about messages, and what moderators do.
 
     async def react(self, user: User, message_id: str, emoji: str, on: bool = True) -> Message:

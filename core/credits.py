@@ -18,6 +18,7 @@ from core.config import CollectionConfig
 from core.database import DUPLICATE, Database, Document
 from core.facts import Facts
 from core.records import milliseconds, now
+from core.review_agreement import Agrees, by_rules
 from core.rules import rules_of
 from core.scoring import FRAMES, Credit, bucket, credits_of, score
 from core.trust import enough_work
@@ -26,13 +27,19 @@ REMEMBERED = 500
 """Credits that a score document remembers having taken."""
 
 
-async def credit_tree(database: Database, config: CollectionConfig, facts: Facts, known: Collection[str] = ()) -> None:
+async def credit_tree(
+    database: Database, config: CollectionConfig, facts: Facts, known: Collection[str] = (),
+    agrees: Agrees | None = None,
+) -> None:  # fmt: skip
     """Bring the stored credits of a tree to what its facts give: apply new ones, take back those that fell away.
 
     Args:
+        config: the rules of the tree's collection.
         known: users who are known to have an account; others are looked up.
+        agrees: whether a review spoke for what came of its message; by the rules where nothing is given.
     """
-    due = turns(credits_of(facts.messages, facts.reviews, facts.rankings), facts.credits)
+    agrees = agrees or by_rules(config)
+    due = turns(credits_of(facts.messages, facts.reviews, facts.rankings, agrees), facts.credits)
     unknown = {credit.user_id for credit in due if credit.amount > 0} - set(known)
     if due := await apply(database, await rules_of(database, config), due, unknown):
         await insert_new(database, "credits", [replace(credit, applied=True).to_document() for credit in due])

@@ -32,7 +32,7 @@ CODES: dict[str, str] = {
     "TOO_MANY": "A limit was reached; try again later.",
     "UNAVAILABLE": "A part that this needs does not answer now.",
     "CORRUPT": "Stored bytes do not match their recorded hash.",
-    "BAD_RANKING": "A ranking is not a permutation of the replies served.",
+    "BAD_RANKING": "A ranking is no order of the replies served.",
     "UNKNOWN_TASK_KIND": "There is no task kind of that name.",
     "TEXT_TOO_LONG": "The text is longer than the collection allows.",
     "TEXT_EMPTY": "The text has no visible character.",

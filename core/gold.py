@@ -22,6 +22,7 @@ from core.journal import record
 from core.moderation_records import check_moderator
 from core.pages import one, thread
 from core.records import GOLD, Message, Tree, User, Work
+from core.review_agreement import by_answers
 
 MOST_LISTED = 100
 
@@ -110,7 +111,7 @@ async def settle_gold(
     if not await queue.write_all(database, [(held, changed)]):
         return None
     shown = tuple(decided(item, message) for message in facts.messages)
-    await credit_tree(database, config, replace(facts, messages=shown), known)
+    await credit_tree(database, config, replace(facts, messages=shown), known, by_answers(item.answers))
     lessons = {lesson.id: lesson for lesson in facts.lessons}
     identity, ids = f"gold:{item.id}", tuple(sorted(done))
     before = lessons.get(identity)

@@ -120,13 +120,18 @@ def said(item: GoldItem, reviews: Sequence[Review], rankings: Sequence[Ranking])
                 voices[review.user_id] = voices.get(review.user_id, Voice()) + Voice(tally)
     right = Ballot(tuple(tuple(tier) for tier in item.order))
     for ranking in rankings:
-        if ranking.user_id is not None and ranking.ranking:
+        if ranking.user_id is not None and ranking.ranking and not ranking.not_rankable:
             voices[ranking.user_id] = Voice(agreement=against_gold(ballot(ranking), right))
     return {user: list(voice.parts) for user, voice in voices.items()}
 
 
 def decided(item: GoldItem, message: Message) -> Message:
-    """The copy as the known answer decides it, by which its reviewers earn their points."""
-    if message.id != item.target_id or not item.kind.startswith("label_"):
+    """The copy as the known answer decides it, by which its reviewers and rankers earn their points."""
+    right = Ballot(tuple(tuple(tier) for tier in item.order))
+    if message.id in right.ids:
+        return replace(message, rank=right.ids.index(message.id))
+    if message.id != item.target_id:
         return message
+    if item.order:
+        return replace(message, consensus={"margins": [[*pair, 1.0] for pair in right.preferences()]})
     return replace(message, state="refused" if any(item.answers.values()) else "accepted")

@@ -89,7 +89,8 @@ def _of_reviews(reviews: Sequence[Review], applies: Mapping[str, float], policy:
 
 
 def _of_rankings(rankings: Sequence[Ranking], voices: Voices) -> Said:
-    ballots = {ranking.user_id: ballot(ranking) for ranking in rankings if ranking.user_id is not None}
+    votes = [each for each in rankings if each.user_id is not None and not each.not_rankable]
+    ballots = {str(ranking.user_id): ballot(ranking) for ranking in votes}
     taus = {person: voices.get(person, NEWCOMER).tau for person in ballots}
     found = leave_one_out(ballots, taus)
     return {person: list(Voice(agreement=agreement).parts) for person, agreement in found.items()}

@@ -42,7 +42,7 @@ class People:
 
     async def agreement(self, user: User) -> list[Agreement]:
         """See `core.contributions.agreement_of`."""
-        return await contributions.agreement_of(self.database, user)
+        return await contributions.agreement_of(self.database, self.config, user)
 
     async def edit(self, user: User, message_id: str, text: str) -> Message:
         """See `core.own_messages.edit`."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import combinations
 from typing import Any
 
 from core.records import Message, Record, milliseconds, now, time_key
@@ -15,8 +14,6 @@ AGAINST = ("spam", "fails_task", "lang_mismatch", "pii", "not_appropriate", "hat
 """Labels that speak against a message."""
 SHOWN_FROM = 0.3
 """Mean answer from which such a label is given to the author as a reason."""
-REVIEWED_WRONG = 0.5
-"""A review speaks against a message when its spam and lang_mismatch answers sum to this or more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,15 +111,15 @@ class RankingFeedback:
 
     Attributes:
         ranking_id, parent_id, created_at: of the ranking.
-        mine: message ids, best first.
+        mine: message ids, best first, in groups of equally good ones.
         consensus: the same messages in the order of their ranks.
-        tau: Kendall's tau between the two, from -1 to 1; None while there is no consensus.
+        tau: Kendall's tau-b between the two, from -1 to 1; None while there is no consensus, or nothing to compare.
     """
 
     ranking_id: str
     parent_id: str
     created_at: datetime
-    mine: tuple[str, ...]
+    mine: tuple[tuple[str, ...], ...]
     consensus: tuple[str, ...]
     tau: float | None
 
@@ -156,23 +153,6 @@ class Revision:
     number: int
     text: str
     at: datetime
-
-
-def kendall_tau(order: Sequence[str], ranks: Mapping[str, int]) -> float | None:
-    """Kendall's tau-a between an order, best first, and ranks (0 the best), over what has both; None below two."""
-    both = [each for each in order if each in ranks]
-    pairs = list(combinations(both, 2))
-    if not pairs:
-        return None
-    return sum(1 if ranks[better] < ranks[worse] else -1 for better, worse in pairs) / len(pairs)
-
-
-def review_agreed(labels: Mapping[str, float], verdict: str) -> bool | None:
-    """Whether a review spoke for the verdict that came of it; None while there is none."""
-    if verdict == "pending":
-        return None
-    against = labels.get("spam", 0.0) + labels.get("lang_mismatch", 0.0) >= REVIEWED_WRONG
-    return against == (verdict == "refused")
 
 
 def agreement(

@@ -25,6 +25,7 @@ from core.objects import ObjectStore
 from core.propagation import finish, mark_snapshots
 from core.records import Message, Ranking, Record, User, milliseconds, now
 from core.rulings import check_reason, deleted, rewrite
+from core.scoring import SHARED
 from core.settle import settle
 from core.similar_texts import forget as forget_text
 from core.snapshot_members import tree_key
@@ -219,5 +220,5 @@ async def _erase(database: Database, tree_id: str, going: set[str], said: set[st
 
 
 def fact_of(credit_id: str) -> str:
-    """The fact that a stored credit is for: `what|fact` or `what|fact|turn`."""
-    return credit_id.split("|")[1]
+    """The fact that a stored credit is for: `what|fact` or `what|fact|turn`, the fact perhaps with a number."""
+    return credit_id.split("|")[1].split(SHARED)[0]

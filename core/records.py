@@ -289,6 +289,11 @@ class Message(Record):
         """Accepted and not deleted: it may be handed out, ranked and exported."""
         return self.state == "accepted" and not self.deleted
 
+    @property
+    def replies_wrong(self) -> bool:
+        """Most of the weight of those who ranked its replies says that all are factually wrong, in weighted mode."""
+        return bool((self.consensus or {}).get("all_wrong", 0.0) > 0.5)
+
 
 def as_imported(message: Message) -> Message:
     """`message` with its counts as the base that later reviews, rankings and reactions add to."""
@@ -375,9 +380,9 @@ class Ranking(Record):
     Attributes:
         parent_id: the message replied to.
         served: the replies in the order shown.
-        ranking: their ids, best first; empty only when `not_rankable`.
+        ranking: ids of those that were judged, best first; empty only when `not_rankable`.
         tiers: sizes of the groups of equally good replies in `ranking`, in its order; empty where there are no ties.
-        not_rankable: all replies are wrong or cannot be judged.
+        not_rankable: all replies are factually wrong, whatever order they have.
     """
 
     tree_id: str

@@ -2,7 +2,8 @@
 
 Scores and levels are Open-Assistant's formulas. Two things differ: work counts once it proved good, so that a volume of
 junk earns nothing (a message that its peers accepted, a review that spoke for the verdict that came of it, a ranking
-that does not run against the consensus that came of it; one that is close to it counts double); and the frames are
+that does not run against the consensus that came of it; one that is close to it counts double; who says that all
+replies are wrong earns where most say so); and the frames are
 calendar days, weeks (from Monday), months, in UTC, because those can be kept by one small update an event, while
 rolling ones need recounts.
 """
@@ -16,8 +17,9 @@ from datetime import datetime, timedelta
 from itertools import accumulate
 
 from core.errors import BadInput
-from core.people_records import kendall_tau, review_agreed
+from core.rank_correlation import kendall_tau, level_pairs
 from core.records import Message, Ranking, Record, Review
+from core.review_agreement import Agrees
 
 FRAMES = ("day", "week", "month", "total")
 POINTS: dict[str, float] = {
@@ -32,8 +34,12 @@ POINTS: dict[str, float] = {
     "ranked_3": 1,
 }
 """Points for one of each; the two terms are the original's for a message written and for one accepted."""
+PLACES = 3
+"""Places of a ranking that earn their authors something."""
+SHARED = "~"
+"""Stands before the number of a reply that shares its place, in the id of its credit: `ranked_1|ranking~1`."""
 GOOD_TAU = 0.5
-"""Kendall's tau with the consensus above which a ranking is a good one, as in the original's unused formula."""
+"""Kendall's tau-b with the consensus above which a ranking is a good one, as in the original's unused formula."""
 STREAK_PAUSE = timedelta(hours=36)
 """A streak ends when nothing was done for this long."""
 LEVELS = 100
@@ -84,33 +90,58 @@ def bucket(frame: str, moment: datetime) -> str:
     return {"day": f"{moment:%Y-%m-%d}", "month": f"{moment:%Y-%m}", "total": "all"}[frame]
 
 
-def credits_of(messages: Iterable[Message], reviews: Iterable[Review], rankings: Iterable[Ranking]) -> list[Credit]:
-    """Every credit that a tree's facts give. Imported messages and models earn none."""
+def credits_of(
+    messages: Iterable[Message], reviews: Iterable[Review], rankings: Iterable[Ranking], agrees: Agrees
+) -> list[Credit]:
+    """Every credit that a tree's facts give. Imported messages and models earn none.
+
+    Args:
+        agrees: whether a review spoke for what came of its message.
+    """
     known = {message.id: message for message in messages}
     credits = [_message_credit(each) for each in known.values() if _counts(each)]
     credits += [
         _credit("labels", each.id, each.user_id, each.tree_id, each.created_at)
         for each in reviews
-        if each.message_id in known and review_agreed(each.labels, known[each.message_id].state)
+        if each.message_id in known and agrees(each, known[each.message_id])
     ]
     for ranking in rankings:
-        credits += _ranking_credits(ranking, known)
-        for place, message_id in enumerate(ranking.ranking[:3], start=1):
-            if message_id in known and _counts(known[message_id]):
-                author = known[message_id].author_id
-                credits.append(_credit(f"ranked_{place}", ranking.id, author, ranking.tree_id, ranking.created_at))
+        credits += [*_ranking_credits(ranking, known), *_place_credits(ranking, known)]
     return [credit for credit in credits if credit.user_id]
 
 
 def _ranking_credits(ranking: Ranking, known: Mapping[str, Message]) -> list[Credit]:
-    """What the ranker earns, once the replies have their order; "cannot be judged" earns no more than a ranking."""
+    """What the ranker earns, once the replies have their order, or are known to be all wrong."""
+    return [_credit(what, ranking.id, ranking.user_id, ranking.tree_id, ranking.created_at)
+            for what in _ranking_acts(ranking, known)]  # fmt: skip
+
+
+def _ranking_acts(ranking: Ranking, known: Mapping[str, Message]) -> tuple[str, ...]:
+    parent = known.get(ranking.parent_id)
+    if parent is not None and parent.consensus is not None and (parent.replies_wrong or ranking.not_rankable):
+        return ("rankings",) if parent.replies_wrong and ranking.not_rankable else ()
     replies = [known[each] for each in ranking.served or ranking.ranking if each in known]
     ranks = {each.id: each.rank for each in replies if each.rank is not None and each.usable}
-    tau = kendall_tau(ranking.ranking, ranks)
+    tau = kendall_tau(ranking.groups, ranks, level_pairs(parent, ranks))
     if not ranks or (tau is not None and tau < 0):
+        return ()
+    return ("rankings", "rankings_good") if tau is not None and tau > GOOD_TAU else ("rankings",)
+
+
+def _place_credits(ranking: Ranking, known: Mapping[str, Message]) -> list[Credit]:
+    """What the authors earn: equally good replies share the higher place; weighed, one of wrong replies is none."""
+    parent = known.get(ranking.parent_id)
+    if ranking.not_rankable and parent is not None and parent.consensus is not None:
         return []
-    acts = ("rankings", "rankings_good") if tau is not None and tau > GOOD_TAU else ("rankings",)
-    return [_credit(what, ranking.id, ranking.user_id, ranking.tree_id, ranking.created_at) for what in acts]
+    before, credits = 0, []
+    for group in ranking.groups:
+        for number, each in enumerate(group):
+            if before < PLACES and each in known and _counts(known[each]):
+                fact = f"{ranking.id}{SHARED}{number}" if number else ranking.id
+                author = known[each].author_id
+                credits.append(_credit(f"ranked_{before + 1}", fact, author, ranking.tree_id, ranking.created_at))
+        before += len(group)
+    return credits
 
 
 def _counts(message: Message) -> bool:

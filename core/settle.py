@@ -80,7 +80,7 @@ async def _attempt(database: Database, config: CollectionConfig, facts: Facts, k
     tree = facts.tree
     voices = await learning.voices(database, _heard(facts)) if config.weighted else {}
     following = advance(tree, facts.messages, facts.reviews, facts.rankings, config, facts.reactions, voices)
-    await _tell_moderators(database, facts, following)
+    await _tell_moderators(database, config, facts, following)
     if not await _write_messages(database, facts.messages, following.messages):
         return None
     if following.state != tree.state:
@@ -126,9 +126,11 @@ async def _learn(
     return not (fresh or unfinished) or await learning.learn(database, facts.tree.id, fresh, known)
 
 
-async def _tell_moderators(database: Database, facts: Facts, following: Transition) -> None:
+async def _tell_moderators(
+    database: Database, config: CollectionConfig, facts: Facts, following: Transition
+) -> None:
     """Before the change itself: what a crash then leaves undone is still worth a look."""
-    for notice in notices(facts.tree, facts.messages, following.messages, following.state):
+    for notice in notices(facts.tree, facts.messages, following.messages, following.state, config.critical_labels):
         await enqueue(database, notice.subject, notice.reason, notice.priority, notice.evidence)
         if notice.acted:
             identity = notice.subject.partition(":")[2]

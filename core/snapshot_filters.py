@@ -29,6 +29,8 @@ class Filters:
         collections: ids of collections; None for all.
         top_k: `sft`: how many of the best-ranked replies to a prompt are good enough to learn from.
         synthetic: whether replies by models take part at all.
+        all_wrong: whether, in `sft` and `preference`, replies take part of which most who ranked them said that all are
+            factually wrong.
         chats: whether trees that were made of chats take part; without them the people of the collection alone.
         min_reviews: reviews that a message must have had.
         min_labels: label -> least mean; a message without an answer to the label is left out.
@@ -43,6 +45,7 @@ class Filters:
     synthetic: bool = True
     collections: tuple[str, ...] | None = None
     chats: bool = True
+    all_wrong: bool = False
     min_reviews: int = 0
     min_labels: Mapping[str, float] = field(default_factory=dict)
     max_labels: Mapping[str, float] = field(default_factory=dict)
@@ -136,6 +139,7 @@ FORMS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "top_k": (lambda value: type(value) is int and 1 <= value <= 100, "a whole number from 1 to 100"),
     "synthetic": (lambda value: isinstance(value, bool), "true or false"),
     "chats": (lambda value: isinstance(value, bool), "true or false"),
+    "all_wrong": (lambda value: isinstance(value, bool), "true or false"),
     "min_reviews": (lambda value: type(value) is int and 0 <= value <= 1000, "a whole number from 0 to 1000"),
     "min_labels": (_bounds, "an object of labels with numbers from 0 to 1"),
     "max_labels": (_bounds, "an object of labels with numbers from 0 to 1"),

@@ -7,6 +7,7 @@ target of fine-tuning, in any turn of a thread; it may be one side of a preferen
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import Any
@@ -39,7 +40,7 @@ def rows_of(kind: str, tree: Tree, messages: Iterable[Message], split: str, filt
         split: `train` or `validation`.
         filters: those about messages matter here; the others choose trees.
     """
-    root, children = _usable(messages, filters)
+    root, children = _usable(messages, filters, kind in ("sft", "preference") and not filters.all_wrong)
     if root is None:
         return []
     if kind == "trees":
@@ -48,16 +49,22 @@ def rows_of(kind: str, tree: Tree, messages: Iterable[Message], split: str, filt
     return [{**row, "tree_id": tree.id, "split": split} for row in rows]
 
 
-def _usable(messages: Iterable[Message], filters: Filters) -> tuple[Message | None, Children]:
-    """The root, and the usable replies to each message, best first; those under one that is not are never reached."""
+def _usable(messages: Iterable[Message], filters: Filters, right: bool) -> tuple[Message | None, Children]:
+    """The root, and the usable replies to each message, best first; those under one that is not are never reached.
+
+    Args:
+        right: leave replies out that are all factually wrong.
+    """
     children: dict[str, list[Message]] = {}
     root = None
+    messages = list(messages)
+    wrong = {message.id for message in messages if right and message.replies_wrong}
     for message in sorted(messages, key=by_rank):
         if not message.usable or not filters.takes(message):
             continue
         if message.parent_id is None:
             root = message
-        else:
+        elif message.parent_id not in wrong:
             children.setdefault(message.parent_id, []).append(message)
     return root, children
 
@@ -90,8 +97,8 @@ def _preference(root: Message, children: Children, filters: Filters) -> Iterator
         prompt = thread[-1]
         ranked = [reply for reply in children.get(prompt.id, ()) if reply.rank is not None]
         ranked = [reply for reply in ranked if filters.synthetic or not reply.synthetic]
-        pairs = [(a, b) for a, b in combinations(ranked, 2) if a.rank != b.rank and a.text != b.text]
-        for better, worse in pairs:
+        pairs = list(_pairs(prompt, ranked))
+        for better, worse, margin in pairs:
             yield {
                 "pair_id": f"{better.id}|{worse.id}",
                 "parent_id": prompt.id,
@@ -101,14 +108,41 @@ def _preference(root: Message, children: Children, filters: Filters) -> Iterator
                 "rejected": worse.text,
                 "chosen_id": better.id,
                 "rejected_id": worse.id,
-                "margin": _margin(ranked, better, worse),
+                "margin": margin,
                 "weight": 1 / len(pairs),
+                **_sureness(prompt, better, worse),
             }
 
 
-def _margin(ranked: Sequence[Message], better: Message, worse: Message) -> float:
-    """Places between the two, as a part of the places between first and last: in (0, 1]."""
-    return (ranked.index(worse) - ranked.index(better)) / (len(ranked) - 1)
+def _pairs(prompt: Message, ranked: Sequence[Message]) -> Iterator[tuple[Message, Message, float]]:
+    """Better, worse and margin in (0, 1], of replies with different texts, best first.
+
+    By the consensus that is kept, the margin is the weight that puts the one before the other less the weight against
+    it, as a part of all weight; a pair that is level, or that the order puts the other way round than most (a cycle),
+    is none. Where none is kept it is the places between the two as a part of those between first and last.
+    """
+    kept = prompt.consensus
+    margins = None if kept is None else {(a, b): by for a, b, by in kept["margins"]}
+    for (place, better), (below, worse) in combinations(enumerate(ranked), 2):
+        if better.rank == worse.rank or better.text == worse.text:
+            continue
+        if kept is None or margins is None:
+            yield better, worse, (below - place) / (len(ranked) - 1)
+        elif (better.id, worse.id) in margins:
+            # Kept before there was `heard`: the weights of all rankings are that or more.
+            heard = kept.get("heard") or math.fsum(kept["weights"].values())
+            yield better, worse, min(1.0, margins[better.id, worse.id] / heard)
+
+
+def _sureness(prompt: Message, better: Message, worse: Message) -> Row:
+    """What the consensus says of the pair's certainty; `confidence` is known of neighbours in its order alone."""
+    kept = prompt.consensus or {}
+    steps = {(step["first"], step["second"]): step["sure"] for step in kept.get("steps", ())}
+    return {
+        "confidence": steps.get((better.id, worse.id)),
+        "rankings": kept.get("rankings"),
+        "alpha": kept.get("alpha"),
+    }
 
 
 def _prompts(root: Message, children: Children, _: Filters) -> Iterator[Row]:

@@ -49,7 +49,8 @@ SCHEMAS = {
         [(each, pa.string()) for each in ("pair_id", "parent_id", *_TEXTS)]
         + [("prompt", _TURNS)]
         + [(each, pa.string()) for each in ("chosen", "rejected", "chosen_id", "rejected_id")]
-        + [("margin", pa.float64()), ("weight", pa.float64())]
+        + [("margin", pa.float64()), ("weight", pa.float64()), ("confidence", pa.float64())]
+        + [("rankings", pa.int64()), ("alpha", pa.float64())]
     ),
     "prompts": pa.schema([("prompt_id", pa.string()), *((each, pa.string()) for each in _TEXTS), ("prompt", _TURNS)]),
     "trees": pa.schema([*COLUMNS, ("split", pa.string())]),

@@ -6,6 +6,7 @@ what was decided stays decided, and a consensus takes each ranking with the weig
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -54,13 +55,16 @@ def agreed(
         `order`: ids, best first; `margins`: [winner, loser, weight] of each pair, level ones left out; `rankings`:
         ballots that compared something; `steps`: for each two neighbours how sure their order is
         (`core.bradley_terry.Confidence`); `alpha`: Krippendorff's, None where nothing can disagree; `weights`: ranking
-        id -> weight.
+        id -> weight; `heard`: sum of those that compared something; `all_wrong`: part of all weight that says that all
+        replies are factually wrong. Who says so has no say in the order: the best of wrong replies is nothing to learn.
     """
     before = (kept or {}).get("weights", {})
     weights = {
         each.id: before.get(each.id, voices.get(each.user_id or "", NEWCOMER).ballot_weight) for each in rankings
     }
-    ballots = [ballot(each, weights[each.id]) for each in sorted(rankings, key=lambda each: each.id)]
+    votes = [each for each in sorted(rankings, key=lambda each: each.id) if not each.not_rankable]
+    wrong = math.fsum(sorted(weights[each.id] for each in rankings if each.not_rankable))
+    ballots = [ballot(each, weights[each.id]) for each in votes]
     found = consensus(ballots, tree_id, among)
     margins = [[*pair, margin] for pair, margin in sorted(found.margins.items()) if margin > 0]
     return {
@@ -70,6 +74,8 @@ def agreed(
         "steps": [asdict(step) for step in found.steps],
         "alpha": ranking_alpha(each.among(among) for each in ballots),
         "weights": weights,
+        "heard": math.fsum(sorted(each.weight for each in ballots if len(each.among(among).ids) > 1)),
+        "all_wrong": wrong / math.fsum(sorted(weights.values())) if wrong else 0.0,
     }
 
 

@@ -116,8 +116,11 @@ class RankingFeedbackNode:
     parent_key: strawberry.Private[str]
     created_at: datetime = strawberry.field(description="When you gave it.")
     mine: list[strawberry.ID] = strawberry.field(description="Your order of the messages, best first.")
+    mine_in_tiers: list[list[strawberry.ID]] = strawberry.field(description="The same, equally good ones together.")
     consensus: list[strawberry.ID] = strawberry.field(description="The order of all; empty until there is one.")
-    tau: float | None = strawberry.field(description="Kendall's tau between the two, -1 to 1; null until then.")
+    tau: float | None = strawberry.field(
+        description="Kendall's tau-b between the two, -1 to 1, level pairs left out; null where none is left."
+    )
 
     @strawberry.field(description="The message whose replies you ranked.")
     async def parent(self, info: Info) -> MessageNode | None:
@@ -129,7 +132,8 @@ class RankingFeedbackNode:
         """The feedback."""
         return cls(
             parent_key=record.parent_id, created_at=record.created_at, tau=record.tau,
-            mine=[global_id("Message", each) for each in record.mine],
+            mine=[global_id("Message", each) for tier in record.mine for each in tier],
+            mine_in_tiers=[[global_id("Message", each) for each in tier] for tier in record.mine],
             consensus=[global_id("Message", each) for each in record.consensus],
         )  # fmt: skip
 

@@ -78,6 +78,7 @@ class ReplyConsensus:
     order: list[strawberry.ID] = strawberry.field(description="The replies, best first.")
     rankings: int = strawberry.field(description="Rankings that compared something.")
     alpha: float | None = strawberry.field(description="Krippendorff's alpha: 1 full agreement, 0 chance.")
+    all_wrong: float = strawberry.field(description="Part of the weight that says that all are factually wrong.")
     steps: list[ConsensusStep] = strawberry.field(description="For each two neighbours, how sure their order is.")
     margins: list[Margin] = strawberry.field(description="For each pair that is not level.")
 
@@ -92,6 +93,7 @@ class ReplyConsensus:
             order=[named(each) for each in kept["order"]],
             rankings=kept["rankings"],
             alpha=kept["alpha"],
+            all_wrong=kept.get("all_wrong", 0.0),
             steps=[
                 ConsensusStep(
                     first_id=named(step["first"]), second_id=named(step["second"]), probability=step["probability"],

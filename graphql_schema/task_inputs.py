@@ -61,13 +61,22 @@ class SubmitRankingInput(Keyed):
 
     task_id: strawberry.ID = strawberry.field(description="A ranking task of yours.")
     ranking: list[strawberry.ID] = strawberry.field(
-        default_factory=list, description="The ids of all replies served, best first, where no two are equally good."
+        default_factory=list,
+        description="Ids of the replies served, best first, where no two are equally good: all of them, or, where the "
+        "collection weighs opinions, two or more; those left out are not judged.",
     )
     tiers: list[list[strawberry.ID]] | None = strawberry.field(
         default=None,
-        description="The ids of all replies served in groups of equally good ones, best first; instead of `ranking`.",
+        description="The same in groups of equally good ones, best first; instead of `ranking`.",
     )
-    not_rankable: bool = strawberry.field(default=False, description="All of them are wrong, or none can be judged.")
+    not_rankable: bool = strawberry.field(
+        default=False, description="All of them are factually wrong. Counts as a ranking; an order is optional then."
+    )
+    cannot_judge: bool = strawberry.field(
+        default=False,
+        description="You cannot judge them: the task is skipped, is not yours again, and goes to somebody else. "
+        "Give no order then.",
+    )
 
 
 @strawberry.input(description="A task to give back.")
@@ -120,7 +129,7 @@ class SubmitReviewPayload(Payload):
 class SubmitRankingPayload(Payload):
     """Payload of `submitRanking`."""
 
-    task: TaskNode | None = strawberry.field(default=None, description="The task, done.")
+    task: TaskNode | None = strawberry.field(default=None, description="The task: done, or skipped by `cannotJudge`.")
 
 
 @strawberry.type(description="What became of a task given back.")

@@ -76,11 +76,16 @@ class TaskMutation:
     @mutation(SubmitRankingPayload, Contributor, "Answer a ranking task.")
     async def submit_ranking(self, info: Info, input: SubmitRankingInput) -> SubmitRankingPayload:
         """Store the ranking."""
+        collection, user, task_id = info.context.services.collection, info.context.user(), _task_id(input.task_id)
         tiers = _tiers(input)
+        if input.cannot_judge:
+            if tiers or input.not_rankable:
+                message = "cannotJudge is given with an order or notRankable; give one of them"
+                raise BadInput(message, code="BAD_RANKING", path=("cannotJudge",))
+            return SubmitRankingPayload(task=TaskNode.of(await collection.cannot_judge(user, task_id)))
         ranking = [raw_id(value, "Message", path=("ranking",)) for tier in tiers for value in tier]
-        task = await info.context.services.collection.submit_ranking(
-            info.context.user(), _task_id(input.task_id), ranking, input.not_rankable, [len(tier) for tier in tiers]
-        )
+        sizes = [len(tier) for tier in tiers]
+        task = await collection.submit_ranking(user, task_id, ranking, input.not_rankable, sizes)
         return SubmitRankingPayload(task=TaskNode.of(task))
 
     @mutation(SkipTaskPayload, Contributor, "Give a task back; it will not be offered to you again.")

@@ -264,6 +264,9 @@ def freeze_command(
         bool, typer.Option("--people-only", help="No messages by models, and nothing that follows one.")
     ] = False,
     no_chats: Annotated[bool, typer.Option("--no-chats", help="No trees that were made of chats.")] = False,
+    all_wrong: Annotated[
+        bool, typer.Option("--all-wrong", help="Also replies of which most said that all are factually wrong.")
+    ] = False,
     min_reviews: Annotated[int, typer.Option(help="Messages with so many reviews at least.")] = 0,
     min_label: Annotated[
         list[str] | None, typer.Option(help="LABEL=NUMBER: messages with such a mean at least; may be repeated.")
@@ -282,7 +285,7 @@ def freeze_command(
     from core.snapshots import FreezeProgress, freeze
 
     filters: dict[str, Any] = {"top_k": top_k, "synthetic": not people_only, "chats": not no_chats}
-    filters |= {"min_reviews": min_reviews, "since": since, "until": until}
+    filters |= {"all_wrong": all_wrong, "min_reviews": min_reviews, "since": since, "until": until}
     filters |= {"min_labels": _bounds(min_label), "max_labels": _bounds(max_label)}
     chosen = {"states": state, "langs": lang, "origins": origin, "collections": collection}
     filters |= {key: each for key, each in chosen.items() if each}

@@ -21,6 +21,7 @@ from core.config import CollectionConfig
 from core.credits import board_key
 from core.database import Database, migrate
 from core.records import Message, Ranking, Record, Review, Tree, User, now, text_hash
+from core.review_agreement import by_rules
 from core.scoring import FRAMES, bucket, credits_of, score
 
 MIX = {"ready_for_export": 4500, "growing": 600, "ranking": 400, "initial_prompt_review": 300}
@@ -71,7 +72,7 @@ def _shape(state: str, config: CollectionConfig) -> Shape:
     open_work = [queue.adjusted(queue.opened(each, "m0", random.Random()), each, (), None) for each in following.work]
     credits = [
         ("credits", replace(each, applied=True))
-        for each in credits_of(following.messages, reviews, rankings if state == "ranking" else ())
+        for each in credits_of(following.messages, reviews, rankings if state == "ranking" else (), by_rules(config))
     ]
     said = [
         *credits,

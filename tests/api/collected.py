@@ -12,6 +12,7 @@ from core.database import Database
 from core.facts import Facts
 from core.learning import voices
 from core.records import Message, Ranking, Reaction, Review, Task, Tree, Work
+from core.review_agreement import by_rules
 from core.scoring import Credit, credits_of
 from core.settle import settle
 from core.snapshot_rows import BUILDERS, Filters, message_ids, rows_of
@@ -81,10 +82,10 @@ def check(found: Picture, config: CollectionConfig, slack: Mapping[str, int]) ->
             _settled(facts, config, found.voices)
             _wanted(facts)
         _not_too_many(facts, found, config, slack.get(facts.tree.id, 0))
-        _ranks(facts)
+        _ranks(facts, config)
         _exported(facts)
     if not any(facts.tree.dirty for facts in found.trees.values()):
-        _scores(found)
+        _scores(found, config)
 
 
 def _settled(facts: Facts, config: CollectionConfig, known: Mapping[str, Voice]) -> None:
@@ -143,17 +144,22 @@ def _not_too_many(facts: Facts, found: Picture, config: CollectionConfig, slack:
     ), tree
 
 
-def _ranks(facts: Facts) -> None:
+def _ranks(facts: Facts, config: CollectionConfig) -> None:
     if facts.tree.state != "ready_for_export":
         assert all(message.rank is None for message in facts.messages)
         return
-    ranked = {ranking.parent_id for ranking in facts.rankings}
     for parent_id in {message.parent_id for message in facts.messages} - {None}:
         siblings = [each for each in facts.messages if each.parent_id == parent_id]
         usable = [each for each in siblings if each.usable and each.role == "assistant"]
         assert all(each.rank is None for each in siblings if not each.usable)
-        if parent_id in ranked and any(each.ranking for each in facts.rankings if each.parent_id == parent_id):
-            assert sorted(each.rank for each in usable if each.rank is not None) == list(range(len(usable)))
+        votes = [
+            kept for each in facts.rankings if each.parent_id == parent_id and not (config.weighted and each.not_rankable)
+            if len(kept := {one.id for one in usable if one.id in each.ranking}) > 1
+        ]  # fmt: skip
+        if votes:
+            ranks = {each.id: each.rank for each in usable if each.rank is not None}
+            assert ranks.keys() == set.union(*votes)
+            assert sorted(ranks.values()) == list(range(len(ranks)))
 
 
 def _exported(facts: Facts) -> None:
@@ -163,11 +169,11 @@ def _exported(facts: Facts) -> None:
         assert message_ids(kind, rows) <= usable
 
 
-def _scores(found: Picture) -> None:
+def _scores(found: Picture, config: CollectionConfig) -> None:
     """Scores are what a recount of everything from scratch gives."""
     recount: dict[str, Counter[str]] = defaultdict(Counter)
     for facts in found.trees.values():
-        for credit in credits_of(facts.messages, facts.reviews, facts.rankings):
+        for credit in credits_of(facts.messages, facts.reviews, facts.rankings, by_rules(config)):
             recount[credit.user_id][credit.what] += 1
     kept = {user: {what: count for what, count in counts.items() if count} for user, counts in found.scores.items()}
     assert {user: counts for user, counts in kept.items() if counts} == {u: dict(c) for u, c in recount.items()}

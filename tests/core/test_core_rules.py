@@ -273,11 +273,11 @@ def test_only_accepted_human_work_earns() -> None:
         Ranking(id=user, tree_id="p", parent_id="p", ranking=order, served=("good", "model"), user_id=user)
         for user, order in orders.items()
     ]
-    earned = Counter((credit.user_id, credit.what) for credit in credits_of(messages, reviews, rankings))
+    earned = Counter((credit.user_id, credit.what) for credit in credits_of(messages, reviews, rankings, PARITY))
     assert earned == {
         ("ann", "prompts"): 1, ("ann", "replies_assistant"): 1, ("ann", "ranked_2"): 1, ("ann", "ranked_1"): 1,
         ("bob", "labels"): 1, ("eve", "labels"): 1, ("cid", "rankings"): 1, ("cid", "rankings_good"): 1,
         ("fay", "rankings"): 1,
     }  # fmt: skip
     undecided = [replace(each, rank=None) for each in messages]
-    assert not [each for each in credits_of(undecided, [], rankings) if each.what.startswith("rankings")]
+    assert not [each for each in credits_of(undecided, [], rankings, PARITY) if each.what.startswith("rankings")]

@@ -99,15 +99,17 @@ class History:
             self.reply(opening, person)
 
     def ranking(self, opening: Opening, person: str) -> Ranking:
-        """An order, in weighted mode often with ties; now and then the word that there can be none."""
-        given_up = self.chance.random() < 0.1
-        order = () if given_up else tuple(self.chance.sample(opening.served, len(opening.served)))
+        """An order, in weighted mode often with ties or of some alone; now and then the word that all are wrong."""
+        wrong = self.chance.random() < 0.2
+        least = 2 if self.config.weighted else len(opening.served)
+        order = tuple(self.chance.sample(opening.served, self.chance.randint(least, len(opening.served))))
+        order = () if wrong and self.chance.random() < 0.5 else order
         tiers: list[int] = []
         while self.config.weighted and sum(tiers) < len(order):
             tiers.append(self.chance.randint(1, len(order) - sum(tiers)))
         return Ranking(
             id=self.name(), tree_id="root", parent_id=opening.target_id, ranking=order, served=opening.served,
-            not_rankable=given_up, tiers=tuple(tiers), user_id=person,
+            not_rankable=wrong, tiers=tuple(tiers), user_id=person,
         )  # fmt: skip
 
     def reply(self, opening: Opening, person: str) -> None:
