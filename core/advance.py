@@ -140,7 +140,7 @@ class _View:
         self.rankings = _grouped(rankings, "parent_id")
         self.reactions = _grouped(reactions, "message_id")
         self.ranking_counts = Counter(
-            message_id for each in rankings for message_id in set(each.ranking or each.served)
+            message_id for each in rankings for message_id in set(each.served or each.ranking)
         )
         self.work: list[Opening] = []
         self.by_id: dict[str, Message] = {}

@@ -126,9 +126,7 @@ async def _learn(
     return not (fresh or unfinished) or await learning.learn(database, facts.tree.id, fresh, known)
 
 
-async def _tell_moderators(
-    database: Database, config: CollectionConfig, facts: Facts, following: Transition
-) -> None:
+async def _tell_moderators(database: Database, config: CollectionConfig, facts: Facts, following: Transition) -> None:
     """Before the change itself: what a crash then leaves undone is still worth a look."""
     for notice in notices(facts.tree, facts.messages, following.messages, following.state, config.critical_labels):
         await enqueue(database, notice.subject, notice.reason, notice.priority, notice.evidence)

@@ -16,7 +16,7 @@ from core.agreement import ranking_alpha
 from core.ballots import Ballot
 from core.records import Message, Ranking, Review
 from core.voices import NEWCOMER, Voices, skills
-from core.weighted_consensus import consensus
+from core.weighted_consensus import DIGITS, consensus
 
 
 def judged(reviews: Sequence[Review], policy: ReviewPolicy, voices: Voices) -> Judgement:
@@ -74,7 +74,7 @@ def agreed(
         "steps": [asdict(step) for step in found.steps],
         "alpha": ranking_alpha(each.among(among) for each in ballots),
         "weights": weights,
-        "heard": math.fsum(sorted(each.weight for each in ballots if len(each.among(among).ids) > 1)),
+        "heard": round(math.fsum(sorted(each.weight for each in ballots if len(each.among(among).ids) > 1)), DIGITS),
         "all_wrong": wrong / math.fsum(sorted(weights.values())) if wrong else 0.0,
     }
 

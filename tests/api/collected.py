@@ -152,10 +152,10 @@ def _ranks(facts: Facts, config: CollectionConfig) -> None:
         siblings = [each for each in facts.messages if each.parent_id == parent_id]
         usable = [each for each in siblings if each.usable and each.role == "assistant"]
         assert all(each.rank is None for each in siblings if not each.usable)
-        votes = [
-            kept for each in facts.rankings if each.parent_id == parent_id and not (config.weighted and each.not_rankable)
-            if len(kept := {one.id for one in usable if one.id in each.ranking}) > 1
-        ]  # fmt: skip
+        given = [each for each in facts.rankings if each.parent_id == parent_id]
+        given = [each for each in given if not (config.weighted and each.not_rankable)]
+        kept = [{one.id for one in usable if one.id in each.ranking} for each in given]
+        votes = [each for each in kept if len(each) > 1]
         if votes:
             ranks = {each.id: each.rank for each in usable if each.rank is not None}
             assert ranks.keys() == set.union(*votes)

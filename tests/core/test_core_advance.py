@@ -108,9 +108,16 @@ def _check_ranks(told: History, whole: bool = True) -> None:
         ranked = sorted(each.rank for each in children if each.rank is not None)
         assert ranked == list(range(len(ranked)))
         assert all(each.rank is None for each in children if not each.usable)
-        usable = [each for each in children if each.usable]
-        judged = any(ranking.ranking for ranking in told.rankings if ranking.parent_id == parent)
-        assert not whole or len(ranked) == (len(usable) if len(usable) > 1 and judged else 0)
+        assert not whole or {each.id for each in children if each.rank is not None} == _compared(told, parent, children)
+
+
+def _compared(told: History, parent: str, children: list[Message]) -> set[str]:
+    """Replies that somebody put before or beside another; by weight, who says that all are wrong compares none."""
+    usable = {each.id for each in children if each.usable}
+    mute = told.config.weighted
+    votes = [each for each in told.rankings if each.parent_id == parent and not (mute and each.not_rankable)]
+    kept = [usable & set(each.ranking) for each in votes]
+    return set().union(*(each for each in kept if len(each) > 1))
 
 
 @settings(max_examples=150, deadline=None)

@@ -17,9 +17,11 @@ from core.errors import BadInput
 from core.labels import WIDGETS, averages, check_labels, labels_for
 from core.lottery import draw, missing_prompts
 from core.records import Message, Ranking, Review, Tree
+from core.review_agreement import by_rules
 from core.scoring import bucket, credits_of, level, next_level_at, score, streak
 from core.texts import check_lang, check_langs, check_text
 
+PARITY = by_rules(CollectionConfig(mode="parity"))
 MOMENT = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
 

@@ -158,7 +158,8 @@ async def test_datasets_reads_what_was_frozen(database: Database, store: ObjectS
     await import_trees(database, SAMPLES / "trees.jsonl")
     columns = {
         "sft": "thread_id tree_id lang split messages",
-        "preference": "pair_id parent_id tree_id lang split prompt chosen rejected chosen_id rejected_id margin weight",
+        "preference": "pair_id parent_id tree_id lang split prompt chosen rejected chosen_id rejected_id margin weight "
+        "confidence rankings alpha",
         "prompts": "prompt_id tree_id lang split prompt",
     }
     for kind, names in columns.items():

@@ -72,6 +72,8 @@ async def test_a_known_order_teaches_who_ranks(database, moderator, people) -> N
     await collection.submit_ranking(ranker, task.id, [each for tier in item.order for each in tier])
     voice = (await learning.voices(database, [ranker.id]))[ranker.id]
     assert voice.agreement.concordance == pytest.approx(1.0)
+    credits = [(each["user_id"], each["what"]) async for each in database["credits"].find({"tree_id": item.id})]
+    assert sorted(credits) == [(ranker.id, "rankings"), (ranker.id, "rankings_good")]
 
 
 async def test_a_skipped_item_is_not_offered_again_and_a_retired_one_to_nobody(collection, moderator, people) -> None:
@@ -137,3 +139,13 @@ async def test_parity_has_gold_too_and_good_reviews_still_decide(database, moder
                 break
             await collection.submit_review(user, task.id, GOOD)
     assert (await collection.message(prompt)).state == "accepted"
+
+
+async def test_who_knows_the_answer_earns_whatever_label_it_is(collection, moderator, people, database) -> None:
+    prompt = await write_prompt(collection, people[0], "Something hateful.")
+    item = await collection.make_gold_review(moderator, prompt, {"hate_speech": True}, "Known.")
+    for user, labels in ((people[1], {"spam": 0.0, "hate_speech": 1.0}), (people[2], {"spam": 1.0})):
+        task = await collection.request_task(user, "label_initial_prompt", ["en"])
+        await collection.submit_review(user, task.id, labels)
+    credits = [(each["user_id"], each["what"]) async for each in database["credits"].find({"tree_id": item.id})]
+    assert credits == [(people[1].id, "labels")]

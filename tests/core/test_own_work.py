@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import combinations, product
 
 import pytest
 from core_people import BAD, GOOD, review_all, until_growing, until_ranking, write_prompt
@@ -10,12 +14,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core import appeals
+from core.config import CollectionConfig
 from core.errors import BadInput, Conflict, Forbidden, NotFound, NothingToDo, TaskGone
 from core.journal import events_page
 from core.moderators import Moderators
 from core.people import People
-from core.people_records import agreement, decision_of, kendall_tau, review_agreed
-from core.records import Message
+from core.people_records import agreement, decision_of
+from core.rank_correlation import kendall_tau
+from core.records import Message, Review
+from core.review_agreement import by_answers, by_rules, review_agreed
 from core.scoring import streak_now
 from core.sweeper import sweep_once
 
@@ -40,18 +47,49 @@ async def refused_prompt(collection, person) -> str:
 # Rules.
 
 
+def strict(order) -> tuple[tuple[str, ...], ...]:
+    """An order without ties."""
+    return tuple((each,) for each in order)
+
+
 @given(st.permutations("abcdef"), st.permutations("abcdef"))
 def test_tau_is_one_for_the_same_order_and_changes_sign_when_reversed(mine, other) -> None:
     ranks = {each: place for place, each in enumerate(other)}
-    assert kendall_tau(other, ranks) == 1
-    tau = kendall_tau(mine, ranks)
-    assert kendall_tau(mine[::-1], ranks) == pytest.approx(-tau)
+    assert kendall_tau(strict(other), ranks) == 1
+    tau = kendall_tau(strict(mine), ranks)
+    assert kendall_tau(strict(mine[::-1]), ranks) == pytest.approx(-tau)
     assert -1 <= tau <= 1
 
 
 def test_tau_is_over_what_both_have() -> None:
-    assert kendall_tau(["a", "x", "b"], {"a": 0, "b": 1, "c": 2}) == 1
-    assert kendall_tau(["a"], {"a": 0}) is None
+    assert kendall_tau(strict("axb"), {"a": 0, "b": 1, "c": 2}) == 1
+    assert kendall_tau(strict("a"), {"a": 0}) is None
+
+
+def test_who_says_equal_is_neither_right_nor_wrong_about_it() -> None:
+    ranks = {"a": 0, "b": 1, "c": 2}
+    assert kendall_tau(["ab"], ranks) is None
+    assert kendall_tau(["ba", "c"], ranks) == pytest.approx(2 / math.sqrt(6))  # Kendall (1945): (P - Q) / root of 2 * 3
+    assert kendall_tau(["c", "ba"], ranks) == pytest.approx(-2 / math.sqrt(6))
+    by_lot = frozenset([frozenset("ab")])
+    assert kendall_tau(strict("bac"), ranks, by_lot) == pytest.approx(2 / math.sqrt(6))
+    assert kendall_tau(["ba", "c"], ranks, by_lot) == 1
+    assert kendall_tau(strict("ba"), ranks, by_lot) is None
+
+
+@given(st.permutations("abcde"), st.lists(st.integers(0, 2), min_size=5, max_size=5))
+def test_tau_with_ties_is_the_textbooks(mine, theirs) -> None:
+    """(P - Q) / sqrt((n - t)(n - u)): n pairs, t and u of them tied in the one and in the other."""
+    groups, ranks = [mine[:2], mine[2:3], mine[3:]], dict(zip("abcde", theirs, strict=True))
+    above = [pair for upper, lower in combinations(groups, 2) for pair in product(upper, lower)]
+    right = sum(ranks[better] < ranks[worse] for better, worse in above)
+    wrong = sum(ranks[better] > ranks[worse] for better, worse in above)
+    tied = sum(count * (count - 1) // 2 for count in Counter(theirs).values())
+    found = kendall_tau(groups, ranks)
+    if tied == 10:
+        assert found is None
+    else:
+        assert found == pytest.approx((right - wrong) / math.sqrt((10 - 2) * (10 - tied)))
 
 
 @pytest.mark.parametrize(
@@ -60,7 +98,40 @@ def test_tau_is_over_what_both_have() -> None:
      ({"spam": 0.0, "lang_mismatch": 1.0}, "refused", True), (BAD, "pending", None)],
 )  # fmt: skip
 def test_a_review_agrees_with_the_verdict_that_it_spoke_for(labels, verdict, agreed) -> None:
-    assert review_agreed(labels, verdict) is agreed
+    assert review_agreed(labels, verdict, None) is agreed
+    assert review_agreed(labels, verdict, CollectionConfig().review_policy.critical) is agreed
+
+
+HATE, REFUSED = {"spam": 0.0, "hate_speech": 1.0}, Message(
+    id="m", tree_id="m", parent_id=None, role="prompter", lang="en", text="x", state="refused"
+)  # fmt: skip
+
+
+def said(labels) -> Review:
+    return Review(id="r", tree_id="m", message_id="m", labels=labels, user_id="ann")
+
+
+def test_reviews_are_judged_by_the_labels_that_decided() -> None:
+    weighed = replace(REFUSED, judgement={"state": "refused"})
+    ruled = replace(REFUSED, ruling={"verdict": "refused"})
+    weighted, parity = by_rules(CollectionConfig()), by_rules(CollectionConfig(mode="parity"))
+    assert weighted(said(HATE), weighed)
+    assert weighted(said(HATE), ruled)
+    assert parity(said(HATE), weighed)  # what was decided by weight stays so, whatever the mode becomes
+    assert not parity(said(HATE), ruled)
+    assert not weighted(said(HATE), REFUSED)
+    spam_alone = by_rules(CollectionConfig(critical_labels=("spam",)))
+    assert spam_alone(said(HATE), replace(weighed, state="accepted"))
+    assert weighted(said(HATE), replace(weighed, state="pending")) is None
+
+
+@pytest.mark.parametrize(
+    ("known", "labels", "right"),
+    [({"hate_speech": True}, HATE, True), ({"hate_speech": True}, BAD, False), ({"spam": False}, GOOD, True),
+     ({"spam": False, "hate_speech": True}, BAD | {"hate_speech": 1.0}, False), ({"pii": False}, GOOD, True)],
+)  # fmt: skip
+def test_gold_is_known_label_by_label(known, labels, right) -> None:
+    assert by_answers(known)(said(labels), REFUSED) is right
 
 
 def test_agreement_is_summed_by_month() -> None:
@@ -114,8 +185,8 @@ async def test_rankings_are_held_against_the_consensus(collection, people, perso
     for user in users:
         if user.id in ranked:
             (found,), _ = await people.ranking_feedback(user, None, 5)
-            assert found.mine == tuple(ranked[user.id])
-            expected = 1.0 if found.mine == found.consensus else -1.0
+            assert found.mine == strict(ranked[user.id])
+            expected = 1.0 if found.mine == strict(found.consensus) else -1.0
             assert found.tau == expected
             overall = (await people.agreement(user))[0]
             assert (overall.rankings, overall.tau) == (1, expected)
