@@ -15,7 +15,7 @@ from core.collection import Collection
 from core.errors import BadInput, NothingToDo
 from core.people import People
 from core.purge import fact_of
-from core.records import Message, Ranking, Task, Tree, User
+from core.records import Message, Ranking, Task, Tree, User, now
 from core.scoring import credits_of
 from core.snapshot_filters import Filters
 from core.snapshot_rows import rows_of
@@ -23,6 +23,8 @@ from core.treeform import export_tree
 from core.weighted_consensus import consensus
 
 WEIGHTED = replace(SMALL, mode="weighted", max_tree_depth=1, max_children_count=3, num_required_rankings=3)
+
+MADE = now()
 
 
 @pytest.fixture
@@ -203,7 +205,7 @@ def weighed(*ballots: Ballot, wrong: float = 0.0) -> list[Message]:
         "margins": [[*pair, by] for pair, by in found.margins.items() if by > 0], "rankings": found.rankings,
         "steps": [asdict(step) for step in found.steps], "alpha": 0.5, "heard": float(len(ballots)), "all_wrong": wrong,
     }  # fmt: skip
-    about = {"tree_id": "root", "lang": "en", "state": "accepted"}
+    about = {"tree_id": "root", "lang": "en", "state": "accepted", "created_at": MADE}
     root = Message(id="root", parent_id=None, role="prompter", text="?", consensus=kept, **about)
     places = {each: place for place, each in enumerate(found.order)}
     replies = [Message(id=each, parent_id="root", role="assistant", text=f"text of {each}", rank=places.get(each),
