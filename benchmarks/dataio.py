@@ -8,18 +8,16 @@ less: it checks nothing, keeps no index of messages, cannot be run twice, and no
 Every measurement is a process of its own (peak memory is a process's), ours and the peer's in turn, on one server that
 this program starts; the server's CPU seconds are told apart.
 
-With `--export N` it then exports N messages in two forms. They are put into the store past the importer, which would
-take longer than what is measured: the samples' documents with fresh ids, in no order of id, under the one index that an
-export reads by.
+With `--export N` it then exports N messages in two forms. They are written into the store's file past its server (see
+`benchmarks.simulated.imported_store`), under the one index that an export reads by. A million take 5 GB under the
+temporary folder (`TMPDIR`) while it runs.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import hashlib
 import json
-import re
 import resource
 import subprocess
 import sys
@@ -37,14 +35,12 @@ from rich.table import Table
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.simulated.imported_store import IDENTITY, fill  # noqa: E402
 from core.database import connect, migrate  # noqa: E402
 from core.interchange import export_trees, import_trees  # noqa: E402
-from core.records import now  # noqa: E402
-from core.treeform import parse_tree  # noqa: E402
 from oa import embedded  # noqa: E402
 
 SAMPLES = ROOT / "samples" / "trees.jsonl"
-IDENTITY = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-5[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
 def write_input(path: Path, messages: int) -> int:
@@ -61,69 +57,46 @@ def write_input(path: Path, messages: int) -> int:
     return written
 
 
-async def ours_import(client: AsyncMongoClient[dict[str, Any]], name: str, path: Path) -> None:
-    """Ours in."""
+async def ours_import(client: AsyncMongoClient[dict[str, Any]], name: str, path: Path) -> int:
+    """Ours in; as all of these, how many messages."""
     await migrate(client[name])
-    await import_trees(client[name], path)
+    return (await import_trees(client[name], path)).messages
 
 
-async def ours_export(client: AsyncMongoClient[dict[str, Any]], name: str, path: Path) -> None:
+async def ours_export(client: AsyncMongoClient[dict[str, Any]], name: str, path: Path) -> int:
     """Ours out."""
-    await export_trees(client[name], path.with_suffix(".out"))
+    return (await export_trees(client[name], path.with_suffix(".out"))).messages
 
 
-async def ours_rows(client: AsyncMongoClient[dict[str, Any]], name: str, path: Path) -> None:
+async def ours_rows(client: AsyncMongoClient[dict[str, Any]], name: str, path: Path) -> int:
     """Ours out, as rows of 18 columns."""
-    await export_trees(client[name], path.with_suffix(".parquet"))
+    return (await export_trees(client[name], path.with_suffix(".parquet"))).messages
 
 
-async def fill(uri: str, name: str, messages: int) -> int:
-    """Put at least `messages` messages, their trees and rankings into the store; returns how many messages."""
-    trees = [
-        parse_tree(json.loads(line), origin=None, imported_at=now()) for line in SAMPLES.read_text("utf-8").splitlines()
-    ]
-    written = copy = 0
-    async with connect(uri) as client:
-        database = client[name]
-        for collection in ("messages", "rankings"):
-            await database[collection].create_index("tree_id")
-        while written < messages:
-            waiting: dict[str, list[dict[str, Any]]] = {"messages": [], "rankings": [], "trees": []}
-            for tree in trees:
-                prefix = hashlib.sha256(f"{copy}{tree.tree.id}".encode()).hexdigest()[:8]
-                for collection, records in (
-                    ("messages", tree.messages), ("rankings", tree.rankings), ("trees", [tree.tree]),
-                ):  # fmt: skip
-                    waiting[collection] += [_renamed(record.to_document(), prefix) for record in records]
-            for collection, documents in waiting.items():
-                await database[collection].insert_many(documents, ordered=False)
-            written += len(waiting["messages"])
-            copy += 1
-    return written
-
-
-def _renamed(document: dict[str, Any], prefix: str) -> dict[str, Any]:
-    """`document` with the first digits of all ids in it replaced: the same for all documents of a tree."""
-
-    def fresh(value: Any) -> Any:
-        if isinstance(value, list):
-            return [fresh(each) for each in value]
-        return value if value is None else IDENTITY.sub(lambda found: prefix + found[0][8:], value)
-
-    keys = ("_id", "tree_id", "parent_id", "ancestors", "ranking", "served")
-    return document | {key: fresh(document[key]) for key in keys if key in document}
-
-
-async def peer_import(client: AsyncMongoClient[dict[str, Any]], name: str, path: Path) -> None:
-    """The peer in: everything at once."""
+async def peer_import(client: AsyncMongoClient[dict[str, Any]], name: str, path: Path) -> int:
+    """The peer in: everything at once, but for what is sent: a message of 48 MB, which the driver makes of 9,000 trees,
+    keeps the embedded server from answering the driver's heartbeat for more than 5 s."""
     trees = [json.loads(line) for line in path.read_text("utf-8").splitlines()]  # noqa: ASYNC240 - nothing else runs
-    await client[name]["peer"].insert_many([{"_id": tree["message_tree_id"], **tree} for tree in trees])
+    documents = [{"_id": tree["message_tree_id"], **tree} for tree in trees]
+    for start in range(0, len(documents), 1_000):
+        await client[name]["peer"].insert_many(documents[start : start + 1_000])
+    return sum(map(_size, trees))
 
 
-async def peer_export(client: AsyncMongoClient[dict[str, Any]], name: str, path: Path) -> None:
+async def peer_export(client: AsyncMongoClient[dict[str, Any]], name: str, path: Path) -> int:
     """The peer out: everything at once."""
     trees = await client[name]["peer"].find().to_list()
     path.with_suffix(".out").write_text("".join(json.dumps(tree, ensure_ascii=False) + "\n" for tree in trees), "utf-8")
+    return sum(map(_size, trees))
+
+
+def _size(tree: dict[str, Any]) -> int:
+    """Messages of a tree."""
+    waiting, found = [tree["prompt"]], 0
+    while waiting:
+        waiting += waiting.pop().get("replies", ())
+        found += 1
+    return found
 
 
 ACTIONS = {"ours": (ours_import, ours_export, ours_rows), "peer": (peer_import, peer_export)}
@@ -134,10 +107,10 @@ async def child(who: str, step: int, uri: str, name: str, path: Path) -> dict[st
     async with connect(uri) as client:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         wall, used = time.perf_counter(), time.process_time()
-        await ACTIONS[who][step](client, name, path)
+        messages = await ACTIONS[who][step](client, name, path)
         wall, used = time.perf_counter() - wall, time.process_time() - used
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return {"wall_s": wall, "cpu_s": used, "start_mib": before / 1024, "peak_mib": peak / 1024}
+    return {"messages": messages, "wall_s": wall, "cpu_s": used, "start_mib": before / 1024, "peak_mib": peak / 1024}
 
 
 def measure(uri: str, folder: Path, server: int, sizes: list[int], export: int) -> list[dict[str, Any]]:
@@ -150,7 +123,9 @@ def measure(uri: str, folder: Path, server: int, sizes: list[int], export: int) 
             for who in ACTIONS:
                 results.append(measured(who, step, action, uri, f"bench_{who}_{size}", path, messages, server))
     if export:
-        messages = asyncio.run(fill(uri, "bench_filled", export))
+        started = time.monotonic()
+        messages = fill(folder / "server", "bench_filled", SAMPLES, export)
+        print(f"filled {messages:,} messages in {time.monotonic() - started:.0f} s", file=sys.stderr)
         for step, action in ((1, "export"), (2, "export, 18 columns")):
             results.append(
                 measured("ours", step, action, uri, "bench_filled", folder / "filled.jsonl", messages, server)
@@ -170,6 +145,7 @@ def measured(
         print(f"{who} {action} of {messages:,} failed: {reason}", file=sys.stderr)
         return {"who": who, "action": action, "messages": messages, "failed": reason}
     found = json.loads(done.stdout)
+    assert found["messages"] == messages, f"{who} {action}: {found['messages']:,} of {messages:,} messages"
     found["server_cpu_s"] = sum(psutil.Process(server).cpu_times()[:2]) - before
     found = {"who": who, "action": action, "messages": messages, "messages_per_s": messages / found["wall_s"], **found}
     told = f"{found['messages_per_s']:,.0f}/s, {found['cpu_s']:.1f} and {found['server_cpu_s']:.1f} s of CPU"

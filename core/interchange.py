@@ -3,7 +3,7 @@
 Knows the order of writes that leaves nothing half-imported: a batch's messages and rankings first, its tree documents
 last, and a tree without its document does not exist (what an interrupted import left of it is replaced by the next).
 The forms themselves are in `core.treeform` and `core.flatform`. Memory does not grow with the file: a batch of trees is
-held, and for an export the ids of the trees (they are written in order of id, so equal content gives equal files).
+held. Trees are written in order of id, so equal content gives equal files.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from core.jsonl import parse_object
 from core.pools import DEFAULT
 from core.records import Message, Record, now
 from core.rules import find
+from core.sorted_ids import SortedIds
 from core.sources import Source
 from core.targets import PER_PART, tree_writer
 from core.tree_reading import TREES_PER_READ, read_trees, tree_ids
@@ -350,22 +351,24 @@ async def export_trees(
     database = aware(database)
     report = ExportReport()
     try:
-        ids = await tree_ids(database, states, langs)
-        report.total = len(ids)
-        with tree_writer(out, form, per_part) as target:
-            async for tree, messages, rankings in read_trees(database, ids):
-                if collections is not None and tree.collection not in collections:
-                    continue
-                wanted = _wanted(messages, include_deleted, accepted_only)
-                if wanted:
-                    node = export_tree(tree, wanted, rankings)
-                    node = node if pseudonyms is None else pseudonymous(node, pseudonyms)
-                    node = node if anonymiser is None else anonymiser.tree(node)
-                    target.write(node)
-                    report.trees += 1
-                    report.messages += len(wanted)
-                if progress is not None and report.trees % TREES_PER_READ == 0:
-                    progress(report)
+        with SortedIds() as ids:
+            async for identity in tree_ids(database, states, langs):
+                ids.add(identity)
+            report.total = len(ids)
+            with tree_writer(out, form, per_part) as target:
+                async for tree, messages, rankings in read_trees(database, ids):
+                    if collections is not None and tree.collection not in collections:
+                        continue
+                    wanted = _wanted(messages, include_deleted, accepted_only)
+                    if wanted:
+                        node = export_tree(tree, wanted, rankings)
+                        node = node if pseudonyms is None else pseudonymous(node, pseudonyms)
+                        node = node if anonymiser is None else anonymiser.tree(node)
+                        target.write(node)
+                        report.trees += 1
+                        report.messages += len(wanted)
+                    if progress is not None and report.trees % TREES_PER_READ == 0:
+                        progress(report)
     except PyMongoError as error:
         raise unavailable(error) from error
     if progress is not None:

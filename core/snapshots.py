@@ -185,7 +185,7 @@ async def _write(
     filters: Filters,
     progress: Callable[[FreezeProgress], None] | None,
 ) -> _Written:
-    ids = await tree_ids(database, filters.states, filters.langs)
+    ids = sorted([each async for each in tree_ids(database, filters.states, filters.langs)])
     told = FreezeProgress(total=len(ids))
     threshold = settings["validation_percent"] * 10_000
     held_out = await _first_held_out(database, ids, settings, filters, threshold)

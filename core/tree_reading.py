@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
+from itertools import islice
 from typing import Any
 
 from core.database import Database
@@ -14,8 +15,10 @@ READ = 5_000
 """Documents of one answer of the store: the messages of so many trees come in one, for most trees."""
 
 
-async def tree_ids(database: Database, states: Sequence[str] | None, langs: Sequence[str] | None) -> list[str]:
-    """Sorted ids of the trees in one of `states` and `langs`, gold items left out.
+async def tree_ids(
+    database: Database, states: Sequence[str] | None, langs: Sequence[str] | None
+) -> AsyncIterator[str]:
+    """Ids of the trees in one of `states` and `langs`, gold items left out, in no order.
 
     Raises:
         BadInput: a state that does not exist.
@@ -25,15 +28,16 @@ async def tree_ids(database: Database, states: Sequence[str] | None, langs: Sequ
         raise BadInput(f"tree state {unknown[0]!r} is none of {', '.join(TREE_STATES)}", path=("states",))
     query = {name: {"$in": list(values)} for name, values in (("state", states), ("lang", langs)) if values is not None}
     query["origin"] = {"$nin": [GOLD]}
-    return sorted([document["_id"] async for document in database["trees"].find(query, {"_id": 1})])
+    async for document in database["trees"].find(query, {"_id": 1}):
+        yield document["_id"]
 
 
 async def read_trees(
-    database: Database, ids: Sequence[str]
+    database: Database, ids: Iterable[str]
 ) -> AsyncIterator[tuple[Tree, list[Message], list[Ranking]]]:
     """The trees of `ids`, in that order, each with its messages (parents before replies) and rankings."""
-    for start in range(0, len(ids), TREES_PER_READ):
-        part = list(ids[start : start + TREES_PER_READ])
+    waiting = iter(ids)
+    while part := list(islice(waiting, TREES_PER_READ)):
         trees = {each["_id"]: Tree.from_document(each) async for each in database["trees"].find({"_id": {"$in": part}})}
         messages: dict[str, list[Message]] = {}
         async for document in database["messages"].find({"tree_id": among(part)}, batch_size=READ):

@@ -58,7 +58,7 @@ async def test_a_known_spam_is_handed_out_once_a_person_and_teaches(collection, 
     assert swept.failures == []
     assert (await collection.message(item.target_id)).state == "pending"
     assert (await collection.tree(item.id)).state == "initial_prompt_review"
-    assert item.id not in await tree_ids(database, None, None)
+    assert item.id not in [each async for each in tree_ids(database, None, None)]
 
 
 async def test_a_known_order_teaches_who_ranks(database, moderator, people) -> None:
