@@ -15,9 +15,7 @@ READ = 5_000
 """Documents of one answer of the store: the messages of so many trees come in one, for most trees."""
 
 
-async def tree_ids(
-    database: Database, states: Sequence[str] | None, langs: Sequence[str] | None
-) -> AsyncIterator[str]:
+async def tree_ids(database: Database, states: Sequence[str] | None, langs: Sequence[str] | None) -> AsyncIterator[str]:
     """Ids of the trees in one of `states` and `langs`, gold items left out, in no order.
 
     Raises:

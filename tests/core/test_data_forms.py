@@ -50,6 +50,7 @@ async def test_real_trees_come_back_from_every_form(database: Database, real: Pa
     for form, name in (("trees", "t.jsonl.gz"), ("messages", "m.jsonl"), ("parquet", "rows.parquet")):
         await export_trees(database, tmp_path / name, form=form, include_deleted=True)
     assert read(tmp_path / "t.jsonl.gz") == wanted
+    assert sorted(loaded(tmp_path / "t.jsonl.gz")["message_tree_id"]) == sorted(wanted)
 
     rows = pq.read_table(tmp_path / "rows.parquet").to_pylist()
     assert rows == [row for identity in sorted(wanted) for row in carried(wanted[identity])]
@@ -58,11 +59,21 @@ async def test_real_trees_come_back_from_every_form(database: Database, real: Pa
     assert flat == [each for identity in sorted(wanted) for each in flat_messages(wanted[identity])]
 
     for name in ("m.jsonl", "rows.parquet"):
+        assert loaded(tmp_path / name).num_rows == len(flat)
         found = reread(tmp_path / name)
         assert found.keys() == wanted.keys()
         for identity, each in wanted.items():
             assert carried(found[identity]) == carried(each)
             assert name != "m.jsonl" or same(found[identity]) == same(each)
+
+
+def loaded(path: Path) -> Any:
+    """The file as `datasets` reads it."""
+    import datasets
+
+    kind = "parquet" if path.suffix == ".parquet" else "json"
+    cache = str(path.parent / "cache")
+    return datasets.load_dataset(kind, data_files=str(path), split="train", cache_dir=cache)
 
 
 def reread(path: Path) -> dict[str, Node]:
@@ -91,15 +102,12 @@ def test_the_columns_are_those_that_are_published() -> None:
     assert [field.name for field in SCHEMA.field("detoxify").type] == list(SCORES)
 
 
-async def test_datasets_reads_every_form(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    datasets = pytest.importorskip("datasets")
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+async def test_datasets_reads_every_form(database: Database, tmp_path: Path) -> None:
     await import_trees(database, SAMPLES / "trees.jsonl")
     for form, suffix in (("trees", "jsonl.gz"), ("messages", "jsonl"), ("parquet", "parquet")):
-        path = str(tmp_path / f"{form}.{suffix}")
+        path = tmp_path / f"{form}.{suffix}"
         report = await export_trees(database, path, form=form)
-        kind = "parquet" if form == "parquet" else "json"
-        found = datasets.load_dataset(kind, data_files=path, split="train", cache_dir=str(tmp_path / "cache"))
+        found = loaded(path)
         assert len(found) == (report.trees if form == "trees" else report.messages)
         if form == "parquet":
             assert found.column_names == COLUMNS
