@@ -4,7 +4,8 @@
 #   make test             every test that runs on this machine
 #   make lint             ruff and mypy
 #   make up               the stack on this machine, until Ctrl-C
-#   make bench            every benchmark; results in var/bench
+#   make bench            every benchmark, and its goals beside the figures; results in var/bench
+#   make bench FULL=1     with sizes of a million messages: 10 GB of disk, an hour more
 #   make docs             write the generated documents again
 #   make localstack       LocalStack on port 4566, until Ctrl-C (its own environment, no Docker)
 #   make clean            remove environments and caches; var/ (your data) stays
@@ -67,7 +68,7 @@ docs: $(STAMP)
 	$(BIN)/python -m oa.reference
 
 bench: $(STAMP)
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks $(if $(FULL),--full)
 
 localstack-venv: $(LOCALSTACK_STAMP)
 
