@@ -111,7 +111,10 @@ def import_command(
     bad: Annotated[
         Path | None, typer.Option(help="Write each skipped line's number and reason to this file, one object a line.")
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, write nothing.")] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Check everything, write nothing. A tree that comes twice may count twice."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Read conversation trees into the document store. Reading the same again changes nothing, so one that was
