@@ -71,7 +71,8 @@ class TrustedHosts:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request or WebSocket."""
         if scope["type"] in ("http", "websocket") and scope["path"] not in PROBES and not self._ours(scope):
-            await refuse(scope, receive, send, 421, "FORBIDDEN", "this server does not answer to that host name")
+            message = "this server does not answer to that host name; OA_TRUSTED_HOSTS lists those that it has"
+            await refuse(scope, receive, send, 421, "FORBIDDEN", message)
             return
         await self.app(scope, receive, send)
 

@@ -19,7 +19,7 @@ from graphql_schema.scoping import require_scope
 from ..callers import Callers
 from .errors import NO_STORE, OAuthError
 from .site import auth_of, base_of, services_of, site_of
-from .token import Call, answers, call_of
+from .token import Call, answers, call_of, scopes_left
 
 AUTH_METHODS = ["none", "client_secret_basic", "client_secret_post"]
 
@@ -95,10 +95,11 @@ async def _worth(call: Call, token: str) -> dict[str, Any]:
     inactive, auth = {"active": False}, auth_of(call.request)
     session = await auth.sessions.of_refresh_token(token)
     if session is not None:
-        if not _may_see(call.client, session.client_id) or not session.good(milliseconds(now())):
+        client = await auth.clients.find(session.client_id)
+        if client is None or not session.good(milliseconds(now())) or not _may_see(call.client, client.id):
             return inactive
-        told = {"client_id": session.client_id, "sub": session.user_id, "exp": session.expires_ms // 1000}
-        return {"active": True, "token_type": "refresh_token", **told, **_scope(session.scopes)}
+        told = {"client_id": client.id, "sub": session.user_id, "exp": session.expires_ms // 1000}
+        return {"active": True, "token_type": "refresh_token", **told, **_scope(scopes_left(session, client))}
     context = Context(services=services_of(call.request))
     try:
         claims = site_of(call.request).tokens.verify(token)

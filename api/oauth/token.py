@@ -142,17 +142,22 @@ async def _from_refresh_token(call: Call) -> dict[str, Any]:
 
 
 def _scopes_of(call: Call, session: Session) -> tuple[str, ...] | None:
-    """The scopes of a session that its client still may ask for, or those of them that it asks for now.
-
-    A session that is not limited is our own app's; once the app is not ours any more, it is as limited as others.
-    """
-    scopes = session.scopes
-    if scopes is not None or not call.client.first_party:
-        mine = [scope for scope in call.client.scopes if scope not in SERVICE_ONLY]
-        scopes = tuple(scope for scope in mine if scopes is None or scope in scopes)
+    """The scopes of a session that its client still may ask for, or those of them that it asks for now."""
+    scopes = scopes_left(session, call.client)
     if "scope" not in call.form:
         return scopes
     return parse_scopes(call.form["scope"], call.client.scopes if scopes is None else scopes)
+
+
+def scopes_left(session: Session, client: Client) -> tuple[str, ...] | None:
+    """The scopes of a session that its client still may ask for; None where it is not limited.
+
+    A session that is not limited is our own app's; once the app is not ours any more, it is as limited as others.
+    """
+    if session.scopes is None and client.first_party:
+        return None
+    mine = [scope for scope in client.scopes if scope not in SERVICE_ONLY]
+    return tuple(scope for scope in mine if session.scopes is None or scope in session.scopes)
 
 
 async def _from_device_code(call: Call) -> dict[str, Any]:

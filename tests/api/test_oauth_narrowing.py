@@ -88,6 +88,9 @@ def test_an_app_that_is_not_ours_any_more_is_limited_like_others(auth, admin, br
     given = tokens(auth, browser, client, scope=None)
     assert auth.caller(given["access_token"]).ask(SESSIONS)["viewer"]["sessions"]
     admin.do("updateClient", clientId=global_id("OAuthClient", client), firstParty=False, scopes=["READ", "PROFILE"])
+    own = auth.client(kind="confidential", first_party=True)
+    form = {"token": given["refresh_token"]}
+    assert httpx.post(f"{auth.base}/oauth/introspect", data=form, auth=own).json()["scope"] == "profile read"
     after = refreshed(auth, client, given).json()
     assert after["scope"] == "read profile"
     assert auth.caller(after["access_token"]).ask(VIEWER)["viewer"]
