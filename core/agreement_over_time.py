@@ -88,9 +88,18 @@ async def note(
     about = {"collection": tree.collection, "due": milliseconds(ended)}
     periods = {frame: bucket(frame, ended) for frame in FRAMES}
     fresh = about | periods | asdict(sums)
-    await database["tree_agreement"].update_one(
-        {"_id": sha256_hex(tree.id.encode())[:32]}, {"$setOnInsert": fresh}, upsert=True
-    )
+    await database["tree_agreement"].update_one({"_id": _key(tree.id)}, {"$setOnInsert": fresh}, upsert=True)
+
+
+async def of_trees(database: Database, tree_ids: Sequence[str]) -> dict[str, Sums]:
+    """The sums of those of the trees that ended with rankings to compare, as they then were."""
+    names = {_key(tree_id): tree_id for tree_id in tree_ids}
+    found = database["tree_agreement"].find({"_id": {"$in": list(names)}})
+    return {names[each["_id"]]: Sums.of(each) async for each in found}
+
+
+def _key(tree_id: str) -> str:
+    return sha256_hex(tree_id.encode())[:32]
 
 
 async def sweep(database: Database) -> int:

@@ -237,6 +237,10 @@ class Collection:
         """See `core.agreement_over_time.periods`."""
         return await agreement_over_time.periods(self.database, key, frame, before, first)
 
+    async def tree_agreement(self, tree_ids: Sequence[str]) -> dict[str, Sums]:
+        """See `core.agreement_over_time.of_trees`."""
+        return await agreement_over_time.of_trees(self.database, tree_ids)
+
     async def create_collection(
         self, admin: User, key: str, name: str, langs: Sequence[str], config: Mapping[str, Any]
     ) -> CollectionRecord:

@@ -85,6 +85,7 @@ GUARDED: dict[str, str] = {
     "Message.revisions": "its author and moderators of its language",
     "Message.synthetic": UNTIL_ENDED,
     "Message.text": "of one that was taken out: its author where it is theirs to see, and moderators of its language",
+    "Tree.agreement": UNTIL_ENDED,
     "Tree.origin": UNTIL_ENDED,
 }
 """Fields that are null, or empty, for callers who get the object and may not see this of it."""

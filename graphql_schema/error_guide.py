@@ -38,7 +38,7 @@ GUIDES: dict[str, Guide] = {
         "An unknown field in `viewer`; a document of 1,001 tokens; `node` without an `id`.",
     ),
     "BAD_RANKING": Guide(
-        "Send the ids of the replies that the task served, each exactly once.",
+        "Send ids of the replies that the task served, each once: all of them, or, in weighted mode, two or more.",
         "`submitRanking` with an id twice.",
     ),
     "BAD_RECORD": Guide(

@@ -13,6 +13,7 @@ from core.errors import Unavailable
 from core.model_records import marked_models
 
 if TYPE_CHECKING:
+    from core.agreement_over_time import Sums
     from core.oauth_records import Client
     from core.people import People
     from core.records import Message, Tree, User
@@ -56,6 +57,11 @@ class Loaders:
     def trees(self) -> Reads[Tree]:
         """Trees."""
         return Reads(by_id(lambda: self._services.collection.trees))
+
+    @cached_property
+    def agreements(self) -> Reads[Sums]:
+        """How far those who ranked agreed, by tree."""
+        return Reads(by_id(lambda: self._services.collection.tree_agreement))
 
     @cached_property
     def free_labels(self) -> Reads[dict[str, dict[str, float]]]:

@@ -36,6 +36,17 @@ class TreeNode(Node):
         """The origin, for whom it may be shown: of a tree made from a chat, models wrote all replies."""
         return self.record.origin if may_reveal(info.context, self.record) else None
 
+    @strawberry.field(
+        description="How far those who ranked its replies agreed when it ended: Krippendorff's alpha, ordinal, pooled "
+        "over all sets of siblings; 1 is full agreement, 0 chance. Null before, and where nothing can disagree."
+    )
+    async def agreement(self, info: Info) -> float | None:
+        """Alpha, for whom it may be shown."""
+        if not may_reveal(info.context, self.record):
+            return None
+        found = await info.context.loaders.agreements.load(self.record.id)
+        return None if found is None else found.alpha
+
     @strawberry.field(description="The prompt that opened it.")
     async def root(self, info: Info) -> MessageNode | None:
         """The root message; its id is the tree's."""

@@ -4,57 +4,21 @@ from __future__ import annotations
 
 import gzip
 import json
-import re
 from dataclasses import replace
-from pathlib import Path
 
 import httpx
 import pytest
-from graphql import OperationDefinitionNode, parse
+from doc_pages import Page
 from running_api import Caller, eventually, serving
 
 from core.config import CollectionConfig
-from oa.client import GraphQLClient
 
-PAGE = Path(__file__).parents[2] / "docs" / "moderation.md"
 RULES = CollectionConfig(mode="parity", num_reviews_initial_prompt=1, num_reviews_reply=1, num_required_rankings=1)
-
-
-def operations() -> dict[str, str]:
-    """Name -> text of each operation of the page."""
-    found = {}
-    for text in re.findall(r"```graphql\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL):
-        (operation,) = [each for each in parse(text).definitions if isinstance(each, OperationDefinitionNode)]
-        assert operation.name is not None
-        found[operation.name.value] = text
-    return found
-
-
-class Page:
-    """The operations of the page; remembers which were executed."""
-
-    def __init__(self) -> None:
-        self.operations = operations()
-        self.executed: set[str] = set()
-
-    def run(self, name: str, caller: Caller, /, **variables):
-        """The root field of the operation's answer; fails on any error."""
-        self.executed.add(name)
-        answers = caller.ask(self.operations[name], **variables)
-        answer = next(iter(answers.values())) if len(answers) == 1 else answers
-        assert not (isinstance(answer, dict) and answer.get("userErrors")), answer["userErrors"]
-        return answer
-
-    def follow(self, name: str, caller: Caller, /, **variables):
-        """What a subscription of the page says, over WebSocket."""
-        self.executed.add(name)
-        client = GraphQLClient(f"{caller.base}/graphql", caller.token)
-        return client.subscribe(self.operations[name], **variables)
 
 
 @pytest.fixture(scope="module")
 def page() -> Page:
-    return Page()
+    return Page("moderation.md")
 
 
 @pytest.fixture(scope="module")
