@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from joserfc import jwt
@@ -27,6 +28,8 @@ from .settings import MAX_TOKEN_SECONDS
 ALGORITHM = "ES256"
 AUDIENCE = "open-assistant-api"
 TYPE = "at+jwt"
+KNOWN = 2_000
+"""Good tokens that are remembered: to check a signature takes 0.1 ms."""
 LEEWAY = 10.0
 """Seconds by which another machine's clock may differ."""
 
@@ -75,6 +78,7 @@ class Tokens:
             aud=jwt.ClaimsOption(essential=True, value=AUDIENCE),
             exp=required, iat=required, sub=required,
         )  # fmt: skip
+        self._known = lru_cache(KNOWN)(self._read)
 
     def mint(
         self, subject: str, roles: Iterable[str], scopes: Iterable[str] | None = None, *,
@@ -101,12 +105,16 @@ class Tokens:
         return AccessToken(jwt.encode(header, claims, self.keys.active, registry=self._registry), float(expires))
 
     def verify(self, token: str) -> Claims:
-        """What a good token says.
+        """What a good token says. One that was found good is looked at again only for whether it has run out.
 
         Raises:
             Unauthenticated: it is malformed, forged, for another audience, or has run out; the message says which kind
                 of wrong, and never quotes the token.
         """
+        claims = self._known(token)
+        return claims if time.time() < claims.expires_at else self._read(token)
+
+    def _read(self, token: str) -> Claims:
         try:
             decoded = jwt.decode(token, self._key_of, registry=self._registry)
             if decoded.header.get("typ") != TYPE:

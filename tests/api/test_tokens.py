@@ -15,7 +15,7 @@ from joserfc import jwt
 from joserfc.jwk import ECKey, OctKey
 
 from api.keys import SigningKeys, load_keys, read_keys
-from api.tokens import ALGORITHM, AUDIENCE, TYPE, Tokens
+from api.tokens import ALGORITHM, AUDIENCE, LEEWAY, TYPE, Tokens
 from core.errors import BadInput, Unauthenticated
 
 KEY = ECKey.generate_key("P-256", private=True)
@@ -54,6 +54,15 @@ def test_any_subject_and_roles_come_back(subject, roles):
 
 def test_the_reference_token_is_good():
     assert TOKENS.verify(signed()).subject == "ada"
+
+
+def test_a_token_that_was_good_is_refused_once_it_has_run_out(monkeypatch):
+    token = signed()
+    assert TOKENS.verify(token) is TOKENS.verify(token)
+    later = time.time() + 60 + LEEWAY + 1
+    monkeypatch.setattr(time, "time", lambda: later)
+    with pytest.raises(Unauthenticated, match="not good"):
+        TOKENS.verify(token)
 
 
 @pytest.mark.parametrize(
