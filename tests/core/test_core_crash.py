@@ -6,7 +6,7 @@ import random
 from dataclasses import replace
 
 import pytest
-from core_people import GOOD, until_ranking
+from core_people import GOOD, until_growing, until_ranking
 from faults import Crashed, crash_after
 
 from core.collection import Collection
@@ -92,6 +92,13 @@ async def test_a_new_prompt(collection, person) -> None:
     ann = await person("ann")
     task = await collection.request_task(ann, "initial_prompt", ["en"])
     await crash_everywhere(collection, lambda branch: branch.submit_prompt(ann, task.id, "Why?", "en"), task.id)
+
+
+async def test_a_reply(collection, person) -> None:
+    people = [await person(name) for name in ("ann", "bob", "cid")]
+    tree_id = await until_growing(collection, people)
+    task = await collection.request_task(people[1], "assistant_reply", ["en"])
+    await crash_everywhere(collection, lambda branch: branch.submit_reply(people[1], task.id, "So."), tree_id)
 
 
 async def test_the_last_ranking(collection, person) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from core_people import GOOD, until_growing, write_prompt
 
+import core.answers
 import core.settle
+from core.sweeper import sweep_once
 
 
 async def overtaken(monkeypatch, meanwhile) -> None:
@@ -52,3 +54,32 @@ async def test_a_deletion_that_overtakes_a_reply_closes_its_work(collection, per
     assert (tree.state, tree.dirty) == ("halted_by_moderator", False)
     assert all(each.deleted for each in await collection.messages_of(tree_id))
     assert await collection.database["work"].count_documents({"tree_id": tree_id}) == 0
+
+
+async def test_a_reaction_to_a_prompt_that_is_just_being_stored_is_kept(collection, person, monkeypatch) -> None:
+    ann, bob = await person("ann"), await person("bob")
+    real = core.settle.settle
+
+    async def settle(database, config, tree_id, **options):
+        await collection.react(bob, tree_id, "100")
+        return await real(database, config, tree_id, **options)
+
+    monkeypatch.setattr(core.answers, "settle", settle)
+    tree_id = await write_prompt(collection, ann)
+    assert (await collection.message(tree_id)).emojis == {"100": 1}
+    assert not (await collection.tree(tree_id)).dirty
+    assert await collection.database["work"].count_documents({"tree_id": tree_id}) == 1
+
+
+async def test_an_answer_whose_tree_changes_too_fast_is_left_to_the_sweeper(collection, person, monkeypatch) -> None:
+    ann, bob = await person("ann"), await person("bob")
+    tree_id = await write_prompt(collection, ann)
+    task = await collection.request_task(bob, "label_initial_prompt", ["en"])
+    with monkeypatch.context() as busy:
+        busy.setattr(core.settle, "ATTEMPTS", 1)
+        await overtaken(busy, lambda: collection.react(ann, tree_id, "100"))
+        assert (await collection.submit_review(bob, task.id, GOOD)).state == "done"
+    assert (await collection.tree(tree_id)).dirty
+    await sweep_once(collection.database, collection.config)
+    assert (await collection.message(tree_id)).review_count == 1
+    assert not (await collection.tree(tree_id)).dirty
