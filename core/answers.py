@@ -87,7 +87,8 @@ async def submit_ranking(
         _check_order(config, order, task.served)
     answer: dict[str, Any] = {"ranking": order, "not_rankable": not_rankable}
     if any(size != 1 for size in tiers):
-        answer["tiers"] = _check_tiers(config, order, tiers)
+        # What was taken once is answered the same, though the rules have changed since.
+        answer["tiers"] = _check_tiers(config, order, tiers) if task.state == "open" else list(tiers)
     return await _decide(database, config, user, task, answer)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from core.advance import ENDED, RANKING, advance
@@ -69,23 +69,36 @@ async def settled(database: Database, config: CollectionConfig) -> None:
     raise AssertionError("settling goes on for ever")
 
 
-def check(found: Picture, config: CollectionConfig, slack: Mapping[str, int]) -> None:
-    """Raise AssertionError where a property does not hold.
+@dataclass
+class Leeway:
+    """What is allowed although it is more than is wanted now.
 
-    Args:
-        found: with nothing under way.
-        slack: tree id -> answers that may come in beyond what is wanted: tasks in people's hands when a moderator or
-            flags changed what is wanted.
+    Attributes:
+        slack: tree id -> answers that may come in beyond what is wanted: tasks in people's hands when a moderator, an
+            admin or flags changed what is wanted; and messages put back, whose places others had taken meanwhile.
+        limits: tree id -> the highest limits that it ever had.
+        most_reviews: the most that weighted rules ever asked for; 0 where there were none.
+        owed: user id -> counts for work on what was purged since, which stay though nothing shows them.
     """
+
+    slack: Counter[str] = field(default_factory=Counter)
+    limits: dict[str, dict[str, int]] = field(default_factory=dict)
+    most_reviews: int = 0
+    owed: dict[str, Counter[str]] = field(default_factory=dict)
+
+
+def check(found: Picture, config: CollectionConfig, leeway: Leeway) -> None:
+    """Raise AssertionError where a property does not hold; `found` with nothing under way."""
     for facts in found.trees.values():
         if not facts.tree.dirty:
             _settled(facts, config, found.voices)
             _wanted(facts)
-        _not_too_many(facts, found, config, slack.get(facts.tree.id, 0))
+            _nobody_forgotten(facts)
+        _not_too_many(facts, found, config, leeway)
         _ranks(facts, config)
         _exported(facts)
     if not any(facts.tree.dirty for facts in found.trees.values()):
-        _scores(found, config)
+        assert owed(found, config) == leeway.owed
 
 
 def _settled(facts: Facts, config: CollectionConfig, known: Mapping[str, Voice]) -> None:
@@ -112,54 +125,74 @@ def _wanted(facts: Facts) -> None:
             assert message.usable or (message == target and work.kind.startswith("label_")), work
         if work.kind.startswith("label_"):
             assert target.state == "pending"
-        states = {"label": ("initial_prompt_review", "growing"), "rank": RANKING}
+        states = {"label": ("initial_prompt_review", "growing", *RANKING), "rank": RANKING}
         assert facts.tree.state in states.get(work.kind.split("_")[0], ("growing",)), work
     assert facts.tree.state not in ENDED or not facts.work
 
 
-def _not_too_many(facts: Facts, found: Picture, config: CollectionConfig, slack: int) -> None:
-    tree = facts.tree
+def standing(messages: Iterable[Message]) -> int:
+    """Messages that take a place."""
+    return sum(message.state != "refused" and not message.deleted for message in messages)
+
+
+def _nobody_forgotten(facts: Facts) -> None:
+    """What is in and undecided is reviewed by somebody, and no tree that is ready holds any of it."""
+    usable = {message.id for message in facts.messages if message.usable}
+    pending = [each for each in facts.messages if each.state == "pending" and not each.deleted]
+    alive = {each.id for each in pending if usable.issuperset(each.ancestors)}
+    if facts.tree.state == "ready_for_export":
+        assert not alive
+    elif facts.tree.state not in ENDED:
+        assert alive == {work.target_id for work in facts.work if work.kind.startswith("label_")}
+
+
+def _not_too_many(facts: Facts, found: Picture, config: CollectionConfig, leeway: Leeway) -> None:
+    slack = leeway.slack[facts.tree.id]
+    tree = replace(facts.tree, **leeway.limits.get(facts.tree.id, {}))
     held = Counter(
         (task.kind, task.target_id)
         for work in facts.work for identity in work.holds
         if (task := found.tasks.get(identity)) is not None and task.state == "open"
     )  # fmt: skip
-    reviews, rankings = Counter(each.message_id for each in facts.reviews), Counter(e.parent_id for e in facts.rankings)
+    reviews = Counter(each.message_id for each in facts.reviews)
     for message in facts.messages:
         wanted = tree.num_reviews_prompt if message.parent_id is None else tree.num_reviews_reply
-        wanted = config.reviews_most if config.weighted else wanted
+        wanted = max(wanted, leeway.most_reviews) if leeway.most_reviews else wanted
         kind = "label_initial_prompt" if message.parent_id is None else f"label_{message.role}_reply"
         assert reviews[message.id] + held[kind, message.id] <= wanted + slack, message
-        ranking = rankings[message.id] + held["rank_assistant_replies", message.id]
-        assert ranking <= tree.num_rankings + slack, message
-        standing = [m for m in facts.messages if m.parent_id == message.id and m.state != "refused" and not m.deleted]
+        replies = [each for each in facts.messages if each.parent_id == message.id]
+        # One that came late wants rankings of its own, although its siblings have theirs.
+        ranking = min((each.ranking_count for each in replies if each.usable or each.ranking_count), default=0)
+        assert ranking + held["rank_assistant_replies", message.id] <= tree.num_rankings + slack, message
         most = tree.max_children if message.role == "prompter" else config.num_prompter_replies
-        assert len(standing) + sum(held[kind, message.id] for kind in REPLIES) <= most + slack, message
-        people = [each.user_id for each in facts.reviews if each.message_id == message.id]
+        assert standing(replies) + sum(held[kind, message.id] for kind in REPLIES) <= most + slack, message
+        people = [each.user_id for each in facts.reviews if each.message_id == message.id and each.user_id]
         assert len(people) == len(set(people))
         assert message.author_id not in people
-    size = sum(message.state != "refused" and not message.deleted for message in facts.messages)
-    assert size + sum(held[kind, message.id] for kind in REPLIES for message in facts.messages) <= (
+    assert standing(facts.messages) + sum(held[kind, message.id] for kind in REPLIES for message in facts.messages) <= (
         tree.goal_size + slack
     ), tree
 
 
 def _ranks(facts: Facts, config: CollectionConfig) -> None:
+    """Ranks are a permutation of all that were compared, but where siblings went on without enough rankings."""
     if facts.tree.state != "ready_for_export":
-        assert all(message.rank is None for message in facts.messages)
+        # A tree that goes on after its end keeps the ranks that it had; no other has any.
+        assert facts.tree.ranked_in is not None or all(message.rank is None for message in facts.messages)
         return
     for parent_id in {message.parent_id for message in facts.messages} - {None}:
         siblings = [each for each in facts.messages if each.parent_id == parent_id]
         usable = [each for each in siblings if each.usable and each.role == "assistant"]
         assert all(each.rank is None for each in siblings if not each.usable)
         given = [each for each in facts.rankings if each.parent_id == parent_id]
-        given = [each for each in given if not (config.weighted and each.not_rankable)]
+        weighted = (facts.tree.ranked_in or config.mode) == "weighted"
+        given = [each for each in given if not (weighted and each.not_rankable)]
         kept = [{one.id for one in usable if one.id in each.ranking} for each in given]
         votes = [each for each in kept if len(each) > 1]
-        if votes:
-            ranks = {each.id: each.rank for each in usable if each.rank is not None}
+        ranks = {each.id: each.rank for each in usable if each.rank is not None}
+        assert sorted(ranks.values()) == list(range(len(ranks)))
+        if votes and parent_id not in facts.tree.enough:
             assert ranks.keys() == set.union(*votes)
-            assert sorted(ranks.values()) == list(range(len(ranks)))
 
 
 def _exported(facts: Facts) -> None:
@@ -169,14 +202,19 @@ def _exported(facts: Facts) -> None:
         assert message_ids(kind, rows) <= usable
 
 
-def _scores(found: Picture, config: CollectionConfig) -> None:
-    """Scores are what a recount of everything from scratch gives."""
+def owed(found: Picture, config: CollectionConfig) -> dict[str, Counter[str]]:
+    """User id -> what scores hold beyond, or lack of, a recount of everything from scratch; only those that differ."""
     recount: dict[str, Counter[str]] = defaultdict(Counter)
     for facts in found.trees.values():
         for credit in credits_of(facts.messages, facts.reviews, facts.rankings, by_rules(config)):
             recount[credit.user_id][credit.what] += 1
-    kept = {user: {what: count for what, count in counts.items() if count} for user, counts in found.scores.items()}
-    assert {user: counts for user, counts in kept.items() if counts} == {u: dict(c) for u, c in recount.items()}
+    left: dict[str, Counter[str]] = {}
+    for user in recount.keys() | found.scores.keys():
+        kept = Counter(found.scores.get(user, {}))
+        kept.subtract(recount[user])
+        if differing := Counter({what: count for what, count in kept.items() if count}):
+            left[user] = differing
+    return left
 
 
 def without_times(found: Picture) -> Picture:

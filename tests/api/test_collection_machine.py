@@ -9,15 +9,14 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-from collections import Counter
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any
 
 import httpx
 import pytest
-from collected import Picture, check, picture, settled, without_times
+from collected import Leeway, Picture, check, owed, picture, settled, standing, without_times
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
@@ -26,8 +25,9 @@ from running_api import DEADLINE, Caller, serving
 from core.advance import ENDED
 from core.config import MODES, CollectionConfig
 from core.database import Database, aware, connect
+from core.errands import run_once
 from core.pools import DEFAULT
-from core.records import TASK_KINDS, deadline_key, moment
+from core.records import TASK_KINDS, Message, Work, deadline_key, moment
 from core.rules import collections, rules_of
 from core.sweeper import sweep_once
 from graphql_schema.relay import global_id, raw_id
@@ -43,12 +43,16 @@ RULES = CollectionConfig(
 TASK = """task { __typename id state ... on ConversationTask { thread { id } }
   ... on RankingTask { replies { id } } }"""
 WIPED = ("trees", "messages", "tasks", "reviews", "rankings", "reactions", "reports", "credits", "scores", "work",
-         "moderation_items", "events", "lessons", "raters")  # fmt: skip
+         "moderation_items", "events", "lessons", "raters", "appeals", "purges", "departures", "revisions",
+         "text_checks", "text_bands", "tree_agreement", "agreement_periods")  # fmt: skip
 CHANGES: tuple[dict[str, Any], ...] = (
+    *({"mode": mode} for mode in MODES),
     {"reviews_least": 1, "reviews_quorum": 0.5, "reviews_most": 3}, {"reviews_least": 3, "reviews_most": 4},
     {"reviews_least": None, "reviews_quorum": None, "reviews_most": None},
 )  # fmt: skip
 """Changes of rules; those of parity mode are limits of each tree, and do not change with them."""
+LIMITS = {"goalSize": 5, "maxDepth": 3, "maxChildren": 3, "numRankings": 3, "numReviewsPrompt": 3, "numReviewsReply": 3}
+"""Limits of a tree, and the highest that they become."""
 GOOD = [{"name": "SPAM", "value": 0}, {"name": "QUALITY", "value": 0.75}]
 BAD = [{"name": "SPAM", "value": 1}]
 CALM = ("TASK_GONE", "NOTHING_TO_DO", "CONFLICT", "DUPLICATE_TEXT", "TOO_MANY", "BUSY", "UNAVAILABLE")
@@ -82,11 +86,15 @@ class World:
     database: Database
     runner: asyncio.Runner
     http: httpx.AsyncClient
+    caller: Caller
     people: list[str]
+    names: list[str]
+    ids: list[str]
     willing: list[str]
     moderator: str
     admin: str
     base: CollectionConfig
+    weighted: bool
     texts: Iterator[int] = field(default_factory=count)
     steps: int = 0
 
@@ -94,7 +102,7 @@ class World:
         """The act's result."""
         return self.runner.run(act)
 
-    async def ask(self, token: str, name: str, fields: str, **input: Any) -> dict[str, Any]:
+    async def ask(self, token: str, name: str, fields: str, /, **input: Any) -> dict[str, Any]:
         """The payload of a mutation; its errors are of those that people may meet."""
         kind = name[0].upper() + name[1:] + "Input!"
         document = f"mutation ($i: {kind}) {{ p: {name}(input: $i) {{ userErrors {{ code message }} {fields} }} }}"
@@ -105,6 +113,15 @@ class World:
         payload: dict[str, Any] = answer["data"]["p"]
         assert all(error["code"] in CALM for error in payload["userErrors"]), payload["userErrors"]
         return payload
+
+    async def preview(self, message_id: str) -> str:
+        """The token of a purge of the message."""
+        document = "query ($m: [ID!]) { purgePreview(messageIds: $m) { token } }"
+        body = {"query": document, "variables": {"m": [global_id("Message", message_id)]}}
+        headers = {"authorization": f"Bearer {self.admin}"}
+        answer = (await self.http.post(f"{self.url}/graphql", json=body, headers=headers)).json()
+        assert "errors" not in answer, answer["errors"]
+        return str(answer["data"]["purgePreview"]["token"])
 
     async def take(self, token: str, kind: str) -> dict[str, Any] | None:
         """A task of the kind, if there is one."""
@@ -118,7 +135,7 @@ class World:
             return "submitReview", {"labels": GOOD if good else BAD}
         if kind.startswith("Rank"):
             order = sorted(reply["id"] for reply in task["replies"])
-            if self.base.weighted and good:
+            if self.weighted and good:
                 return "submitRanking", {"tiers": [order[:2], *([each] for each in order[2:])]}
             return "submitRanking", {"ranking": order if good else order[::-1]}
         name = "submitPrompt" if kind.startswith("Initial") else "submitReply"
@@ -133,7 +150,7 @@ class World:
         """Take everything out but the people."""
         for name in WIPED:
             await self.database[name].delete_many({})
-        await self.change_rules(dict.fromkeys(CHANGES[0]))
+        await self.change_rules({name: None for change in CHANGES for name in change})
 
     async def rules(self) -> CollectionConfig:
         """Those in force now, here and in the API."""
@@ -146,17 +163,36 @@ class World:
         wanted = {"collectionId": global_id("Collection", DEFAULT), "version": version, "config": config}
         payload = await self.ask(self.admin, "updateCollection", "collection { version }", **wanted)
         assert payload["userErrors"] == [], payload
-        await collections(self.database, fresh=True)
+        self.weighted = (await self.rules()).weighted
 
     async def sweep(self) -> None:
         """One round of the background step."""
         swept = await sweep_once(self.database, self.base, random.Random(1))
         assert swept.failures == []
 
+    async def replace_person(self, person: int) -> None:
+        """Somebody new in the place of one who left; what is left to do for those who leave is done."""
+        await run_once(self.database, self.base, None)
+        assert await self.database["departures"].count_documents({"state": "open"}) == 0
+        self.names[person] = f"instead-{next(self.texts)}"
+        newcomer = self.caller.sign_in(self.names[person])
+        self.people[person], self.ids[person] = str(newcomer.token), str(newcomer.user_id)
+
+    async def give_up_ranking(self, which: int | None = None) -> int:
+        """Nobody has ranked some siblings (or any at all) for long, as far as the store can tell; how many wait."""
+        found = self.database["work"].find({"kind": "rank_assistant_replies"}).sort("_id")
+        works = [Work.from_document(document) async for document in found]
+        chosen = works if which is None or not works else [works[which % len(works)]]
+        for work in chosen:
+            late = replace(work, lapses_at=1)
+            await self.database["work"].update_one({"_id": work.id}, {"$set": {"lapses_at": 1, **late.keys()}})
+        return len(chosen)
+
     async def expire(self, task_id: str) -> None:
-        """Let a task's time run out, as far as the store can tell."""
+        """Let a task's time run out, as far as the store can tell; nothing where the task is gone."""
         document = await self.database["tasks"].find_one({"_id": task_id})
-        assert document is not None
+        if document is None:
+            return
         past = moment("2020-01-01T00:00:00+00:00")
         changes = {"expires_at": past, "deadline": deadline_key(document["state"], past)}
         await self.database["tasks"].update_one({"_id": task_id}, {"$set": changes})
@@ -173,7 +209,8 @@ def world(request, settings, mongodb_uri) -> Iterator[World]:
     mine = replace(settings, mongodb_database=name, collection=rules, sweep_seconds=0)
     with serving(mine) as url, asyncio.Runner() as runner:
         caller = Caller(url)
-        people = [str(caller.sign_in(f"person-{number}").token) for number in range(5)]
+        names = [f"person-{number}" for number in range(5)]
+        people = [caller.sign_in(name) for name in names]
         willing = [str(caller.sign_in(f"willing-{number}").token) for number in range(8)]
         moderator = str(caller.sign_in("moderator", "MODERATOR", "CONTRIBUTOR").token)
         admin = str(caller.sign_in("admin", "ADMIN").token)
@@ -182,7 +219,10 @@ def world(request, settings, mongodb_uri) -> Iterator[World]:
             return connect(mongodb_uri), httpx.AsyncClient(timeout=DEADLINE)
 
         client, http = runner.run(opened())
-        yield World(url, aware(client[mine.mongodb_database]), runner, http, people, willing, moderator, admin, rules)
+        yield World(
+            url, aware(client[mine.mongodb_database]), runner, http, caller, [str(each.token) for each in people],
+            names, [str(each.user_id) for each in people], willing, moderator, admin, rules, rules.weighted,
+        )  # fmt: skip
         runner.run(http.aclose())
         runner.run(client.close())
 
@@ -197,7 +237,7 @@ class Collecting(RuleBasedStateMachine):
         self.world.run(self.world.wipe())
         self.held: list[Held] = []
         self.answered: list[tuple[Held, str, dict[str, Any]]] = []
-        self.slack: Counter[str] = Counter()
+        self.leeway = Leeway(most_reviews=RULES.reviews_most if self.world.weighted else 0)
 
     @initialize(prompts=st.integers(1, 3), rounds=st.integers(0, 9))
     def begin_somewhere(self, prompts: int, rounds: int) -> None:
@@ -258,7 +298,7 @@ class Collecting(RuleBasedStateMachine):
 
     @rule(which=WHICH, same=st.booleans())
     def submit_again(self, which: int, same: bool) -> None:
-        """The same answer again is taken and changes nothing; another one is refused and changes nothing."""
+        """The same answer again is taken, another one or one to what was purged is refused; neither changes a thing."""
         if not self.answered:
             return
         held, name, given = self.answered[which % len(self.answered)]
@@ -266,6 +306,7 @@ class Collecting(RuleBasedStateMachine):
         same, token = answer == given, self.world.people[held.person]
         before = self.look()
         payload = self.world.run(self.world.ask(token, name, "task { id state }", taskId=held.id, **answer))
+        same = same and raw(held.id) in before.tasks
         assert (payload["task"] is not None) == same, payload
         if same:
             assert payload["task"]["state"] == "DONE"
@@ -276,7 +317,8 @@ class Collecting(RuleBasedStateMachine):
         if not self.held:
             return
         held = self.held.pop(which % len(self.held))
-        self.loosen(str((self.look().tasks[raw(held.id)]).tree_id))  # skips may halt a tree, as a moderator might
+        if task := self.look().tasks.get(raw(held.id)):
+            self.loosen(str(task.tree_id))  # skips may halt a tree, as a moderator might
         self.world.run(self.world.ask(self.world.people[held.person], "skipTask", "task { state }", taskId=held.id))
 
     @rule(which=WHICH)
@@ -299,9 +341,20 @@ class Collecting(RuleBasedStateMachine):
         async def pass_time() -> str:
             await self.world.expire(task_id)
             await self.world.sweep()
-            return str((await self.world.database["tasks"].find_one({"_id": task_id}) or {})["state"])
+            found = await self.world.database["tasks"].find_one({"_id": task_id})
+            return str(found["state"]) if found else "purged"
 
-        assert self.world.run(pass_time()) in ("expired", "skipped", "done")
+        assert self.world.run(pass_time()) in ("expired", "skipped", "done", "purged")
+
+    @rule(which=WHICH)
+    def nobody_ranks(self, which: int) -> None:
+        """Some siblings go on with the rankings that they have."""
+
+        async def pass_time() -> None:
+            await self.world.give_up_ranking(which)
+            await self.world.sweep()
+
+        self.world.run(pass_time())
 
     @rule()
     def sweep(self) -> None:
@@ -316,11 +369,74 @@ class Collecting(RuleBasedStateMachine):
         if not messages:
             return
         message_id, tree_id = messages[which % len(messages)]
-        self.loosen(tree_id)
         what = {"treeId": global_id("Tree", tree_id)} if act.endswith("Tree") else {}
         what = what or {"messageId": global_id("Message", message_id)}
-        self.world.run(self.world.ask(self.world.moderator, act, "__typename", **what))
+        self.overrule(tree_id, self.world.ask(self.world.moderator, act, "__typename", **what))
+
+    def overrule(self, tree_id: str, act: Coroutine[Any, Any, Any]) -> Any:
+        """What somebody in office does to a tree: what comes back with it takes places that others may have by now."""
         self.loosen(tree_id)
+        before = standing(self.look().trees[tree_id].messages)
+        payload = self.world.run(act)
+        found = self.look().trees.get(tree_id)
+        if found is not None:
+            self.leeway.slack[tree_id] += max(0, standing(found.messages) - before)
+        self.loosen(tree_id)
+        return payload
+
+    @rule(which=WHICH, uphold=st.booleans())
+    def appeal(self, which: int, uphold: bool) -> None:
+        """An author appeals against what was decided, and an admin decides."""
+        decided = self.mine(lambda message: message.deleted or message.state == "refused")
+        if not decided:
+            return
+        token, message = decided[which % len(decided)]
+        identity = global_id("Message", message.id)
+        made = self.world.run(self.world.ask(token, "appeal", "appeal { id state }", messageId=identity, text="Why?"))
+        if made["appeal"] is None or made["appeal"]["state"] != "OPEN":
+            return
+        answer = {"appealId": made["appeal"]["id"], "uphold": uphold, "reason": "Looked at again."}
+        act = self.world.ask(self.world.admin, "decideAppeal", "appeal { state }", **answer)
+        payload = self.overrule(message.tree_id, act)
+        after = next(each for each in self.messages() if each.id == message.id)
+        assert not uphold or payload["userErrors"] or (not after.deleted and after.state != "refused")
+
+    @rule(which=WHICH, name=st.sampled_from(sorted(LIMITS)), value=st.integers(1, 5))
+    def limit_tree(self, which: int, name: str, value: int) -> None:
+        """An admin changes a limit of one tree; the sweeper then comes by."""
+        trees = sorted(self.look().trees)
+        if not trees:
+            return
+        tree_id = trees[which % len(trees)]
+        wanted = {"treeId": global_id("Tree", tree_id), name: min(value, LIMITS[name])}
+        payload = self.overrule(tree_id, self.world.ask(self.world.admin, "limitTree", "tree { id }", **wanted))
+        assert payload["userErrors"] == [], payload
+        self.sweep()
+
+    @rule(which=WHICH)
+    def purge(self, which: int) -> None:
+        """An admin erases a message and all that follows it; who worked on that keeps the points."""
+        messages = sorted((message.id, message.tree_id) for message in self.messages())
+        if not messages:
+            return
+        self.sweep()
+        message_id, tree_id = messages[which % len(messages)]
+        going = self.look().trees[tree_id]
+        # Its siblings have been ranked more often than it has.
+        self.leeway.slack[tree_id] += len(going.messages) * going.tree.num_rankings
+
+        async def erase() -> Any:
+            token = await self.world.preview(message_id)
+            named = {"messageIds": [global_id("Message", message_id)], "token": token, "reason": "asked for"}
+            return await self.world.ask(self.world.admin, "purge", "done", **named)
+
+        payload = self.overrule(tree_id, erase())
+        assert payload["done"], payload
+        assert all(message.id != message_id for message in self.messages())
+        self.sweep()
+        self.come_to_rest()
+        self.leeway.owed = owed(self.look(), self.world.run(self.world.rules()))
+        assert all(min(counts.values()) > 0 for counts in self.leeway.owed.values()), self.leeway.owed
 
     @rule(which=WHICH, person=st.integers(0, 4), emoji=st.sampled_from(["red_flag", "+1", "100"]), on=st.booleans())
     def react(self, which: int, person: int, emoji: str, on: bool) -> None:
@@ -337,6 +453,50 @@ class Collecting(RuleBasedStateMachine):
             act = self.world.ask(token, "react", "__typename", messageId=identity, emoji=emoji, on=on)
         self.world.run(act)
 
+    # One's own.
+
+    def mine(self, fits: Callable[[Message], bool]) -> list[tuple[str, Message]]:
+        """Messages of the people here that fit, each with its author's token."""
+        ids = [raw_id(each, "User", path=("id",)) for each in self.world.ids]
+        tokens = dict(zip(ids, self.world.people, strict=True))
+        found = sorted(self.messages(), key=lambda message: message.id)
+        return [(tokens[each.author_id], each) for each in found if each.author_id in tokens and fits(each)]
+
+    @rule(which=WHICH, act=st.sampled_from(["editContribution", "withdrawContribution"]))
+    def change_own(self, which: int, act: str) -> None:
+        """Somebody changes a message of their own, or takes it back; refused where others have been at it."""
+        written = self.mine(lambda message: message.state == "pending" and not message.deleted)
+        if not written:
+            return
+        token, message = written[which % len(written)]
+        text = {"text": f"Said better, number {next(self.world.texts)}."} if act.startswith("edit") else {}
+        identity = global_id("Message", message.id)
+        touched = any(each.message_id == message.id for each in self.look().trees[message.tree_id].reviews)
+        act_on = self.world.ask(token, act, "message { id }", messageId=identity, **text)
+        payload = self.overrule(message.tree_id, act_on)
+        assert not (touched and payload["message"]), payload
+
+    @rule(person=st.integers(0, 4), withdraw=st.booleans())
+    def leave(self, person: int, withdraw: bool) -> None:
+        """Somebody deletes the account, and somebody new comes."""
+        for tree_id in self.look().trees:
+            self.loosen(tree_id)
+        token, gone = self.world.people[person], raw_id(self.world.ids[person], "User", path=("id",))
+        wanted = {"confirmName": self.world.names[person], "withdrawContributions": withdraw}
+
+        async def go() -> None:
+            payload = await self.world.ask(token, "deleteAccount", "left", **wanted)
+            assert payload["left"], payload
+            await self.world.replace_person(person)
+            await self.world.sweep()
+
+        self.world.run(go())
+        self.held = [held for held in self.held if held.person != person]
+        self.answered = [each for each in self.answered if each[0].person != person]
+        self.leeway.owed.pop(gone, None)
+        assert gone not in self.look().scores
+        assert all(message.author_id != gone for message in self.messages())
+
     @rule(config=st.sampled_from(CHANGES))
     def change_rules(self, config: dict[str, Any]) -> None:
         """An admin changes the rules while all goes on; the sweeper then comes by."""
@@ -348,6 +508,8 @@ class Collecting(RuleBasedStateMachine):
             await self.world.sweep()
 
         self.world.run(change())
+        if self.world.weighted:
+            self.leeway.most_reviews = RULES.reviews_most
 
     # What must hold.
 
@@ -356,12 +518,20 @@ class Collecting(RuleBasedStateMachine):
         found: Picture = self.world.run(picture(self.world.database))
         return found
 
+    def come_to_rest(self) -> None:
+        """Let weights follow from what was decided."""
+        if self.world.weighted:
+            self.world.run(settled(self.world.database, self.world.base))
+
     def check(self) -> None:
         """All that must be true, once weights have come to rest."""
-        rules = self.world.run(self.world.rules())
-        if rules.weighted:
-            self.world.run(settled(self.world.database, self.world.base))
-        check(self.look(), rules, self.slack)
+        self.come_to_rest()
+        found = self.look()
+        for facts in found.trees.values():
+            highest = self.leeway.limits.setdefault(facts.tree.id, {})
+            for name in ("goal_size", "max_children", "num_rankings", "num_reviews_prompt", "num_reviews_reply"):
+                highest[name] = max(highest.get(name, 0), getattr(facts.tree, name))
+        check(found, self.world.run(self.world.rules()), self.leeway)
 
     def messages(self) -> list[Any]:
         """All messages."""
@@ -371,7 +541,7 @@ class Collecting(RuleBasedStateMachine):
         """What is in people's hands for a tree now may come in although it is wanted no more."""
         found = self.look()
         held = sum(task.tree_id == tree_id and task.state == "open" for task in found.tasks.values())
-        self.slack[tree_id] += held
+        self.leeway.slack[tree_id] += held
 
     @invariant()
     def all_is_well(self) -> None:
@@ -401,7 +571,7 @@ async def drained(world: World) -> None:
                 while task := await world.take(token, kind):
                     await world.submit(token, task)
                     did += 1
-        if not did:
+        if not did and await world.give_up_ranking() == 0:
             return
     raise AssertionError("willing people find ever more to do")
 

@@ -156,6 +156,47 @@ class History:
         self.settle()
         return True
 
+    def replayed(self, chance: random.Random) -> History:
+        """The same facts in another order of arrival: each after what it is about; settled now and then, and at last.
+
+        In weighted mode the reviews of one message keep their order: people are asked until a verdict is beyond doubt,
+        so that who comes first may decide.
+        """
+        other = History(self.config, random.Random(0))
+        other.voices = self.voices
+        fresh = Message(id="", tree_id="", parent_id=None, role="", lang="", text="")
+        decided = ("state", "judgement", "consensus", "rank", "review_count", "ranking_count", "labels", "emojis")
+        new = {name: getattr(fresh, name) for name in decided}
+        other.messages = [replace(self.message("root"), **new)]
+        waiting: list[Message | Review | Ranking] = [replace(each, **new) for each in self.messages if each.parent_id]
+        waiting += [*self.reviews, *self.rankings]
+        while waiting:
+            fact = chance.choice([each for each in waiting if not self._needs(each) & {other.id for other in waiting}])
+            waiting.remove(fact)
+            told = other.messages if isinstance(fact, Message) else other.reviews
+            told = other.rankings if isinstance(fact, Ranking) else told
+            told.append(fact)  # type: ignore[arg-type]
+            if chance.random() < 0.7:
+                other.go_on()
+        other.go_on()
+        return other
+
+    def _needs(self, fact: Message | Review | Ranking) -> set[str]:
+        """Ids of the facts that come before `fact`, whatever the order."""
+        if isinstance(fact, Message):
+            return set(fact.ancestors)
+        if isinstance(fact, Ranking):
+            return {fact.parent_id, *fact.served}
+        same = [each.id for each in self.reviews if each.message_id == fact.message_id]
+        return {fact.message_id, *(same[: same.index(fact.id)] if self.config.weighted else ())}
+
+    def go_on(self) -> None:
+        """Settle; a prompt that waits for the lottery wins it."""
+        self.settle()
+        if self.tree.state == "prompt_lottery_waiting":
+            self.tree = replace(self.tree, state="growing")
+            self.settle()
+
     def lapse(self) -> bool:
         """Some siblings have waited for rankers long enough, as `core.patience` finds; False where none are waiting."""
         waiting = [each.target_id for each in self.transition().work if each.kind.startswith("rank_")]
