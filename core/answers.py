@@ -224,6 +224,8 @@ async def _apply_text(
     """
     if around is None:
         around = await look_around(database, (task.answer or {})["text"], task.target_id)
+    if task.target_id is not None and around.parent is None:
+        await tasks.move(database, task, "expired")  # or it would be tried for ever
     message = _prompt(task) if task.target_id is None else _reply(task, around.parent)
     found = await screening.look(config, message, around.rows)
     message = replace(message, extra_reviews=screening.extra_reviews(found, config))

@@ -5,19 +5,20 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from core_people import until_ranking, write_prompt
+from core_people import review_all, until_growing, until_ranking, write_prompt
 from faults import Crashed, crash_after
 from hypothesis import given
 from hypothesis import strategies as st
 
 from core import purge
 from core.errands import run_once
-from core.errors import BadInput, Conflict, Forbidden, NotFound, NothingToDo
+from core.errors import BadInput, Conflict, Forbidden, NotFound, NothingToDo, TaskGone
 from core.journal import events_page
 from core.moderators import Moderators
 from core.propagation import marked_snapshots
 from core.records import Message, Ranking
 from core.snapshots import freeze
+from core.sweeper import sweep_once
 
 
 @pytest.fixture
@@ -154,3 +155,22 @@ def test_what_goes_is_what_follows() -> None:
     assert purge.going_with(messages, {"b"}) == {"b", "c"}
     assert purge.going_with(messages, {"a"}) == {"a", "b", "c"}
     assert purge.going_with(messages, {"z"}) == set()
+
+
+async def test_a_reply_to_what_was_purged_is_told_so_and_not_tried_for_ever(collection, moderators, person) -> None:
+    """A task that lost its place when its tree was halted is not found by the purge; its answer comes to nothing."""
+    admin, mod = await person("root", "admin"), await person("mod", "moderator")
+    people = [await person(name) for name in ("ann", "bob", "cid", "dan")]
+    tree_id = await until_growing(collection, people)
+    first = await collection.request_task(people[1], "assistant_reply", ["en"])
+    await collection.submit_reply(people[1], first.id, "An answer to ask more about.")
+    await review_all(collection, people, "label_assistant_reply")
+    task = await collection.request_task(people[2], "prompter_reply", ["en"])
+    await collection.halt_tree(mod, tree_id)
+    await collection.halt_tree(mod, tree_id, False)
+    seen = await moderators.purge_preview(admin, None, [first.result_id])
+    await moderators.purge(admin, None, [first.result_id], seen.token, "asked for")
+    with pytest.raises(TaskGone, match="has been removed"):
+        await collection.submit_reply(people[2], task.id, "An answer to nothing.")
+    swept = await sweep_once(collection.database, collection.config)
+    assert (swept.applied, swept.failures) == (0, [])
