@@ -87,14 +87,14 @@ class World:
     runner: asyncio.Runner
     http: httpx.AsyncClient
     caller: Caller
-    people: list[str]
-    names: list[str]
-    ids: list[str]
-    willing: list[str]
-    moderator: str
-    admin: str
     base: CollectionConfig
     weighted: bool
+    names: list[str] = field(default_factory=lambda: [f"person-{number}" for number in range(5)])
+    people: list[str] = field(default_factory=list)
+    ids: list[str] = field(default_factory=list)
+    willing: list[str] = field(default_factory=list)
+    moderator: str = ""
+    admin: str = ""
     texts: Iterator[int] = field(default_factory=count)
     steps: int = 0
 
@@ -145,6 +145,14 @@ class World:
         """The payload of the task's answer."""
         name, answer = self.answer(task, good)
         return await self.ask(token, name, "task { id state }", taskId=task["id"], **answer)
+
+    def sign_in(self) -> None:
+        """Everybody, anew: the run takes longer than a token lives."""
+        people = [self.caller.sign_in(name) for name in self.names]
+        self.people, self.ids = [str(each.token) for each in people], [str(each.user_id) for each in people]
+        self.willing = [str(self.caller.sign_in(f"willing-{number}").token) for number in range(8)]
+        self.moderator = str(self.caller.sign_in("moderator", "MODERATOR", "CONTRIBUTOR").token)
+        self.admin = str(self.caller.sign_in("admin", "ADMIN").token)
 
     async def wipe(self) -> None:
         """Take everything out but the people."""
@@ -208,21 +216,12 @@ def world(request, settings, mongodb_uri) -> Iterator[World]:
     name = f"{settings.mongodb_database}_machine_{request.param}"
     mine = replace(settings, mongodb_database=name, collection=rules, sweep_seconds=0)
     with serving(mine) as url, asyncio.Runner() as runner:
-        caller = Caller(url)
-        names = [f"person-{number}" for number in range(5)]
-        people = [caller.sign_in(name) for name in names]
-        willing = [str(caller.sign_in(f"willing-{number}").token) for number in range(8)]
-        moderator = str(caller.sign_in("moderator", "MODERATOR", "CONTRIBUTOR").token)
-        admin = str(caller.sign_in("admin", "ADMIN").token)
 
         async def opened() -> tuple[Any, httpx.AsyncClient]:
             return connect(mongodb_uri), httpx.AsyncClient(timeout=DEADLINE)
 
         client, http = runner.run(opened())
-        yield World(
-            url, aware(client[mine.mongodb_database]), runner, http, caller, [str(each.token) for each in people],
-            names, [str(each.user_id) for each in people], willing, moderator, admin, rules, rules.weighted,
-        )  # fmt: skip
+        yield World(url, aware(client[mine.mongodb_database]), runner, http, Caller(url), rules, rules.weighted)
         runner.run(http.aclose())
         runner.run(client.close())
 
@@ -234,6 +233,7 @@ class Collecting(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
+        self.world.sign_in()
         self.world.run(self.world.wipe())
         self.held: list[Held] = []
         self.answered: list[tuple[Held, str, dict[str, Any]]] = []
