@@ -317,8 +317,8 @@ class Collecting(RuleBasedStateMachine):
         if not self.held:
             return
         held = self.held.pop(which % len(self.held))
-        if task := self.look().tasks.get(raw(held.id)):
-            self.loosen(str(task.tree_id))  # skips may halt a tree, as a moderator might
+        task = self.world.run(self.world.database["tasks"].find_one({"_id": raw(held.id)})) or {}
+        self.loosen(str(task.get("tree_id")))  # skips may halt a tree, as a moderator might
         self.world.run(self.world.ask(self.world.people[held.person], "skipTask", "task { state }", taskId=held.id))
 
     @rule(which=WHICH)
@@ -376,11 +376,9 @@ class Collecting(RuleBasedStateMachine):
     def overrule(self, tree_id: str, act: Coroutine[Any, Any, Any]) -> Any:
         """What somebody in office does to a tree: what comes back with it takes places that others may have by now."""
         self.loosen(tree_id)
-        before = standing(self.look().trees[tree_id].messages)
+        before = standing(self.messages(tree_id=tree_id))
         payload = self.world.run(act)
-        found = self.look().trees.get(tree_id)
-        if found is not None:
-            self.leeway.slack[tree_id] += max(0, standing(found.messages) - before)
+        self.leeway.slack[tree_id] += max(0, standing(self.messages(tree_id=tree_id)) - before)
         self.loosen(tree_id)
         return payload
 
@@ -404,7 +402,7 @@ class Collecting(RuleBasedStateMachine):
     @rule(which=WHICH, name=st.sampled_from(sorted(LIMITS)), value=st.integers(1, 5))
     def limit_tree(self, which: int, name: str, value: int) -> None:
         """An admin changes a limit of one tree; the sweeper then comes by."""
-        trees = sorted(self.look().trees)
+        trees = self.trees()
         if not trees:
             return
         tree_id = trees[which % len(trees)]
@@ -479,8 +477,7 @@ class Collecting(RuleBasedStateMachine):
     @rule(person=st.integers(0, 4), withdraw=st.booleans())
     def leave(self, person: int, withdraw: bool) -> None:
         """Somebody deletes the account, and somebody new comes."""
-        for tree_id in self.look().trees:
-            self.loosen(tree_id)
+        self.loosen(*self.trees())
         token, gone = self.world.people[person], raw_id(self.world.ids[person], "User", path=("id",))
         wanted = {"confirmName": self.world.names[person], "withdrawContributions": withdraw}
 
@@ -500,8 +497,7 @@ class Collecting(RuleBasedStateMachine):
     @rule(config=st.sampled_from(CHANGES))
     def change_rules(self, config: dict[str, Any]) -> None:
         """An admin changes the rules while all goes on; the sweeper then comes by."""
-        for tree_id in self.look().trees:
-            self.loosen(tree_id)
+        self.loosen(*self.trees())
 
         async def change() -> None:
             await self.world.change_rules(config)
@@ -533,15 +529,26 @@ class Collecting(RuleBasedStateMachine):
                 highest[name] = max(highest.get(name, 0), getattr(facts.tree, name))
         check(found, self.world.run(self.world.rules()), self.leeway)
 
-    def messages(self) -> list[Any]:
-        """All messages."""
-        return [message for facts in self.look().trees.values() for message in facts.messages]
+    def messages(self, **fits: str) -> list[Message]:
+        """All messages, or those that fit."""
 
-    def loosen(self, tree_id: str) -> None:
-        """What is in people's hands for a tree now may come in although it is wanted no more."""
-        found = self.look()
-        held = sum(task.tree_id == tree_id and task.state == "open" for task in found.tasks.values())
-        self.leeway.slack[tree_id] += held
+        async def read() -> list[Message]:
+            return [Message.from_document(each) async for each in self.world.database["messages"].find(fits)]
+
+        found: list[Message] = self.world.run(read())
+        return found
+
+    def trees(self) -> list[str]:
+        """The ids of all trees, in order."""
+        return sorted(message.id for message in self.messages() if message.parent_id is None)
+
+    def loosen(self, *tree_ids: str) -> None:
+        """What is in people's hands for trees now may come in although it is wanted no more."""
+
+        async def held() -> list[str]:
+            return [str(each["tree_id"]) async for each in self.world.database["tasks"].find({"state": "open"})]
+
+        self.leeway.slack.update(tree_id for tree_id in self.world.run(held()) if tree_id in tree_ids)
 
     @invariant()
     def all_is_well(self) -> None:
