@@ -173,6 +173,10 @@ class Collection:
         """All messages of a tree (looked for unless it is `known`): parents first, siblings by rank, then age."""
         return await pages.messages_of(self.database, tree_id, known)
 
+    async def messages_of_many(self, tree_ids: Sequence[str]) -> dict[str, list[Message]]:
+        """All messages of several trees that are known to be there, in one read."""
+        return await pages.messages_of_many(self.database, tree_ids)
+
     async def thread(self, message_id: str) -> list[Message]:
         """The messages from the root to this one."""
         return await pages.thread(self.database, message_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -9,6 +10,7 @@ from core.database import Database
 from core.errors import BadInput, NotFound
 from core.facts import of_tree
 from core.records import TREE_STATES, Message, Task, Tree, time_key
+from core.tree_reading import among
 
 T = TypeVar("T", Tree, Message)
 MAX_FIRST = 1000
@@ -87,7 +89,18 @@ async def messages_of(database: Database, tree_id: str, known: bool = False) -> 
     """
     if not known:
         await one(database, "trees", Tree, tree_id)
-    messages = await of_tree(database, "messages", Message, tree_id)
+    return _in_order(await of_tree(database, "messages", Message, tree_id))
+
+
+async def messages_of_many(database: Database, tree_ids: Sequence[str]) -> dict[str, list[Message]]:
+    """All messages of trees that there are, in one read: each tree's in the order of `messages_of`."""
+    found: dict[str, list[Message]] = {tree_id: [] for tree_id in tree_ids}
+    async for document in database["messages"].find({"tree_id": among(tree_ids)}):
+        found[document["tree_id"]].append(Message.from_document(document))
+    return {tree_id: _in_order(messages) for tree_id, messages in found.items()}
+
+
+def _in_order(messages: Iterable[Message]) -> list[Message]:
     return sorted(messages, key=lambda each: (each.depth, each.rank is None, each.rank or 0, each.created_at, each.id))
 
 

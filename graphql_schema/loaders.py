@@ -69,6 +69,11 @@ class Loaders:
         return Reads(by_id(lambda: self._services.collection.free_labels))
 
     @cached_property
+    def tree_messages(self) -> Reads[list[Message]]:
+        """All messages of trees that are known to be there, by tree: parents first."""
+        return Reads(by_id(lambda: self._services.collection.messages_of_many))
+
+    @cached_property
     def users(self) -> Reads[User]:
         """People."""
         return Reads(by_id(lambda: self._services.accounts.get_many))

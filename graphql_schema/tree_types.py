@@ -55,7 +55,7 @@ class TreeNode(Node):
     @strawberry.field(description="Its messages: parents before their replies, siblings by rank, then by time.")
     async def messages(self, info: Info, first: First, after: After = None) -> Connection[MessageNode]:
         """A page of the tree's messages, read whole and cut here: a tree has at most a few dozen."""
-        records = await info.context.services.collection.messages_of(self.record.id, known=True)
+        records = await info.context.loaders.tree_messages.load(self.record.id) or []
         await prefetch(records, info, self.record)
         return message_slice(records, info.context, first, after)
 

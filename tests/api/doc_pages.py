@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from command_counting import Counts
 from graphql import OperationDefinitionNode, parse
 from running_api import Caller
 
@@ -26,9 +27,10 @@ def operations(page: Path) -> dict[str, str]:
 
 
 class Page:
-    """The operations of some pages of docs/; remembers which were executed."""
+    """The operations of some pages of docs/; remembers which were executed, and has their commands counted."""
 
-    def __init__(self, *names: str) -> None:
+    def __init__(self, *names: str, counts: Counts | None = None) -> None:
+        self.counts = counts or Counts()
         self.operations = {name: text for each in names for name, text in operations(DOCS / each).items()}
         self.executed: set[str] = set()
 
@@ -41,11 +43,14 @@ class Page:
     def attempt(self, name: str, caller: Caller, /, **variables: Any) -> Any:
         """The same, with what it says of bad input."""
         self.executed.add(name)
-        answers = caller.ask(self.operations[name], **variables)
+        whole = self.counts.ask(name, caller, self.operations[name], variables)
+        assert "errors" not in whole, whole["errors"]
+        answers = whole["data"]
         return next(iter(answers.values())) if len(answers) == 1 else answers
 
     def follow(self, name: str, caller: Caller, /, **variables: Any) -> Iterator[dict[str, Any]]:
         """What a subscription of the page says, over WebSocket."""
         self.executed.add(name)
+        self.counts.first_event(name, caller, self.operations[name], variables)
         client = GraphQLClient(f"{caller.base}/graphql", caller.token)
         return client.subscribe(self.operations[name], **variables)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import gzip
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 
 import httpx
 import pytest
+from command_counting import counting
 from doc_pages import Page
 from running_api import Caller, eventually, serving
 
@@ -17,12 +19,13 @@ RULES = CollectionConfig(mode="parity", num_reviews_initial_prompt=1, num_review
 
 
 @pytest.fixture(scope="module")
-def page() -> Page:
-    return Page("moderation.md")
+def page() -> Iterator[Page]:
+    with counting() as counts:
+        yield Page("moderation.md", counts=counts)
 
 
 @pytest.fixture(scope="module")
-def api(settings):
+def api(settings, page):
     """An API whose messages need one review."""
     mine = replace(settings, mongodb_database=settings.mongodb_database + "_moderation", collection=RULES)
     with serving(mine) as url:
@@ -184,3 +187,4 @@ def test_the_queue_and_the_board_are_followed(api, page):
 
 def test_every_operation_of_the_page_was_executed(page):
     assert page.executed == set(page.operations)
+    page.counts.check("moderation")

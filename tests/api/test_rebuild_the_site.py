@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command_counting import Counts, counting
 from counting_node import Node
 from running_api import Caller, eventually, serving
 
@@ -30,16 +31,19 @@ RULES = CollectionConfig(
 
 @dataclass
 class Site:
-    """Runs the page's operations; remembers which."""
+    """Runs the page's operations; remembers which, and how many commands each takes."""
 
     base: str
+    counts: Counts
     ran: set[str] = field(default_factory=set)
 
     def run(self, person: Caller, name: str, **variables: Any) -> Any:
         """The first field of the answer, which has no errors of either sort."""
         self.ran.add(name)
         text = DOCUMENTS[name] + (FRAGMENT if "...Problem" in DOCUMENTS[name] else "")
-        data = person.ask(text, **variables)
+        answer = self.counts.ask(name, person, text, variables)
+        assert "errors" not in answer, (name, answer["errors"])
+        data = answer["data"]
         value = next(iter(data.values()))
         if isinstance(value, dict) and "userErrors" in value:
             assert value["userErrors"] == [], (name, value["userErrors"])
@@ -48,6 +52,8 @@ class Site:
     def follow(self, person: Caller, name: str, **variables: Any) -> Iterator[Any]:
         """The first field of each event."""
         self.ran.add(name)
+        if name != "FollowReply":  # which is counted when the reply has ended: until then it looks and waits
+            self.counts.first_event(name, person, DOCUMENTS[name], variables)
         client = GraphQLClient(f"{self.base}/graphql", person.token)
         for data in client.subscribe(DOCUMENTS[name], **variables):
             yield next(iter(data.values()))
@@ -72,8 +78,8 @@ def site(settings: Settings) -> Iterator[Site]:
         serving_urls=(node.url,), terms_version="1", terms_url="https://example.org/terms",
     )  # fmt: skip
     try:
-        with serving(own) as url:
-            yield Site(url)
+        with counting() as counts, serving(own) as url:
+            yield Site(url, counts)
     finally:
         node.kill()
 
@@ -81,7 +87,8 @@ def site(settings: Settings) -> Iterator[Site]:
 def work(site: Site, person: Caller, kind: str, seen: set[str]) -> bool:
     """Take a task and do what its screen does; false where there is none."""
     site.ran.add("TakeTask")
-    payload = person.ask(DOCUMENTS["TakeTask"] + FRAGMENT, input={"kind": kind, "langs": ["en"]})["requestTask"]
+    wanted = {"input": {"kind": kind, "langs": ["en"]}}
+    payload = site.counts.ask("TakeTask", person, DOCUMENTS["TakeTask"] + FRAGMENT, wanted)["data"]["requestTask"]
     if (task := payload["task"]) is None:
         assert [error["code"] for error in payload["userErrors"]] == ["NOTHING_TO_DO"]
         return False
@@ -148,6 +155,7 @@ def test_every_screen_of_the_site(site: Site) -> None:
     chat(site, ada)
     account(site, ben)
     assert site.ran == set(DOCUMENTS)
+    site.counts.check("rebuild-the-site")
 
 
 def moderation(site: Site, mod: Caller, admin: Caller, ben: Caller, root: str) -> None:
@@ -176,6 +184,7 @@ def chat(site: Site, ada: Caller) -> None:
     said = site.run(ada, "Say", input={"chatId": made, "text": "count to 3", "idempotencyKey": str(uuid.uuid4())})
     *_, last = site.follow(ada, "FollowReply", id=said["reply"]["id"], after=0)
     assert last["message"] == {"state": "COMPLETE", "text": "1 2 3 "}
+    site.counts.first_event("FollowReply", ada, DOCUMENTS["FollowReply"], {"id": said["reply"]["id"], "after": 0})
     assert site.run(ada, "Vote", input={"messageId": said["reply"]["id"], "score": 1})["reply"]["score"] == 1
     again = site.run(ada, "Regenerate", input={"messageId": said["reply"]["id"]})["reply"]["id"]
     list(site.follow(ada, "FollowReply", id=again, after=0))

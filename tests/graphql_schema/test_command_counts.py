@@ -1,9 +1,11 @@
-"""How many commands the store gets for the reads that sites make most: no more for a large tree than a small one."""
+"""How many commands the store gets: no more for a large tree than a small one, for a long page than a short one."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +13,19 @@ import pytest
 from pymongo import monitoring
 
 from core.accounts import Accounts
+from core.chat_records import ChatSettings
+from core.chats import Chats
 from core.collection import Collection
 from core.config import CollectionConfig
+from core.credits import apply
 from core.database import connect
-from core.records import Message, Tree, User
+from core.journal import record
+from core.leaderboard import leaderboard
+from core.moderation_queue import enqueue
+from core.moderators import Moderators
+from core.people import People
+from core.records import Message, Tree, User, now
+from core.scoring import Credit
 from graphql_schema.context import Context, Services
 from graphql_schema.relay import global_id
 from graphql_schema.schema import build_schema
@@ -95,3 +106,51 @@ async def test_reads_take_as_many_commands_for_a_large_tree_as_for_a_small_one(c
                 nodes = result.data["node"]["messages"]["nodes"]
                 assert len(nodes) == size
                 assert {node["author"]["displayName"] for node in nodes} == {f"P{n % 10}" for n in range(size)}
+
+
+LISTS = {
+    "trees": "trees(first: $first) { nodes { id state messages(first: 5) { nodes { text author { displayName } } } } }",
+    "messages": """messages(first: $first) { nodes { id text author { displayName } parent { text }
+        tree { state } } }""",
+    "people": "people(first: $first) { nodes { user { displayName } roles notes } }",
+    "the journal": "events(first: $first) { nodes { kind about by { displayName } } }",
+    "the queue": """moderationQueue(first: $first) { nodes { kind evidence { by { displayName } }
+        claimedBy { displayName } message { text author { displayName } tree { state } } } }""",
+    "the leaderboard": "leaderboard(frame: TOTAL, first: $first) { points level user { displayName } }",
+    "chats": "chats(first: $first) { nodes { id title } }",
+    "own messages": """viewer { contributions(first: $first) { nodes { mayChange mayAppeal reasons { name }
+        appeal { state } message { text tree { state } parent { text } } } } }""",
+}
+
+
+async def test_a_page_takes_as_many_commands_for_twenty_nodes_as_for_two(counted: tuple[Any, Commands]) -> None:
+    database, commands = counted
+    config = CollectionConfig()
+    people = [User(id=f"u{n}", auth_method="t", subject=f"{n}", display_name=f"P{n}") for n in range(20)]
+    await database["users"].insert_many([each.to_document() for each in people])
+    chats = Chats(database)
+    for number, person in enumerate(people):
+        await fill(database, f"tree{number}", 2)
+        await record(database, "set_notes", person.id, {}, by=person.id)
+        await enqueue(database, f"message:tree{number}-1", "report", 5, {"by": person.id, "reason": "rude"})
+        await chats.create("u0", ChatSettings(title=f"Chat {number}"))
+    work = [Credit(id=f"c{n}", user_id=f"u{n}", tree_id="tree0", what="prompts", at=now()) for n in range(20)]
+    await apply(database, config, work)
+    services = Services(
+        collection=Collection(database, config), accounts=Accounts(database), moderators=Moderators(database, config),
+        people=People(database, config), leaderboard=partial(leaderboard, database), database=database, chats=chats,
+    )  # fmt: skip
+    schema = build_schema()
+    roles = frozenset({"contributor", "moderator", "admin"})
+    viewer = replace(people[0], roles=tuple(sorted(roles)))
+    for what, field in LISTS.items():
+        counts = {}
+        for first in (2, 20):
+            commands.names.clear()
+            context = Context(services=services, viewer=viewer, roles=roles)
+            document = f"query ($first: Int!) {{ {field} }}"
+            result = await schema.execute(document, variable_values={"first": first}, context_value=context)
+            assert result.errors is None, (what, result.errors)
+            assert str(result.data).count("{") >= first, (what, result.data)
+            counts[first] = list(commands.names)
+        assert len(counts[20]) <= len(counts[2]), (what, counts)
