@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from pymongo.errors import DuplicateKeyError
+
 from core.accounts import Accounts
 from core.database import Database
 from core.errors import BadInput, Conflict, NotFound
@@ -51,7 +53,7 @@ class Clients:
         """
         client_id, secret = new_id(), None
         fields = checked_fields(wanted)
-        if fields.get("kind") == "confidential":
+        if fields.get("kind") == "confidential" and not fields["public_keys"]:
             secret = SECRET_PREFIX + new_secret()
             fields["secret_hash"] = hashed(secret)
         if "client_credentials" in fields["grants"]:
@@ -73,8 +75,8 @@ class Clients:
         before = {name: getattr(client, name) for name in _SETTABLE}
         fields = checked_fields(before | wanted | {"kind": client.kind, "grants": client.grants})
         if new_secret_wanted:
-            if client.kind != "confidential":
-                raise BadInput("a public client has no secret to renew", path=("new_secret",))
+            if client.kind != "confidential" or client.public_keys:
+                raise BadInput("a public client, or one with keys, has no secret to renew", path=("new_secret",))
             secret = SECRET_PREFIX + new_secret()
             fields["secret_hash"] = hashed(secret)
         lists = {name: list(value) if isinstance(value, tuple) else value for name, value in fields.items()}
@@ -93,6 +95,15 @@ class Clients:
             await self._accounts.set_enabled(client.service_id, False, by=by)
         await self._sessions.revoke_all(client_id=client_id)
         await record(self._database, "delete_client", client_id, {"name": client.name}, by=by)
+
+    async def first_use(self, client_id: str, assertion_id: str, expires_ms: int) -> bool:
+        """Whether this assertion of the client was not taken before; it is now."""
+        used = {"_id": hashed(f"{client_id}|{assertion_id}"), "expires_ms": expires_ms}
+        try:
+            await self._database["client_assertions"].insert_one(used)
+        except DuplicateKeyError:
+            return False
+        return True
 
     async def get(self, client_id: str) -> Client:
         """The client; raises `NotFound`."""
@@ -141,13 +152,13 @@ class Clients:
 
 
 def secret_fits(client: Client, secret: str | None) -> bool:
-    """Whether `secret` is the client's: none for a public client, its own for a confidential one."""
+    """Whether `secret` is the client's: none for a public client, its own for a confidential one without keys."""
     if client.kind == "public":
         return not secret
     return bool(secret) and matches(secret or "", client.secret_hash)
 
 
-_SETTABLE = ("name", "redirect_uris", "scopes", "first_party", "home_url")
+_SETTABLE = ("name", "public_keys", "redirect_uris", "scopes", "first_party", "home_url")
 
 
 def checked_fields(wanted: dict[str, Any]) -> dict[str, Any]:
@@ -171,7 +182,8 @@ def checked_fields(wanted: dict[str, Any]) -> dict[str, Any]:
     if SERVICE_ONLY & set(scopes) and "client_credentials" not in grants:
         raise BadInput("act_as is for services: the client needs the grant client_credentials", path=("scopes",))
     return {
-        "name": name, "kind": kind, "grants": grants, "scopes": scopes, "redirect_uris": _uris(wanted, grants),
+        "name": name, "public_keys": tuple(wanted.get("public_keys") or ()),
+        "kind": kind, "grants": grants, "scopes": scopes, "redirect_uris": _uris(wanted, grants),
         "first_party": bool(wanted.get("first_party")), "home_url": _home(wanted.get("home_url")),
     }  # fmt: skip
 

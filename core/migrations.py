@@ -143,6 +143,10 @@ async def _free_label_indexes(database: AsyncDatabase[dict[str, Any]]) -> None:
         await database["free_labels"].create_index(name)
 
 
+async def _assertion_index(database: AsyncDatabase[dict[str, Any]]) -> None:
+    await database["client_assertions"].create_index("expires_ms")
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     ("indexes of collection", _collection_indexes),
     ("indexes of chats and jobs", _chat_indexes),
@@ -156,6 +160,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     ("index of whose work may have earned trust", _trust_index),
     ("indexes of agreement over time", _agreement_indexes),
     ("languages of the journal's entries", _languages_of_acts),
+    ("index of the assertions of clients", _assertion_index),
     ("indexes of what is in which snapshot", _member_indexes),
     ("indexes of free labels", _free_label_indexes),
 )

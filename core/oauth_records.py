@@ -7,6 +7,7 @@ Times are whole milliseconds since 1970, which sort and compare alike on every s
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from core.records import Record
 
@@ -43,6 +44,7 @@ class Client(Record):
         scopes: those that it may ask for.
         grants: of `GRANT_TYPES`.
         secret_hash: of a confidential client.
+        public_keys: public keys (JWK) of a confidential client that has them instead of a secret.
         first_party: it is ours: on a site of ours, people are not asked for consent.
         service_id: the user that it is when it acts for itself (client credentials, API keys); None for others.
         home_url: shown on the consent page.
@@ -54,6 +56,7 @@ class Client(Record):
     scopes: tuple[str, ...] = ()
     grants: tuple[str, ...] = ("authorization_code", "refresh_token")
     secret_hash: str | None = None
+    public_keys: tuple[dict[str, Any], ...] = ()
     first_party: bool = False
     service_id: str | None = None
     home_url: str | None = None
@@ -189,7 +192,8 @@ SIGN_IN_INDEXES: dict[str, tuple[str, ...]] = {
     "oauth_consents": ("user_id",),
     "api_keys": ("user_id",),
     "sign_in_attempts": ("expires_ms",),
+    "client_assertions": ("expires_ms",),
     "identities": ("user_id",),
 }
-EXPIRING = ("sessions", "oauth_codes", "oauth_devices", "sign_in_attempts")
+EXPIRING = ("sessions", "oauth_codes", "oauth_devices", "sign_in_attempts", "client_assertions")
 """Collections whose documents the sweeper deletes, a day after `expires_ms`: until then a replay is known as one."""

@@ -17,11 +17,12 @@ from graphql_schema.context import Context
 from graphql_schema.scoping import require_scope
 
 from ..callers import Callers
+from .client_keys import ALGORITHM, checked_keys
 from .errors import NO_STORE, OAuthError
 from .site import auth_of, base_of, services_of, site_of
 from .token import Call, answers, call_of, scopes_left
 
-AUTH_METHODS = ["none", "client_secret_basic", "client_secret_post"]
+AUTH_METHODS = ["none", "client_secret_basic", "client_secret_post", "private_key_jwt"]
 
 
 def metadata_of(base: str) -> dict[str, Any]:
@@ -40,6 +41,9 @@ def metadata_of(base: str) -> dict[str, Any]:
         "response_modes_supported": ["query"],
         "grant_types_supported": list(GRANT_TYPES),
         "token_endpoint_auth_methods_supported": AUTH_METHODS,
+        "token_endpoint_auth_signing_alg_values_supported": [ALGORITHM],
+        "revocation_endpoint_auth_signing_alg_values_supported": [ALGORITHM],
+        "introspection_endpoint_auth_signing_alg_values_supported": [ALGORITHM],
         "revocation_endpoint_auth_methods_supported": AUTH_METHODS,
         "introspection_endpoint_auth_methods_supported": AUTH_METHODS[1:],
         "code_challenge_methods_supported": ["S256"],
@@ -162,6 +166,9 @@ def _wanted(body: bytes) -> dict[str, Any]:
         raise BadInput(f"token_endpoint_auth_method is {method!r}; it must be one of: {', '.join(AUTH_METHODS)}")
     lists = [given.get(name) or [] for name in ("redirect_uris", "grant_types")]
     texts = [given.get(name) or "" for name in ("client_name", "scope", "client_uri")]
+    by_key = method == "private_key_jwt"
+    if by_key != ("jwks" in given):
+        raise BadInput("jwks is for private_key_jwt, which needs it", path=("jwks",))
     whole = all(isinstance(one, list) for one in lists)
     if not whole or not all(isinstance(one, str) for one in [*texts, *chain(*lists)]):
         raise BadInput("client_name, scope and client_uri must be texts, redirect_uris and grant_types lists of texts")
@@ -169,7 +176,14 @@ def _wanted(body: bytes) -> dict[str, Any]:
         "name": texts[0], "scopes": texts[1].split(), "home_url": texts[2], "redirect_uris": lists[0],
         "grants": lists[1] or ["authorization_code", "refresh_token"],
         "kind": "public" if method == "none" else "confidential",
+        "public_keys": checked_keys(given["jwks"]) if by_key else (),
     }  # fmt: skip
+
+
+def _method_of(client: Client) -> str:
+    if client.public_keys:
+        return "private_key_jwt"
+    return "none" if client.kind == "public" else "client_secret_basic"
 
 
 def _registered(client: Client, secret: str | None) -> dict[str, Any]:
@@ -178,6 +192,6 @@ def _registered(client: Client, secret: str | None) -> dict[str, Any]:
         "redirect_uris": list(client.redirect_uris), "grant_types": list(client.grants),
         "response_types": ["code"] if "authorization_code" in client.grants else [],
         "scope": " ".join(client.scopes),
-        "token_endpoint_auth_method": "none" if secret is None else "client_secret_basic",
+        "token_endpoint_auth_method": _method_of(client),
     }  # fmt: skip
     return told if secret is None else told | {"client_secret": secret, "client_secret_expires_at": 0}

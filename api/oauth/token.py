@@ -1,6 +1,7 @@
 """The token endpoint: a code, a refresh token, a device code or a client's own secret for an access token.
 
-Clients say who they are by `client_id` alone (public ones) or with their secret, in the form or by HTTP Basic.
+Clients say who they are by `client_id` alone (public ones), with their secret, in the form or by HTTP Basic, or with an
+assertion signed by a key of theirs (`client_keys`).
 """
 
 from __future__ import annotations
@@ -23,10 +24,11 @@ from core.oauth_records import DEVICE_GRANT, Client, Session
 from core.records import User
 from core.scopes import SERVICE_ONLY, parse_scopes
 
+from .client_keys import ASSERTION_TYPE, BadAssertion, verified
 from .errors import NO_STORE, OAuthError, as_oauth, invalid_client
-from .site import auth_of, form_of, services_of, site_of, take
+from .site import auth_of, base_of, form_of, services_of, site_of, take
 
-IN_ADDRESS = ("access_token", "refresh_token", "code", "client_secret", "token", "device_code")
+IN_ADDRESS = ("access_token", "refresh_token", "code", "client_secret", "client_assertion", "token", "device_code")
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,10 @@ async def call_of(request: Request) -> Call:
         OAuthError: `invalid_client` where it does not prove who it is.
     """
     form = await form_of(request)
+    if "client_assertion" in form or "client_assertion_type" in form:
+        proven = await _asserted(request, form)
+        await take(request, "token", f"client:{proven.id}")
+        return Call(request, proven, form)
     client_id, secret, basic = _credentials(request, form)
     client = await auth_of(request).clients.find(client_id)
     if client is None or not secret_fits(client, secret):
@@ -79,6 +85,30 @@ async def call_of(request: Request) -> Call:
         raise invalid_client("the client is unknown, or its secret is wrong or missing", basic)
     await take(request, "token", f"client:{client.id}" if client.kind == "confidential" else None)
     return Call(request, client, form)
+
+
+async def _asserted(request: Request, form: dict[str, str]) -> Client:
+    """The client whose assertion came in the form, used up by that.
+
+    Raises:
+        OAuthError: `invalid_client` where it is not good, or was taken before.
+    """
+    if form.get("client_assertion_type") != ASSERTION_TYPE:
+        raise OAuthError("invalid_request", f"client_assertion_type must be {ASSERTION_TYPE}")
+    if "authorization" in request.headers or "client_secret" in form or "client_id" not in form:
+        raise OAuthError("invalid_request", "send client_id with the assertion, and no secret and no Authorization")
+    clients, base = auth_of(request).clients, base_of(request)
+    client = await clients.find(form["client_id"])
+    try:
+        if client is None or not client.public_keys:
+            raise BadAssertion("the client is unknown, or has no keys")
+        name, ends = verified(form.get("client_assertion", ""), client, (base, f"{base}/oauth/token"))
+        if not await clients.first_use(client.id, name, ends):
+            raise BadAssertion("it was sent before")
+    except BadAssertion as error:
+        await take(request, "token")
+        raise invalid_client(f"the assertion is not good: {error}") from error
+    return client
 
 
 def _credentials(request: Request, form: dict[str, str]) -> tuple[str | None, str | None, bool]:
