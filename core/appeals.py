@@ -6,6 +6,7 @@ item closed, the journal) may be repeated, and the sweeper repeats it after a cr
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 
 from pymongo.errors import DuplicateKeyError
@@ -16,7 +17,7 @@ from core.errors import BadInput, Conflict, Forbidden, NotFound
 from core.journal import record
 from core.moderation_queue import close, enqueue
 from core.moderation_records import check_moderator
-from core.pages import one
+from core.pages import many, one
 from core.people_records import Appeal, decision_of
 from core.records import Message, User, now
 from core.rulings import check_reason, judge_message, restore_message
@@ -80,7 +81,7 @@ async def decide(
 
     Raises:
         BadInput: no reason is given.
-        Conflict: it was decided otherwise.
+        Conflict: it was decided otherwise; or it cannot be upheld, since a message above was taken back by its author.
         Forbidden: the moderator made the decision that it is against; an admin may decide all the same.
     """
     check_moderator(moderator)
@@ -92,6 +93,8 @@ async def decide(
     ruled_by = (message.ruling or {}).get("by")
     if found.state == "open" and ruled_by == moderator.id and not moderator.has_role("admin"):
         raise Forbidden("this appeal is against your own decision; another moderator must decide")
+    if uphold and found.state == "open":
+        await _check_can_return(database, message)
     state = "upheld" if uphold else "rejected"
     decided = replace(found, state=state, answer=reason, decided_by=moderator.id, decided_at=now())
     document = decided.to_document()
@@ -103,6 +106,12 @@ async def decide(
     return await apply(database, config, found)
 
 
+async def _check_can_return(database: Database, message: Message) -> None:
+    above = (await many(database, "messages", Message, list(message.ancestors))).values()
+    if any(each.removed in ("author", "account") for each in (*above, message)):
+        raise Conflict("its author, or that of a message above it, took it back; it cannot be put back, only rejected")
+
+
 async def apply(database: Database, config: CollectionConfig, decided: Appeal) -> Appeal:
     """Do what follows from a decided appeal, and return it as applied; may be repeated."""
     if decided.applied:
@@ -111,7 +120,9 @@ async def apply(database: Database, config: CollectionConfig, decided: Appeal) -
     message = await one(database, "messages", Message, decided.message_id)
     if decided.state == "upheld" and decision_of(message) == decided.decision:
         if message.deleted:
-            message = await restore_message(database, config, by, message.id, decided.answer or "")
+            # What its author, or that of a message above it, has taken back meanwhile stays out.
+            with suppress(Conflict):
+                message = await restore_message(database, config, by, message.id, decided.answer or "")
         if message.state == "refused":
             await judge_message(database, config, by, message.id, "accepted", decided.answer or "")
     details = {"appeal": decided.id, "state": decided.state, "reason": decided.answer}

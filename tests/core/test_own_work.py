@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 
 from core import appeals
 from core.config import CollectionConfig
+from core.departures import depart
+from core.errands import run_once
 from core.errors import BadInput, Conflict, Forbidden, NotFound, NothingToDo, TaskGone
 from core.journal import events_page
 from core.moderators import Moderators
@@ -195,6 +197,44 @@ async def test_rankings_are_held_against_the_consensus(collection, people, perso
 
 
 # Appeals.
+
+
+@pytest.mark.parametrize("decided_first", [False, True])
+async def test_what_hangs_under_a_message_taken_back_cannot_be_put_back(
+    collection, moderators, people, person, monkeypatch, decided_first
+) -> None:
+    """An appeal for it can only be rejected; one upheld just before the author left holds no sweep up."""
+    ann, bob = await person("ann"), await person("bob")
+    mod = await person("mod", "moderator")
+    await until_growing(collection, [ann, bob, await person("cid"), await person("dan")])
+    task = await collection.request_task(bob, "assistant_reply", ["en"])
+    reply = (await collection.submit_reply(bob, task.id, "A reply that is taken out.")).result_id
+    await collection.delete_message(mod, reply, "off topic")
+    other = await person("other", "moderator")
+    made = await people.appeal(bob, reply, "It is on topic.")
+    if decided_first:
+        with monkeypatch.context() as crash:
+            crash.setattr(appeals, "apply", _dies)
+            with pytest.raises(Died):
+                await moderators.decide_appeal(other, made.id, True, "So it is.")
+    await depart(collection.database, ann, withdraw=True)
+    await run_once(collection.database, collection.config, None)
+    if decided_first:
+        assert (await sweep_once(collection.database, collection.config)).appeals == 1
+        assert (await sweep_once(collection.database, collection.config)).appeals == 0
+    else:
+        with pytest.raises(Conflict, match="took it back"):
+            await moderators.decide_appeal(other, made.id, True, "So it is.")
+        assert (await moderators.decide_appeal(other, made.id, False, "It cannot be.")).state == "rejected"
+    assert (await collection.message(reply)).deleted
+
+
+class Died(Exception):
+    """A process that ended."""
+
+
+async def _dies(*_: object) -> None:
+    raise Died
 
 
 async def test_an_appeal_that_is_upheld_accepts_the_message(collection, moderators, people, person) -> None:
