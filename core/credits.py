@@ -20,7 +20,7 @@ from core.facts import Facts
 from core.records import milliseconds, now
 from core.review_agreement import Agrees, by_rules
 from core.rules import rules_of
-from core.scoring import FRAMES, Credit, bucket, credits_of, score
+from core.scoring import FRAMES, POINTS, Credit, bucket, credits_of, score, trouble_share
 from core.trust import enough_work
 
 REMEMBERED = 500
@@ -146,11 +146,11 @@ def _addition(document: Document, credits: Sequence[Credit], config: CollectionC
     counts: Counter[str] = Counter(document["counts"])
     for credit in credits:
         counts[credit.what] += credit.amount
-    points, names = score(counts), [credit.id for credit in credits]
+    names = [credit.id for credit in credits]
     changed = {f"counts.{credit.what}": counts[credit.what] for credit in credits}
     guard = {"_id": document["_id"], "changes": document["changes"], "applied": {"$nin": names}}
     update = {
-        "$set": {"points": points, "board": board_key(document, points), **changed, **_due(document, counts, config)},
+        "$set": {**_placed(document, counts), **changed, **_due(document, counts, config)},
         "$inc": {"changes": 1},
         "$push": {"applied": {"$each": names, "$slice": -REMEMBERED}},
     }
@@ -180,12 +180,23 @@ async def _rank(database: Database, config: CollectionConfig, places: list[str])
     """Write the points and the place on the board that the counts give; whoever counts later places later."""
     updates = []
     async for document in database["scores"].find({"_id": {"$in": places}}, {"applied": 0}):
-        points = score(document["counts"])
         guard = {"_id": document["_id"], "changes": document["changes"]}
-        placed = {"points": points, "board": board_key(document, points)}
-        updates.append(UpdateOne(guard, {"$set": placed | _due(document, document["counts"], config)}))
+        placed = _placed(document, document["counts"]) | _due(document, document["counts"], config)
+        updates.append(UpdateOne(guard, {"$set": placed}))
     if updates:
         await database["scores"].bulk_write(updates, ordered=False)
+
+
+def _placed(document: Document, counts: Mapping[str, int]) -> Document:
+    """Points and places on the boards; no place for who has done nothing that such a board is of."""
+    points = score(counts)
+    placed: Document = {"points": points}
+    if "board" in document or any(counts.get(what, 0) > 0 for what in POINTS):
+        placed["board"] = board_key(document, points)
+    if (share := trouble_share(counts)) > 0 or document.get("troll") is not None:
+        place = f"{document['key']}|{10**6 - round(share * 10**6):07d}|{document['user_id']}"
+        placed["troll"] = place if share > 0 else None
+    return placed
 
 
 def board_key(document: Document, points: int) -> str:

@@ -147,6 +147,12 @@ async def _assertion_index(database: AsyncDatabase[dict[str, Any]]) -> None:
     await database["client_assertions"].create_index("expires_ms")
 
 
+async def _trouble_and_consent_indexes(database: AsyncDatabase[dict[str, Any]]) -> None:
+    await database["scores"].create_index("troll", sparse=True)
+    await database["users"].create_index("no_training_since", sparse=True)
+    await database["chat_messages"].create_index("tree_id", sparse=True)
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     ("indexes of collection", _collection_indexes),
     ("indexes of chats and jobs", _chat_indexes),
@@ -163,4 +169,5 @@ MIGRATIONS: tuple[Migration, ...] = (
     ("index of the assertions of clients", _assertion_index),
     ("indexes of what is in which snapshot", _member_indexes),
     ("indexes of free labels", _free_label_indexes),
+    ("indexes of troublemakers and of consent", _trouble_and_consent_indexes),
 )

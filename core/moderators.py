@@ -18,6 +18,7 @@ from core.objects import ObjectStore
 from core.people_records import Appeal
 from core.records import Message, User
 from core.surroundings import look_around
+from core.trollboard import Trouble, trollboard
 
 
 class Moderators:
@@ -85,6 +86,10 @@ class Moderators:
     async def set_enabled(self, moderator: User, user_id: str, enabled: bool, reason: str) -> User:
         """See `core.user_admin.set_enabled`."""
         return await user_admin.set_enabled(self.database, self.config, moderator, user_id, enabled, reason)
+
+    async def trollboard(self, frame: str, first: int) -> list[Trouble]:
+        """See `core.trollboard.trollboard`."""
+        return await trollboard(self.database, frame, first)
 
     async def set_trusted(self, moderator: User, user_id: str, trusted: bool, reason: str) -> User:
         """See `core.promotion.set_trusted`."""

@@ -32,7 +32,7 @@ AGAIN = timedelta(hours=1)
 """An export younger than this is given again instead of a new one."""
 HIDDEN = ("_id", "notes", "by_time", "by_author", "by_user", "by_lang", "holder", "deadline", "identity", "owner_key",
           "linked_rev", "content_hash", "rev", "seen", "unapplied", "applied", "board", "key", "changes",
-          "trust_due")  # fmt: skip
+          "trust_due", "troll")  # fmt: skip
 """Fields that say nothing about the person."""
 
 

@@ -5,7 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from core import appeals, contributions, departures, layout, learning, own_data, own_messages, promotion, propagation
+from core import (
+    appeals,
+    consent,
+    contributions,
+    departures,
+    layout,
+    learning,
+    own_data,
+    own_messages,
+    promotion,
+    propagation,
+)
 from core.config import CollectionConfig
 from core.database import Database, aware
 from core.objects import ObjectStore
@@ -31,6 +42,10 @@ class People:
     async def trust(self, user: User) -> promotion.Progress:
         """See `core.promotion.progress`."""
         return await promotion.progress(self.database, self.config, user)
+
+    async def set_training_consent(self, user: User, allow: bool) -> User:
+        """See `core.consent.set_consent`."""
+        return await consent.set_consent(self.database, user, allow)
 
     async def contributions(self, user: User, before: str | None, first: int) -> tuple[list[Contribution], bool]:
         """See `core.contributions.contributions`."""

@@ -115,6 +115,7 @@ class User(Record):
         disabled_reason: what a disabled person was told.
         notes: what moderators know of the person; for moderators alone.
         trusted_at: when work earned the role `trusted` (milliseconds since 1970); None where it did not.
+        no_training_since: when the person said that nothing of theirs may be learned from (milliseconds since 1970).
         trust_withheld: why somebody took that role back; it is not earned by work then.
     """
 
@@ -137,6 +138,7 @@ class User(Record):
     notes: str = ""
     trusted_at: int | None = None
     trust_withheld: str | None = None
+    no_training_since: int | None = None
 
     def _keys(self) -> dict[str, Any]:
         return {"identity": identity(self.auth_method, self.subject), "by_time": time_key(self.created_at, self.id)}

@@ -20,6 +20,7 @@ from core.errors import BadInput
 from core.rank_correlation import kendall_tau, level_pairs
 from core.records import Message, Ranking, Record, Review
 from core.review_agreement import Agrees
+from core.verdicts import counts_against
 
 FRAMES = ("day", "week", "month", "total")
 POINTS: dict[str, float] = {
@@ -38,6 +39,12 @@ PLACES = 3
 """Places of a ranking that earn their authors something."""
 SHARED = "~"
 """Stands before the number of a reply that shares its place, in the id of its credit: `ranked_1|ranking~1`."""
+WRITTEN = ("prompts", "replies_assistant", "replies_prompter")
+"""Acts that are messages of one's own that were accepted."""
+TROUBLE = ("refused", "removed", "refused_spam")
+"""Acts that earn nothing and are kept for moderators: messages refused, of these for spam, and messages taken out."""
+FEW = 5
+"""Messages that are supposed to be fine of everybody, so that one refused message of one is no large share."""
 GOOD_TAU = 0.5
 """Kendall's tau-b with the consensus above which a ranking is a good one, as in the original's unused formula."""
 STREAK_PAUSE = timedelta(hours=36)
@@ -51,7 +58,7 @@ class Credit(Record):
     """One act that counts for one person; the id is made of the act, so it counts once.
 
     Attributes:
-        what: a key of `POINTS`.
+        what: a key of `POINTS`, or of `TROUBLE`.
         amount: 1, or -1 where an earlier credit is taken back.
         applied: the scores hold it.
     """
@@ -66,7 +73,13 @@ class Credit(Record):
 
 def score(counts: Mapping[str, int]) -> int:
     """Points for the given numbers of acts; parts of a point are cut, as in the original, sort by sort."""
-    return max(0, sum(int(POINTS[what] * count + 1e-9) for what, count in counts.items()))
+    return max(0, sum(int(POINTS.get(what, 0) * count + 1e-9) for what, count in counts.items()))
+
+
+def trouble_share(counts: Mapping[str, int]) -> float:
+    """Messages refused or taken out, as a part of all that were decided and `FEW` more, in [0, 1)."""
+    bad = max(0, counts.get("refused", 0) + counts.get("removed", 0))
+    return bad / (bad + FEW + max(0, sum(counts.get(each, 0) for each in WRITTEN)))
 
 
 def level(points: int) -> int:
@@ -100,6 +113,7 @@ def credits_of(
     """
     known = {message.id: message for message in messages}
     credits = [_message_credit(each) for each in known.values() if _counts(each)]
+    credits += [_act(what, each) for each in known.values() for what in _trouble(each)]
     credits += [
         _credit("labels", each.id, each.user_id, each.tree_id, each.created_at)
         for each in reviews
@@ -148,8 +162,22 @@ def _counts(message: Message) -> bool:
     return message.usable and not message.synthetic and message.base is None
 
 
+def _trouble(message: Message) -> tuple[str, ...]:
+    """What somebody's message was that is no good: taken out by others, or refused."""
+    if message.synthetic or message.base is not None:
+        return ()
+    if message.deleted:
+        return ("removed",) if message.removed in ("moderator", "flags") else ()
+    if message.state != "refused":
+        return ()
+    return ("refused", "refused_spam") if "spam" in counts_against(message) else ("refused",)
+
+
 def _message_credit(message: Message) -> Credit:
-    what = "prompts" if message.parent_id is None else f"replies_{message.role}"
+    return _act("prompts" if message.parent_id is None else f"replies_{message.role}", message)
+
+
+def _act(what: str, message: Message) -> Credit:
     return _credit(what, message.id, message.author_id, message.tree_id, message.created_at)
 
 

@@ -26,6 +26,7 @@ from pymongo.errors import PyMongoError
 from core import layout, manifest, snapshot_members
 from core.agreement import PooledAlpha
 from core.ballots import Ballot
+from core.consent import Consent, asked
 from core.database import Database, aware, unavailable
 from core.errors import BadInput, NotFound
 from core.hubform import SCHEMA as COLUMNS
@@ -139,24 +140,28 @@ async def freeze(
     try:
         with tempfile.TemporaryDirectory(prefix="oa-snapshot-") as folder:
             began = milliseconds(now())
-            written = await _write(database, Path(folder), settings, chosen, progress)
+            consent = await asked(database)
+            written = await _write(database, Path(folder), settings, chosen, consent, progress)
             label = f"{name}@{written.version}"
             await snapshot_members.index(database, Path(folder) / snapshot_members.SOURCES, label)
             await mark_fresh(database, label, began)
             about = {
                 "format": 1, "name": name, "version": written.version, "created_at": now().isoformat(), **settings,
                 "counts": written.counts.as_dict(), "agreement": written.counts.agreement(),
-                "consent": _consent(chosen), "sources": "sources.parquet",
+                "consent": _consent(chosen, consent), "sources": "sources.parquet",
             }  # fmt: skip
             return await asyncio.to_thread(_publish, store, Path(folder), about)
     except PyMongoError as error:
         raise unavailable(error) from error
 
 
-def _consent(filters: Filters) -> dict[str, Any]:
-    """What the people behind the rows agreed to: the terms of the collection, or a chat's own consent to training."""
+def _consent(filters: Filters, consent: Consent) -> dict[str, Any]:
+    """What the people behind the rows agreed to: the terms of the collection, or a chat's own consent to training; and
+    what was left out for want of it."""
     chats = filters.chats and (filters.origins is None or CHAT in filters.origins)
-    return {"scope": "training", "basis": ["terms", "chat consent"] if chats else ["terms"]}
+    return {"scope": "training", "basis": ["terms", "chat consent"] if chats else ["terms"], "left_out": {
+        "messages": len(consent.messages), "chats": len(consent.chats),
+    }}  # fmt: skip
 
 
 def _check(kind: str, name: str, validation_percent: float, seed: int) -> None:
@@ -183,12 +188,13 @@ async def _write(
     folder: Path,
     settings: Mapping[str, Any],
     filters: Filters,
+    consent: Consent,
     progress: Callable[[FreezeProgress], None] | None,
 ) -> _Written:
     ids = sorted([each async for each in tree_ids(database, filters.states, filters.langs)])
     told = FreezeProgress(total=len(ids))
     threshold = settings["validation_percent"] * 10_000
-    held_out = await _first_held_out(database, ids, settings, filters, threshold)
+    held_out = await _first_held_out(database, ids, settings, filters, consent, threshold)
     digest = hashlib.sha256(canonical_json(settings))
     counts = _Counts()
     with ExitStack() as stack:
@@ -196,7 +202,7 @@ async def _write(
             split: stack.enter_context(_Part(folder, split, settings["kind"])) for split in ("train", "validation")
         }
         sources = stack.enter_context(_Part(folder, "sources", None))
-        async for tree, messages, rankings, reviews in _read(database, ids, filters):
+        async for tree, messages, rankings, reviews in _read(database, ids, filters, consent):
             held = split_place(settings["seed"], tree.id) < threshold or tree.id == held_out
             rows = rows_of(settings["kind"], tree, messages, "validation" if held else "train", filters)
             used = list(_sources(settings["kind"], tree, messages, rankings, reviews, rows))
@@ -239,8 +245,9 @@ def _agree(counts: _Counts, messages: list[Message], rankings: list[Ranking], us
 
 
 async def _first_held_out(
-    database: Database, ids: list[str], settings: Mapping[str, Any], filters: Filters, threshold: float
-) -> str | None:
+    database: Database, ids: list[str], settings: Mapping[str, Any], filters: Filters, consent: Consent,
+    threshold: float,
+) -> str | None:  # fmt: skip
     """The tree to hold out when hashes hold out none that has rows, and a second is left to train on; else None.
 
     Looks through the trees by rising hash until two with rows are found, which is two trees for most data.
@@ -249,7 +256,7 @@ async def _first_held_out(
         return None
     by_hash = sorted(ids, key=lambda tree_id: split_place(settings["seed"], tree_id))
     first = None
-    async for tree, messages, _, _ in _read(database, by_hash, filters):
+    async for tree, messages, _, _ in _read(database, by_hash, filters, consent):
         if rows_of(settings["kind"], tree, messages, "train", filters):
             if first is not None or split_place(settings["seed"], tree.id) < threshold:
                 return first
@@ -258,16 +265,18 @@ async def _first_held_out(
 
 
 async def _read(
-    database: Database, ids: list[str], filters: Filters
+    database: Database, ids: list[str], filters: Filters, consent: Consent
 ) -> AsyncIterator[tuple[Tree, list[Message], list[Ranking], list[Review]]]:
     for start in range(0, len(ids), TREES_PER_READ):
         part = ids[start : start + TREES_PER_READ]
         reviews: dict[str, list[Review]] = {}
         async for document in database["reviews"].find({"tree_id": among(part)}):
             reviews.setdefault(document["tree_id"], []).append(Review.from_document(document))
-        async for tree, messages, rankings in read_trees(database, part):
-            if filters.takes_tree(tree):
-                yield tree, messages, rankings, reviews.get(tree.id, [])
+        read = [each async for each in read_trees(database, part) if filters.takes_tree(each[0])]
+        refused = await consent.taken_back(database, [tree for tree, _, _ in read])
+        for tree, messages, rankings in read:
+            if tree.id not in refused:
+                yield tree, consent.allowed(messages), rankings, reviews.get(tree.id, [])
 
 
 def _sources(

@@ -72,6 +72,7 @@ OBJECTS: dict[str, str] = {
     "PurgePreview": ADMINS,
     "Reliability": "you, of yourself; moderators",
     "Standing": ANYONE,
+    "TroubleRow": "moderators",
 }
 """Every type of object there is, but roots, payloads and pages."""
 UNTIL_ENDED = "moderators of its language; others once its tree has ended"

@@ -55,6 +55,20 @@ class DeleteAccountPayload(Payload):
     left: bool | None = strawberry.field(default=None, description="True: you are signed out; the rest follows.")
 
 
+@strawberry.input(description="Whether what you wrote may be learned from.")
+class SetTrainingConsentInput(Keyed):
+    """Input of `setTrainingConsent`."""
+
+    allow: bool = strawberry.field(description="Whether it may go into data sets that are frozen from now on.")
+
+
+@strawberry.type(description="What became of your consent.")
+class SetTrainingConsentPayload(Payload):
+    """Payload of `setTrainingConsent`."""
+
+    allows_training: bool | None = strawberry.field(default=None, description="Whether it may.")
+
+
 @strawberry.type
 class LeavingMutation:
     """One's own account."""
@@ -64,6 +78,12 @@ class LeavingMutation:
         """Have it made in the background."""
         made = await people(info.context).request_export(info.context.user())
         return RequestDataExportPayload(data_export=DataExport.of(made, None))
+
+    @mutation(SetTrainingConsentPayload, Contributor, "Say whether what you wrote may go into new data sets.")
+    async def set_training_consent(self, info: Info, input: SetTrainingConsentInput) -> SetTrainingConsentPayload:
+        """Give consent, or take it back."""
+        user = await people(info.context).set_training_consent(info.context.user(), input.allow)
+        return SetTrainingConsentPayload(allows_training=user.no_training_since is None)
 
     @mutation(DeleteAccountPayload, Contributor, "Delete your account, for good.")
     async def delete_account(self, info: Info, input: DeleteAccountInput) -> DeleteAccountPayload:

@@ -26,12 +26,12 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "account": (
         "revokeSession", "signOutEverywhere", "revokeApp", "linkIdentity", "unlinkIdentity", "acceptTerms",
         "setDisplayName",
-        "requestDataExport", "deleteAccount", "setLeaderboardVisibility",
+        "requestDataExport", "deleteAccount", "setTrainingConsent", "setLeaderboardVisibility",
     ),
     "moderate": (
         "deleteMessage", "restoreMessage", "haltTree", "resumeTree", "moderate", "moderationQueue",
         "similarTexts", "textGroups",
-        "claimModerationItems", "events", "decideAppeal", "people", "banUser", "setNotes", "setTrusted",
+        "claimModerationItems", "events", "decideAppeal", "people", "trollboard", "banUser", "setNotes", "setTrusted",
         "gold", "createGoldReview", "createGoldRanking", "retireGold",
     ),
     "jobs": (

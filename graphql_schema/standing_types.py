@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import strawberry
 
+from core.scoring import POINTS
+
 from .enums import LeaderboardFrame
 from .user_types import UserNode
 
@@ -45,5 +47,7 @@ class StandingNode:
             total=standing.total,
             level=standing.level,
             next_level_at=standing.next_level_at,
-            counts=[ScoreCount(act=act, count=count) for act, count in sorted(standing.counts.items())],
+            counts=[
+                ScoreCount(act=act, count=count) for act, count in sorted(standing.counts.items()) if act in POINTS
+            ],
         )

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Annotated
+
 import strawberry
 
 from core.records import User
 
 from .context import Info
 from .contribution_types import AppealNode, Reliability, reliability_of
-from .enums import UserRole, stored
+from .enums import LeaderboardFrame, UserRole, stored
 from .errors import Payload, mutation
 from .keyed import Keyed
 from .permissions import Admin, Moderator
 from .queue_types import moderators
 from .relay import After, Connection, First, connection, decode_cursor, page_size, raw_id
 from .user_types import UserNode
+
+if TYPE_CHECKING:
+    from core.trollboard import Trouble
+
+Frame = Annotated[LeaderboardFrame, strawberry.argument(description="The time to count.")]
 
 
 @strawberry.type(description="A person, as moderators see them.")
@@ -139,6 +146,26 @@ class SetNotesPayload(Payload):
     person: Person | None = strawberry.field(default=None, description="The person.")
 
 
+@strawberry.type(description="What of somebody's messages was no good, in one time.")
+class TroubleRow:
+    """One place on the trollboard."""
+
+    person: Person = strawberry.field(description="Whose.")
+    accepted: int = strawberry.field(description="Messages that were accepted.")
+    refused: int = strawberry.field(description="Messages that were refused.")
+    spam: int = strawberry.field(description="Those of them that were refused as spam, among other reasons.")
+    removed: int = strawberry.field(description="Messages that moderators or red flags took out.")
+    share: float = strawberry.field(description="Refused and removed among all, 0 to 1; of few messages held for less.")
+
+    @classmethod
+    def of(cls, record: Trouble) -> TroubleRow:
+        """The place."""
+        return cls(
+            person=Person.of(record.user), accepted=record.accepted, refused=record.refused, spam=record.spam,
+            removed=record.removed, share=record.share,
+        )  # fmt: skip
+
+
 @strawberry.type
 class StewardshipQuery:
     """People, for moderators."""
@@ -151,6 +178,15 @@ class StewardshipQuery:
         return connection(
             found[:size], key=lambda row: row[0], has_next=len(found) > size, node=lambda row: Person.of(row[1])
         )
+
+    @strawberry.field(
+        description="People by the share of their messages that was no good, worst first.",
+        permission_classes=[Moderator],
+    )
+    async def trollboard(self, info: Info, frame: Frame, first: First) -> list[TroubleRow]:
+        """Places of one time frame."""
+        found = await moderators(info.context).trollboard(stored(frame), page_size(first))
+        return [TroubleRow.of(each) for each in found]
 
 
 @strawberry.type

@@ -113,6 +113,11 @@ def test_people_are_looked_after(api, page):
     ann, mod, root = api.sign_in("ann-banned"), api.sign_in("mod", "MODERATOR"), api.sign_in("root", "ADMIN")
     people = page.run("People", mod, first=100)["nodes"]
     assert ann.user_id in {each["user"]["id"] for each in people}
+    worst = page.run("Trollboard", mod, first=20)
+    assert [each["share"] for each in worst] == sorted((each["share"] for each in worst), reverse=True)
+    assert ann.refused(page.operations["Trollboard"], first=1)["extensions"]["code"] == "FORBIDDEN"
+    assert page.run("SetConsent", ann, allow=False)["allowsTraining"] is False
+    assert page.run("Consent", ann)["allowsTraining"] is False
     assert page.run("SetNotes", mod, userId=ann.user_id, notes="floods")["person"]["notes"] == "floods"
     banned = page.run("Ban", mod, userId=ann.user_id, reason="floods us", lift=False)["person"]
     assert banned == {"enabled": False, "disabledReason": "floods us"}

@@ -180,7 +180,7 @@ async def test_deleting_a_message_takes_its_points_back(collection, person) -> N
     score_of_ann = {"_id": f"total|all|{people[0].id}"}
     assert (await collection.database["scores"].find_one(score_of_ann))["counts"] == {"prompts": 1}
     await collection.delete_message(await person("mod", "moderator"), tree_id)
-    assert (await collection.database["scores"].find_one(score_of_ann))["counts"] == {"prompts": 0}
+    assert (await collection.database["scores"].find_one(score_of_ann))["counts"] == {"prompts": 0, "removed": 1}
 
 
 # Pages.

@@ -378,7 +378,8 @@ async def test_whole_trees_are_frozen_without_their_authors_and_with_how_far_peo
         assert (row["text"], row["rank"], row["parent_id"]) == (node["text"], node.get("rank"), node.get("parent_id"))
     assert about["agreement"]["rankings"] == 243
     assert 0 < about["agreement"]["ranking_alpha"] <= 1
-    assert about["consent"] == {"scope": "training", "basis": ["terms"]}
+    left_out = {"messages": 0, "chats": 0}
+    assert about["consent"] == {"scope": "training", "basis": ["terms"], "left_out": left_out}
 
 
 async def test_addresses_that_are_signed_read_every_file(database: Database, store: ObjectStore) -> None:
