@@ -279,7 +279,7 @@ def test_only_accepted_human_work_earns() -> None:
     assert earned == {
         ("ann", "prompts"): 1, ("ann", "replies_assistant"): 1, ("ann", "ranked_2"): 1, ("ann", "ranked_1"): 1,
         ("bob", "labels"): 1, ("eve", "labels"): 1, ("cid", "rankings"): 1, ("cid", "rankings_good"): 1,
-        ("fay", "rankings"): 1,
+        ("fay", "rankings"): 1, ("ann", "refused"): 1,
     }  # fmt: skip
     undecided = [replace(each, rank=None) for each in messages]
     assert not [each for each in credits_of(undecided, [], rankings, PARITY) if each.what.startswith("rankings")]

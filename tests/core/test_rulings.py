@@ -35,7 +35,8 @@ async def state_of(collection, tree_id: str):
         each.id: (each.state, each.deleted, each.removed, each.rank) for each in await collection.messages_of(tree_id)
     }
     work = {each["_id"]: each["free"] async for each in collection.database["work"].find({"tree_id": tree_id})}
-    scores = {each["_id"]: each["counts"] async for each in collection.database["scores"].find()}
+    found = collection.database["scores"].find()
+    scores = {each["_id"]: {act: count for act, count in each["counts"].items() if count} async for each in found}
     return tree.state, messages, work, scores
 
 
