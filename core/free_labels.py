@@ -17,7 +17,7 @@ from core.labels import WIDGETS, averages, check_values
 from core.pages import one
 from core.records import Message, Record, User, now, time_key
 
-SHOWN_MOST = 10_000
+SETS_READ = 10_000
 """Sets of labels that one read of averages looks at."""
 
 
@@ -65,7 +65,7 @@ async def set_labels(database: Database, user: User, message_id: str, labels: Ma
 async def averages_of(database: Database, message_ids: Sequence[str]) -> dict[str, dict[str, dict[str, float]]]:
     """Message id -> label -> {"value": mean, "count": people}, of those that have any; one read."""
     found: dict[str, list[dict[str, float]]] = defaultdict(list)
-    cursor = database["free_labels"].find({"message_id": {"$in": list(message_ids)}}).limit(SHOWN_MOST)
+    cursor = database["free_labels"].find({"message_id": {"$in": list(message_ids)}}).limit(SETS_READ)
     async for document in cursor:
         found[document["message_id"]].append(document["labels"])
     return {message_id: averages(sets, {}) for message_id, sets in found.items()}
