@@ -168,9 +168,9 @@ HOLDINGS: dict[str, Holding] = {
 """Collection and what it holds of people."""
 NOTHING: frozenset[str] = frozenset({
     "deleted_contributions", "migrations", "tree_agreement", "agreement_periods", "snapshot_members",
-    "snapshot_index", "gone_sources",
+    "snapshot_index", "gone_sources", "client_assertions",
 })  # fmt: skip
-"""Collections that hold nothing of anybody: counts, names of snapshots, ids of trees."""
+"""Collections that hold nothing of anybody: counts, names of snapshots, digests, ids that services made."""
 OBJECTS: dict[str, str] = {
     "datasets": "texts, nobody's: a snapshot never changes, so it is marked (`core.propagation`)",
     "jobs": "what training said, samples too: made of marked snapshots; goes with its job",

@@ -35,6 +35,7 @@ STORED = {
 NAMES_SOMEBODY = re.compile(r"^(by|subject|linked)$|user(?!_code)|author|owner|person|_by$|service_id")
 HOLDS_WORDS = re.compile(r"^(text|draft|answer|notes|title|name|words|comment|message)$|reason|display_name|_prompt$")
 HARMLESS = {
+    "oauth_clients": {"public_keys"},
     "messages": {"cleared", "judgement", "consensus", "reward", "emojis", "labels", "base"},
     "trees": {"num_reviews_prompt", "enough"}, "free_labels": {"labels"},
     "reviews": {"labels"}, "gold": {"answers", "order"}, "purges": {"trees"},
