@@ -82,7 +82,7 @@ async def decide(
     Raises:
         BadInput: no reason is given.
         Conflict: it was decided otherwise; or it cannot be upheld, since a message above was taken back by its author.
-        Forbidden: the moderator made the decision that it is against; an admin may decide all the same.
+        Forbidden: the moderator made the decision that it is against, or the appeal; an admin may decide all the same.
     """
     check_moderator(moderator)
     found = await load(database, appeal_id)
@@ -93,6 +93,8 @@ async def decide(
     ruled_by = (message.ruling or {}).get("by")
     if found.state == "open" and ruled_by == moderator.id and not moderator.has_role("admin"):
         raise Forbidden("this appeal is against your own decision; another moderator must decide")
+    if found.user_id == moderator.id and not moderator.has_role("admin"):
+        raise Forbidden("this appeal is your own; another moderator must decide")
     if uphold and found.state == "open":
         await _check_can_return(database, message)
     state = "upheld" if uphold else "rejected"

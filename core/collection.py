@@ -27,10 +27,12 @@ from core.agreement_over_time import Sums
 from core.collection_records import CollectionRecord
 from core.config import CollectionConfig
 from core.database import Database, aware
+from core.errors import BadInput, NothingToDo
 from core.gold_records import GoldItem
 from core.pages import Page
-from core.pools import DEFAULT, pool_of
+from core.pools import DEFAULT
 from core.records import TASK_KINDS, Message, Report, Task, Tree, User
+from core.rules import find
 from core.settle import open_prompts, settle
 from core.texts import check_langs
 
@@ -70,8 +72,15 @@ class Collection:
         return await tasks.request(self.database, self.config, user, kind, check_langs(langs), self.chance, collection)
 
     async def available(self, user: User, langs: Sequence[str], collection: str = DEFAULT) -> dict[str, int]:
-        """Open work for the user by kind, each counted up to 100; prompts count what the languages can still take."""
-        pools = [pool_of(collection, lang) for lang in check_langs(langs)]
+        """Open work for the user by kind, each counted up to 100; prompts count what the languages can still take.
+
+        Nothing is open in a collection that is closed, or takes none of the languages.
+        """
+        langs = check_langs(langs)
+        try:
+            pools = tasks.pools_of(await find(self.database, collection), langs)
+        except (NothingToDo, BadInput):
+            pools = []
         counts = {kind: await work.available(self.database, kind, pools, user.id) for kind in TASK_KINDS}
         prompts = sum([await open_prompts(self.database, self.config, pool) for pool in pools])
         return counts | {"initial_prompt": min(prompts, work.AVAILABLE_CAP)}
@@ -126,6 +135,10 @@ class Collection:
     async def react(self, user: User, message_id: str, emoji: str, on: bool = True) -> Message:
         """Set or take back the user's emoji on a message."""
         return await moderation.react(self.database, self.config, user, message_id, emoji, on)
+
+    async def emojis_of(self, holders: Sequence[str]) -> dict[str, tuple[str, ...]]:
+        """The emojis that people set on messages; `holders` and the result are by `message id|user id`."""
+        return await moderation.emojis_of(self.database, holders)
 
     async def report(self, user: User, message_id: str, reason: str) -> Report:
         """Report a message to the moderators."""

@@ -18,6 +18,14 @@ ACTIVE_RANKINGS = 3
 PARTS = ("p_", "acceptance_", "refuse_", "alike_", "suspicious_score", "new_account_share", "gold_rate",
          "trust_reliability")  # fmt: skip
 """How the names of settings begin that are from 0 to 1."""
+TEN_YEARS = 315_360_000.0
+MOST: dict[str, float] = {
+    "_seconds": TEN_YEARS, "reviews_most": 100, "num_reviews_initial_prompt": 20, "num_reviews_reply": 20,
+    "num_required_rankings": 20, "goal_tree_size": 1000, "max_tree_depth": 50, "max_children_count": 50,
+    "max_text_length": 20_000, "other_lang_sure": 1.1, "suspicious_reviews": 20, "max_pending_tasks": 1000,
+}  # fmt: skip
+"""The largest value of a setting, by how its name ends; of all others it is `MOST_OF_ANY`."""
+MOST_OF_ANY = 1e9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,10 +170,9 @@ class CollectionConfig:
             value = getattr(self, item.name)
             if value is None or isinstance(value, bool | tuple | str):
                 continue
-            if not value >= 0:
-                raise BadInput(f"{item.name} is {value}; it must be 0 or more", path=(item.name,))
-            if item.name.startswith(PARTS) and value > 1:
-                raise BadInput(f"{item.name} is {value}; it must be from 0 to 1", path=(item.name,))
+            most = 1 if item.name.startswith(PARTS) else _most(item.name)
+            if not 0 <= value <= most:
+                raise BadInput(f"{item.name} is {value}; it must be from 0 to {most:.12g}", path=(item.name,))
         for name in ("goal_tree_size", "max_children_count", "num_reviews_initial_prompt", "num_reviews_reply",
                      "num_required_rankings", "max_pending_tasks", "max_text_length"):  # fmt: skip
             if getattr(self, name) < 1:
@@ -182,6 +189,9 @@ class CollectionConfig:
     def _check_policy(self) -> None:
         """What `ReviewPolicy` refuses is told by the names that these settings have here."""
         names = {"least": "reviews_least", "most": "reviews_least", "quorum": "reviews_quorum"}
+        if not self.critical_labels:
+            message = f"critical_labels names none; one or more of: {', '.join(CRITICAL)}"
+            raise BadInput(message, path=("critical_labels",))
         for label in self.critical_labels:
             if label not in CRITICAL:
                 message = f"critical label {label!r} is none; one of: {', '.join(CRITICAL)}"
@@ -228,6 +238,10 @@ class CollectionConfig:
             ("assistant_reply", "prompter_reply"): self.weight_reply,
             ("initial_prompt",): self.weight_prompt,
         }
+
+
+def _most(name: str) -> float:
+    return next((most for ending, most in MOST.items() if name.endswith(ending)), MOST_OF_ANY)
 
 
 def check_kind(kind: str) -> str:

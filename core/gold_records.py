@@ -17,7 +17,7 @@ from core.ballots import Ballot
 from core.ids import new_id
 from core.lessons import Said
 from core.ranking_reliability import against_gold
-from core.records import GOLD, Message, Ranking, Reaction, Record, Review, Tree, now, time_key
+from core.records import COPY, GOLD, Message, Ranking, Reaction, Record, Review, Tree, now, time_key
 from core.reliability import tallies
 from core.verdicts import ballot
 from core.voices import Voice
@@ -68,7 +68,7 @@ def copies(
     root = names[thread[0].id]
     made = [_copy(message, names, root) for message in (*thread, *replies)]
     if kind.startswith("label_"):
-        made[len(thread) - 1] = replace(made[len(thread) - 1], state="pending")
+        made[len(thread) - 1] = replace(made[len(thread) - 1], state="pending", review_count=0)
     held = replace(
         tree, id=root, state=STATES.get(kind, "growing"), origin=GOLD, author_id=None, version=0, dirty=True,
         created_at=now(), won_lottery_at=None, source=None,
@@ -80,7 +80,9 @@ def _copy(message: Message, names: Mapping[str, str], root: str) -> Message:
     return Message(
         id=names[message.id], tree_id=root, parent_id=names.get(message.parent_id or ""), role=message.role,
         lang=message.lang, text=message.text, ancestors=tuple(names[each] for each in message.ancestors),
-        depth=message.depth, content_hash=f"gold:{message.content_hash}", state="accepted",
+        depth=message.depth, content_hash=f"{COPY}{message.content_hash}", state="accepted",
+        # What tells a copy from what people reviewed would tell what it is for.
+        created_at=message.created_at, review_count=message.review_count, ranking_count=message.ranking_count,
     )  # fmt: skip
 
 

@@ -54,10 +54,12 @@ async def leaderboard(
 ) -> list[Standing]:
     """The best `first` people of the frame (`day`, `week`, `month`, `total`) that holds `moment`, best first.
 
-    People who are disabled, deleted or hidden take no place.
+    People who are disabled, deleted or hidden are left out, and keep their place: everybody else has the rank that
+    `standing` tells them.
     """
     prefix = f"{frame}|{bucket(frame, moment or now())}|"
-    documents: list[Document] = []
+    documents: list[tuple[int, Document]] = []
+    before = 0
     users: dict[str, User] = {}
     after = prefix
     for _ in range(PAGES):
@@ -69,18 +71,19 @@ async def leaderboard(
             .limit(first + SPARE)
         ]
         users |= await _shown(database, [document["user_id"] for document in page])
-        documents += [document for document in page if document["user_id"] in users]
+        documents += [(place, each) for place, each in enumerate(page, before + 1) if each["user_id"] in users]
+        before += len(page)
         if len(documents) >= first or len(page) < first + SPARE:
             break
         after = page[-1]["board"]
     documents = documents[:first]
-    totals = await _totals(database, [document["user_id"] for document in documents])
+    totals = await _totals(database, [document["user_id"] for _, document in documents])
     return [
         Standing(
             user=users[document["user_id"]], frame=frame, rank=place, points=document["points"],
             total=totals.get(document["user_id"], 0), counts=document["counts"],
         )
-        for place, document in enumerate(documents, start=1)
+        for place, document in documents
     ]  # fmt: skip
 
 
@@ -116,26 +119,25 @@ async def neighbours(
     before = before[:fewer]
     after = after[: size - 1 - len(before)]
     people = users | more | {user.id: user}
-    row = [*reversed(before), document, *after]
-    totals = await _totals(database, [each["user_id"] for each in row])
-    first = max(1, own.rank - len(before))
+    row = [(-distance, each) for distance, each in reversed(before)] + [(0, document)] + after
+    totals = await _totals(database, [each["user_id"] for _, each in row])
     return [
         Standing(
-            user=people[each["user_id"]], frame=frame, rank=first + place, points=each["points"],
+            user=people[each["user_id"]], frame=frame, rank=max(1, own.rank + distance), points=each["points"],
             total=totals.get(each["user_id"], 0), counts=each["counts"],
         )
-        for place, each in enumerate(row)
+        for distance, each in row
     ]  # fmt: skip
 
 
 async def _next_to(
     database: Database, span: dict[str, str], order: int, size: int
-) -> tuple[list[Document], dict[str, User]]:
-    """Up to `size` people of a span who may be shown, from its one end on."""
+) -> tuple[list[tuple[int, Document]], dict[str, User]]:
+    """Up to `size` people of a span who may be shown, from its one end on, each with the places that it is away."""
     cursor = database["scores"].find({"board": span}, {"applied": 0}).sort("board", order).limit(size + SPARE)
     found = [document async for document in cursor]
     users = await _shown(database, [document["user_id"] for document in found])
-    return [document for document in found if document["user_id"] in users][:size], users
+    return [(away, each) for away, each in enumerate(found, 1) if each["user_id"] in users][:size], users
 
 
 async def _totals(database: Database, user_ids: list[str]) -> dict[str, int]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pymongo.errors import DuplicateKeyError
 
 from core.config import CollectionConfig
@@ -43,6 +45,19 @@ async def react(
         await database["reactions"].delete_one({"_id": reaction_id(message_id, user.id, emoji)})
     await settle(database, config, message.tree_id, marking=True)
     return await one(database, "messages", Message, message_id)
+
+
+async def emojis_of(database: Database, holders: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """The emojis that people set on messages, in the order of `EMOJIS`; nothing where they set none.
+
+    Args:
+        holders: `message id|user id`, of which the result speaks by the same names.
+    """
+    set_by_hand = [code for code in EMOJIS if not code.startswith("_")]
+    wanted = [f"{holder}|{code}" for holder in holders for code in set_by_hand]
+    found = {document["_id"] async for document in database["reactions"].find({"_id": {"$in": wanted}}, {"_id": 1})}
+    own = {each: tuple(code for code in set_by_hand if f"{each}|{code}" in found) for each in holders}
+    return {holder: codes for holder, codes in own.items() if codes}
 
 
 async def _add(database: Database, message: Message, user: User, emoji: str) -> None:

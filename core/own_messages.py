@@ -43,9 +43,11 @@ async def edit(database: Database, config: CollectionConfig, user: User, message
     await _keep(database, message)
     await mark(database, message.tree_id)
     edited_at = now()
-    _, after = await rewrite(database, message_id, lambda each: _edited(each, message, text, edited_at))
+    found = await screening.look(rules, replace(message, text=text), around.rows)
+    more = max(message.extra_reviews, screening.extra_reviews(found, rules))
+    _, after = await rewrite(database, message_id, lambda each: _edited(each, message, text, edited_at, more))
     await _keep(database, after)
-    await screening.keep(database, rules, after, await screening.look(rules, after, around.rows))
+    await screening.keep(database, rules, after, found)
     await _end_tasks(database, message)  # those handed out since may show the text before
     told, number = {"revision": after.revision}, str(after.revision)
     await record(database, "edit_message", message_id, told, by=user.id, key=number, lang=message.lang)
@@ -54,11 +56,14 @@ async def edit(database: Database, config: CollectionConfig, user: User, message
     return await one(database, "messages", Message, message_id)
 
 
-def _edited(each: Message, seen: Message, text: str, at: datetime) -> Message:
+def _edited(each: Message, seen: Message, text: str, at: datetime, extra_reviews: int) -> Message:
     _check_untouched(each)
     if each.revision != seen.revision:
         raise Conflict("this message was edited elsewhere meanwhile; read it again")
-    return replace(each, text=text, content_hash=text_hash(text), revision=each.revision + 1, edited_at=at)
+    return replace(
+        each, text=text, content_hash=text_hash(text), revision=each.revision + 1, edited_at=at,
+        extra_reviews=extra_reviews,
+    )  # fmt: skip
 
 
 async def withdraw(database: Database, config: CollectionConfig, user: User, message_id: str) -> Message:

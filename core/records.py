@@ -42,6 +42,8 @@ EMOJIS = (
 """Open-Assistant's codes; those with an underscore are set by skipping a task, never by hand."""
 GOLD = "gold"
 """Origin of trees that hold a question with a known answer (`core.gold_records`)."""
+COPY = "gold:"
+"""Start of the content hashes of the messages in them, which are copies."""
 IMPORTED = "import|"
 """Start of the ids of rankings that came with an import."""
 
@@ -199,13 +201,14 @@ class Tree(Record):
     source: dict[str, Any] | None = None
 
     def _keys(self) -> dict[str, Any]:
+        if self.origin == GOLD:  # these stand in no list, and count for no pool
+            return dict.fromkeys(("by_time", "by_lang", "by_state", "by_state_lang"))
         when = time_key(self.created_at, self.id)
         return {
             "by_time": when,
             "by_lang": f"{self.lang}|{when}",
             "by_state": f"{self.state}|{when}",
-            # Gold items count for no pool.
-            "by_state_lang": None if self.origin == GOLD else f"{self.state}|{self.pool}|{when}",
+            "by_state_lang": f"{self.state}|{self.pool}|{when}",
         }
 
     @property
@@ -279,6 +282,8 @@ class Message(Record):
     source: dict[str, Any] | None = None
 
     def _keys(self) -> dict[str, Any]:
+        if self.content_hash.startswith(COPY):
+            return dict.fromkeys(("by_time", "by_lang", "by_author"))
         when = time_key(self.created_at, self.id)
         return {
             "by_time": when,

@@ -13,7 +13,7 @@ from typing import Any
 from core.advance import unranked
 from core.config import CollectionConfig
 from core.database import Database
-from core.errors import BadInput, Conflict, NotFound, OaError
+from core.errors import BadInput, Conflict, Forbidden, NotFound, OaError
 from core.facts import Facts, load, mark, move_tree
 from core.journal import record
 from core.moderation_queue import close, close_about, item
@@ -117,6 +117,8 @@ async def _rule(
     check_moderator(moderator)
     message = await one(database, "messages", Message, message_id)
     check_moderator(moderator, message.lang)
+    if act in ("accept", "restore") and message.author_id == moderator.id and not moderator.has_role("admin"):
+        raise Forbidden("this message is your own; another moderator must decide for it")
     reason = check_reason(reason)
     changes: dict[str, Callable[[Message], Message]] = {
         "delete": lambda each: deleted(each, reason, moderator.id),

@@ -105,14 +105,19 @@ async def look(config: CollectionConfig, message: Message, rows: Sequence[Docume
 
 
 async def keep(database: Database, config: CollectionConfig, message: Message, found: Screening) -> None:
-    """Store what was found about a message that is stored, and tell the moderators; twice is as once."""
+    """Store what was found about a message that is stored, and tell the moderators; twice is as once.
+
+    What is kept is of the present text; the moderators' queue item has what was found about those before.
+    """
     await remember(database, message)
     suspicions = found.suspicions(config)
     if not suspicions:
+        if message.revision:
+            await database["text_checks"].delete_one({"_id": message.id})
         return
     check = {**asdict(found), "suspicions": list(suspicions), "tree_id": message.tree_id, "at": now()}
     check["pii"] = list(found.pii)
-    await database["text_checks"].update_one({"_id": message.id}, {"$setOnInsert": check}, upsert=True)
+    await database["text_checks"].update_one({"_id": message.id}, {"$set": check}, upsert=True)
     reason = "flood" if "flood" in suspicions else "scorer"
     evidence = {"suspicions": list(suspicions), "scores": dict(found.scores), "people": found.others}
     await enqueue(database, f"message:{message.id}", reason, PRIORITY[reason], evidence)

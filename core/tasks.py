@@ -49,7 +49,7 @@ async def request(
         TooMany: the user holds too many tasks.
     """
     asked = await find(database, collection)
-    config, pools = rules(config, asked), _pools(asked, langs)
+    config, pools = rules(config, asked), pools_of(asked, langs)
     kinds = _kinds(check_kind(kind), config, chance)
     for _ in range(STALE_ATTEMPTS):
         task, shown = await _hand_out(database, config, user, kinds, pools, chance)
@@ -61,7 +61,7 @@ async def request(
     raise NothingToDo(f"{what} is open for you now in {', '.join(langs)}", retry_after=10.0)
 
 
-def _pools(collection: CollectionRecord, langs: Sequence[str]) -> list[str]:
+def pools_of(collection: CollectionRecord, langs: Sequence[str]) -> list[str]:
     """The pools of the languages asked for that the collection takes."""
     if not collection.open:
         raise NothingToDo(f"the collection {collection.name!r} is closed", retry_after=600.0)

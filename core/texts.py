@@ -8,17 +8,30 @@ from collections.abc import Iterable
 
 from core.errors import BadInput
 
-LANG = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
+LANG = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 """A language tag as the collection uses them: a BCP 47 language, with subtags such as a region (`pt-BR`)."""
+_REGION, _SCRIPT = 2, 4
+"""Letters of a subtag that names a region or a script."""
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _INVISIBLE = ("Cc", "Cf", "Cs", "Zs", "Zl", "Zp", "Mn", "Me")
 
 
 def check_lang(lang: str, field: str = "lang") -> str:
-    """`lang`, if it has the form of a language tag; raises `BadInput` about `field` otherwise."""
+    """`lang` in the usual spelling (RFC 5646, 2.1.1: `pt-br` is `pt-BR`), so that one language is one pool of work.
+
+    Raises:
+        BadInput: about `field`: it has not the form of a language tag.
+    """
     if not LANG.fullmatch(lang) or len(lang) > 32:
         raise BadInput(f"{lang!r} is no language tag; right are for example en, de, pt-BR", path=(field,))
-    return lang
+    first, *more = lang.lower().split("-")
+    return "-".join([first, *(_spelled(each) for each in more)])
+
+
+def _spelled(subtag: str) -> str:
+    if len(subtag) == _SCRIPT and subtag.isalpha():
+        return subtag.title()
+    return subtag.upper() if len(subtag) == _REGION else subtag
 
 
 def check_langs(langs: Iterable[str]) -> tuple[str, ...]:

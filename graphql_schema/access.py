@@ -78,6 +78,7 @@ OBJECTS: dict[str, str] = {
 UNTIL_ENDED = "moderators of its language; others once its tree has ended"
 GUARDED: dict[str, str] = {
     "Message.author": f"its author; {UNTIL_ENDED}, and never of what was once somebody's chat",
+    "Message.emojis": UNTIL_ENDED,
     "Message.freeLabels": MODERATORS,
     "Message.labels": UNTIL_ENDED,
     "Message.modelVersion": UNTIL_ENDED,

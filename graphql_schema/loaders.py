@@ -79,6 +79,11 @@ class Loaders:
         return Reads(by_id(lambda: self._services.accounts.get_many))
 
     @cached_property
+    def emojis(self) -> Reads[tuple[str, ...]]:
+        """Emojis that somebody set on a message, by `message id|user id`."""
+        return Reads(by_id(lambda: self._services.collection.emojis_of))
+
+    @cached_property
     def clients(self) -> Reads[Client]:
         """Programs that sign people in."""
         return Reads(by_id(lambda: self._services.auth.clients.get_many))

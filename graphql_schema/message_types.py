@@ -132,11 +132,20 @@ class MessageNode(Node):
     rank: int | None = strawberry.field(description="Its place among its siblings by consensus, 0 the best.")
     created_at: datetime = strawberry.field(description="When it was written.")
 
-    @strawberry.field(description="Emojis that people set, most frequent first.")
-    def emojis(self) -> list[EmojiCount]:
-        """Counts above zero."""
+    @strawberry.field(description="Emojis that people set, most frequent first; null until the tree has ended.")
+    def emojis(self, info: Info) -> list[EmojiCount] | None:
+        """Counts above zero, for whom they may be shown: they would sway who reviews and ranks."""
+        return once_known(info.context, self.record, may_know, self._counts)
+
+    def _counts(self) -> list[EmojiCount]:
         counts = sorted(self.record.emojis.items(), key=lambda item: (-item[1], item[0]))
         return [EmojiCount(emoji=code, count=count) for code, count in counts if count > 0]
+
+    @strawberry.field(description="Emojis that you set.")
+    def my_emojis(self, info: Info) -> list[str]:
+        """The caller's own."""
+        viewer, loaders = info.context.viewer, info.context.loaders
+        return [] if viewer is None else once_read(loaders.emojis, f"{self.record.id}|{viewer.id}", _listed)
 
     @strawberry.field(description="What reviewers answered on average; null until the tree has ended.")
     def labels(self, info: Info) -> list[LabelAverage] | None:
@@ -262,6 +271,10 @@ def label_averages(labels: Mapping[str, Mapping[str, float]]) -> list[LabelAvera
         for name, average in labels.items()
         if name in known
     ]
+
+
+def _listed(found: tuple[str, ...] | None) -> list[str]:
+    return list(found or ())
 
 
 Rule: TypeAlias = Callable[[Context, Message, Tree | None], bool]

@@ -12,7 +12,7 @@ from core.records import Message, Tree
 from .context import Info
 from .message_types import may_name
 
-SECRETS = frozenset({"labels", "author", "synthetic", "modelVersion", "replyConsensus", "refusedFor"})
+SECRETS = frozenset({"emojis", "labels", "author", "synthetic", "modelVersion", "replyConsensus", "refusedFor"})
 """Fields of a message that depend on its tree."""
 
 
@@ -28,6 +28,8 @@ async def prefetch(records: Sequence[Message], info: Info, tree: Tree | None = N
     loaders.messages.prime_many({record.id: record for record in records})
     if tree is not None:
         loaders.trees.prime(tree.id, tree)
+    if context.viewer is not None and asks_for(info, {"myEmojis"}):
+        await loaders.emojis.load_many([f"{record.id}|{context.viewer.id}" for record in records])
     if not asks_for(info, SECRETS):
         return
     await loaders.trees.load_many(list({record.tree_id for record in records}))

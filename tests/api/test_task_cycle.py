@@ -161,13 +161,16 @@ def test_reactions_reports_and_a_moderators_deletion(small):
     task = ada.do("requestTask", "task { id }", langs=["de"], kind="INITIAL_PROMPT")["task"]
     prompt = ada.do("submitPrompt", "message { id }", taskId=task["id"], text="Wer war Bach?")["message"]["id"]
     for _ in range(2):
-        payload = bob.do("react", "message { emojis { emoji count } }", messageId=prompt, emoji="+1")
-    assert payload["message"]["emojis"] == [{"emoji": "+1", "count": 1}]
-    bob.do("react", "message { emojis { emoji count } }", messageId=prompt, emoji="+1", on=False)
+        payload = bob.do("react", "message { emojis { emoji count } myEmojis }", messageId=prompt, emoji="+1")
+    assert payload["message"] == {"emojis": None, "myEmojis": ["+1"]}, "counts would sway who reviews it"
+    counts = "query ($id: ID!) { node(id: $id) { ... on Message { emojis { emoji count } myEmojis } } }"
+    assert mod.ask(counts, id=prompt)["node"] == {"emojis": [{"emoji": "+1", "count": 1}], "myEmojis": []}
+    bob.do("react", "message { myEmojis }", messageId=prompt, emoji="+1", on=False)
     bob.do("report", "message { id }", messageId=prompt, reason="a copy of another prompt")
     node = "query ($id: ID!) { node(id: $id) { ... on Message { text deleted emojis { emoji } } } }"
     reported = [{"emoji": "red_flag"}]
-    assert bob.ask(node, id=prompt)["node"] == {"text": "Wer war Bach?", "deleted": False, "emojis": reported}
+    assert bob.ask(node, id=prompt)["node"] == {"text": "Wer war Bach?", "deleted": False, "emojis": None}
+    assert mod.ask(node, id=prompt)["node"]["emojis"] == reported
     assert bob.refused("mutation ($i: DeleteMessageInput!) { deleteMessage(input: $i) { userErrors { code } } }",
                        i={"messageId": prompt})["extensions"]["code"] == "FORBIDDEN"  # fmt: skip
     mod.do("deleteMessage", "message { deleted }", messageId=prompt)

@@ -55,6 +55,8 @@ async def test_two_collections_keep_their_work_apart(collection, admin, people) 
 
 async def test_languages_and_closed_collections(collection, admin, people) -> None:
     made = await collection.create_collection(admin, "code", "Code", ["de"], {})
+    assert set((await collection.available(people[0], ["en"], "code")).values()) == {0}
+    assert (await collection.available(people[0], ["de", "en"], "code"))["initial_prompt"] == 100
     with pytest.raises(BadInput, match="takes none of en; it takes de"):
         await collection.request_task(people[0], "initial_prompt", ["en"], "code")
     with pytest.raises(NotFound, match="no collection 'cod'"):
@@ -62,6 +64,7 @@ async def test_languages_and_closed_collections(collection, admin, people) -> No
     await collection.update_collection(admin, "code", made.version, is_open=False)
     with pytest.raises(NothingToDo, match="closed"):
         await collection.request_task(people[0], "initial_prompt", ["de"], "code")
+    assert set((await collection.available(people[0], ["de"], "code")).values()) == {0}
 
 
 async def test_a_change_of_rules_moves_trees_that_wait(collection, admin, people) -> None:
@@ -128,6 +131,13 @@ async def test_who_changes_what_another_changed_is_told(collection, admin) -> No
         ({"mode": "best"}, "one of: weighted, parity"),
         ({"critical_labels": ["spam", "boring"]}, "'boring' is none"),
         ({"reviews_least": 9}, "1 <= least <= most"),
+        ({"critical_labels": []}, "names none"),
+        ({"weight_rank": 1e308}, "from 0 to 1000000000"),
+        ({"weight_rank": float("inf")}, "weight_rank is inf"),
+        ({"weight_rank": float("nan")}, "weight_rank is nan"),
+        ({"new_account_seconds": 1e15}, "from 0 to 315360000"),
+        ({"reviews_most": 10**9}, "from 0 to 100"),
+        ({"num_required_rankings": 10**6}, "from 0 to 20"),
     ],
 )
 async def test_a_wrong_setting_is_named_and_nothing_changes(collection, admin, changes, says) -> None:

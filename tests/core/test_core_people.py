@@ -149,12 +149,17 @@ async def test_neighbours_are_those_next_to_one(database, person, place, size, s
     assert await neighbours(database, await person("nobody"), "total", size) == []
 
 
-async def test_hidden_and_disabled_people_take_no_place(database, accounts, person) -> None:
-    ann, bob = await person("ann"), await person("bob")
-    await give(database, ann, "labels", 2)
-    await give(database, bob, "labels", 1)
-    await accounts.set_enabled(ann.id, False)
-    assert [each.user.id for each in await leaderboard(database, "total")] == [bob.id]
+async def test_who_is_not_shown_keeps_the_place_so_that_all_ranks_agree(database, accounts, person) -> None:
+    ann, bob, cid, dan = [await person(name) for name in ("ann", "bob", "cid", "dan")]
+    for number, user in enumerate((ann, bob, cid, dan)):
+        await give(database, user, "labels", 4 - number)
+    for gone in (ann, cid):
+        await accounts.set_enabled(gone.id, False)
+    shown = [(bob.id, 2), (dan.id, 4)]
+    assert [(each.user.id, each.rank) for each in await leaderboard(database, "total")] == shown
+    for user, rank in ((bob, 2), (dan, 4)):
+        assert (await standing(database, user, "total")).rank == rank
+        assert [(each.user.id, each.rank) for each in await neighbours(database, user, "total", 5)] == shown
 
 
 async def test_a_credit_counts_once_however_often_and_at_once(database, person) -> None:

@@ -59,6 +59,8 @@ async def test_a_known_spam_is_handed_out_once_a_person_and_teaches(collection, 
     assert (await collection.message(item.target_id)).state == "pending"
     assert (await collection.tree(item.id)).state == "initial_prompt_review"
     assert item.id not in [each async for each in tree_ids(database, None, None)]
+    assert [each.id for each in (await collection.trees_page()).items] == [prompt]
+    assert [each.id for each in (await collection.messages_page(lang="en")).items] == [prompt]
 
 
 async def test_a_known_order_teaches_who_ranks(database, moderator, people) -> None:
@@ -74,6 +76,8 @@ async def test_a_known_order_teaches_who_ranks(database, moderator, people) -> N
     assert voice.agreement.concordance == pytest.approx(1.0)
     credits = [(each["user_id"], each["what"]) async for each in database["credits"].find({"tree_id": item.id})]
     assert sorted(credits) == [(ranker.id, "rankings"), (ranker.id, "rankings_good")]
+    for copy, original in zip(*[await collection.messages_of(each) for each in (item.id, tree_id)], strict=False):
+        assert (copy.created_at, copy.review_count) == (original.created_at, original.review_count), "alike to see"
 
 
 async def test_a_skipped_item_is_not_offered_again_and_a_retired_one_to_nobody(collection, moderator, people) -> None:

@@ -12,6 +12,7 @@ import pytest
 from core_people import BAD, GOOD, review_all, until_growing, until_ranking, write_prompt
 from hypothesis import given
 from hypothesis import strategies as st
+from test_abuse_rules import SPAM
 
 from core import appeals
 from core.config import CollectionConfig
@@ -25,6 +26,7 @@ from core.people_records import agreement, decision_of
 from core.rank_correlation import kendall_tau
 from core.records import Message, Review
 from core.review_agreement import by_answers, by_rules, review_agreed
+from core.rulings import judge_message, restore_message
 from core.scoring import streak_now
 from core.sweeper import sweep_once
 
@@ -330,6 +332,32 @@ async def test_an_edit_is_checked_as_a_submission_is(collection, people, person)
     with pytest.raises(NotFound):
         await people.edit(bob, first, "Mine now")
     assert (await collection.message(first)).text == "One prompt?"
+
+
+async def test_an_edit_that_is_suspicious_is_reviewed_more(collection, people, person) -> None:
+    ann = await person("ann")
+    tree_id = await write_prompt(collection, ann)
+    assert (await collection.message(tree_id)).extra_reviews == 0
+    assert (await people.edit(ann, tree_id, SPAM)).extra_reviews == collection.config.suspicious_reviews == 1
+    checks = collection.database["text_checks"]
+    assert (await checks.find_one({"_id": tree_id}))["scores"]["spam"] > 0.5
+    assert (await people.edit(ann, tree_id, "What makes bread rise?")).extra_reviews == 1, "it was suspicious once"
+    assert await checks.find_one({"_id": tree_id}) is None
+
+
+async def test_moderators_decide_nothing_for_themselves(collection, moderators, people, person) -> None:
+    mod, other = await person("mod", "moderator"), await person("other", "moderator")
+    tree_id = await write_prompt(collection, mod)
+    with pytest.raises(Forbidden, match="your own"):
+        await judge_message(collection.database, collection.config, mod, tree_id, "accepted", "mine")
+    await judge_message(collection.database, collection.config, other, tree_id, "refused", "spam")
+    appeal = await people.appeal(mod, tree_id, "It is not.")
+    with pytest.raises(Forbidden, match="your own"):
+        await moderators.decide_appeal(mod, appeal.id, True, "it is mine")
+    await collection.delete_message(other, tree_id, "spam")
+    with pytest.raises(Forbidden, match="your own"):
+        await restore_message(collection.database, collection.config, mod, tree_id, "mine")
+    assert (await collection.message(tree_id)).deleted
 
 
 async def test_taking_back_gives_the_place_to_others(collection, people, person) -> None:

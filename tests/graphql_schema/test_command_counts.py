@@ -37,7 +37,7 @@ WHOLE_TREE = """query ($id: ID!) { node(id: $id) { ... on Tree { state messages(
   id text rank synthetic labels { name value } parent { id } author { displayName } } } } } }"""
 READS = {
     "a tree with authors": (WHOLE_TREE, "Tree", 3),  # tree, messages, people
-    "a page of messages": (SITE["RecentMessages"], "", 1),
+    "a page of messages": (SITE["RecentMessages"], "", 2),  # messages; their trees
     "a message in its tree": (SITE["MessagePage"], "Message", 6),  # message, tree, messages, author; thread: two
 }
 
