@@ -96,7 +96,16 @@ def middleware(
         Cors,
         allow_origins=settings.cors_origins,
         allow_methods=["GET", "POST"],
-        allow_headers=["authorization", "content-type", "x-act-as", "x-request-id", "traceparent", "idempotency-key"],
+        allow_headers=[
+            "authorization",
+            "content-type",
+            "x-act-as",
+            "x-request-id",
+            "traceparent",
+            "idempotency-key",
+            "apollographql-client-name",
+            "apollographql-client-version",
+        ],
         expose_headers=["x-request-id", "retry-after", *HEADERS],
         max_age=600,
     )

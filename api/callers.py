@@ -11,6 +11,7 @@ import asyncio
 from core.errors import Forbidden, Unauthenticated
 from core.oauth_records import KEY_PREFIX, Client, Session
 from core.records import User, milliseconds, now
+from graphql_schema.charging import take_for_nothing
 from graphql_schema.context import Context
 from graphql_schema.relay import raw_id
 
@@ -46,10 +47,15 @@ class Callers:
         Raises:
             Unauthenticated: the value is no bearer token, the token is not good, or its user is gone.
             Forbidden: the caller may not act for that person.
+            TooMany: too many were not good from that address.
         """
         if authorization:
-            token = _bearer(authorization)
-            await (self._by_key(context, token) if token.startswith(KEY_PREFIX) else self._by_token(context, token))
+            try:
+                token = _bearer(authorization)
+                await (self._by_key(context, token) if token.startswith(KEY_PREFIX) else self._by_token(context, token))
+            except Unauthenticated:
+                await take_for_nothing(context, context.address)
+                raise
         if act_as:
             await _act_as(context, act_as)
         asked_by = self._introspection

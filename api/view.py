@@ -15,6 +15,7 @@ would help it, as tokens travel in headers or `connection_init` only).
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from datetime import timedelta
 from functools import partial
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
     from core.rate_limits import Verdict
 
 SPEC_TYPE, JSON_TYPE, STREAM = "application/graphql-response+json", "application/json", "text/event-stream"
-STATUS = {"UNAUTHENTICATED": 401, "FORBIDDEN": 403, "UNAVAILABLE": 503}
+STATUS = {"UNAUTHENTICATED": 401, "FORBIDDEN": 403, "DEADLINE": 408, "TOO_MANY": 429, "UNAVAILABLE": 503}
 """Status by code, of a request that was refused before it was looked at."""
 TAKEN = frozenset({SPEC_TYPE, JSON_TYPE, STREAM, "application/*", "*/*", "", "text/html", "text/*"})
 """What a caller may take: our answers, streams, and the page for browsers."""
@@ -86,6 +87,7 @@ class GraphQLView(GraphQL[Context, None]):
             connection_init_wait_timeout=timedelta(seconds=settings.connection_init_seconds),
         )
         self._callers = callers
+        self._seconds = settings.operation_seconds
         self._page = ide.page(settings.embedded, settings.page_client)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -96,7 +98,7 @@ class GraphQLView(GraphQL[Context, None]):
         request = Request(scope, receive)
         try:
             taken = check_media(request)
-            body = await request.body()  # what comes after it is that the caller has gone
+            body = await self._body(request)
             plain = scope["method"] == "POST" and STREAM not in taken
             work = self._answer(request, body, SPEC_TYPE in taken) if plain else self.run(request)
             response = await unless_gone(work, receive)
@@ -112,6 +114,19 @@ class GraphQLView(GraphQL[Context, None]):
             status = STATUS.get(error.code, 400)
             response = refusal(error.message, error.code, status, media_of(request), error.retry_after)
         await response(scope, receive, send)
+
+    async def _body(self, request: Request) -> bytes:
+        """All of the body, within the time of an operation; what is received after it is that the caller has gone.
+
+        Raises:
+            OaError: code `DEADLINE`: it did not come in time.
+        """
+        try:
+            async with asyncio.timeout(self._seconds):
+                return await request.body()
+        except TimeoutError as error:
+            message = f"the body of the request did not come within {self._seconds:g} s"
+            raise OaError(message, code="DEADLINE") from error
 
     async def _answer(self, request: Request, body: bytes, spec: bool) -> Response:
         """The answer to a request that is one operation with one answer: what Strawberry's `run` does, without its

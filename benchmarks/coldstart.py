@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -50,7 +51,9 @@ PEER, OURS = "peer", "import"
 def measure(body: str, key: Path) -> dict[str, float]:
     """One fresh process: wall and CPU seconds of `body`, peak megabytes, modules loaded."""
     command = [sys.executable, "-c", PROBE.format(body=body), str(key)]
-    found = json.loads(subprocess.check_output(command, cwd=ROOT))
+    # As installed: with the code compiled, whatever this shell says of that.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    found = json.loads(subprocess.check_output(command, cwd=ROOT, env=environment))
     loaded = {name.partition(".")[0] for name in found.pop("names")}
     assert loaded.isdisjoint(HEAVY), f"{sorted(loaded & set(HEAVY))} came along"
     return found

@@ -19,8 +19,10 @@ COPY pyproject.toml constraints.txt ./
 RUN mkdir core && touch core/__init__.py README.md \
     && python -m pip install --constraint constraints.txt ".[${EXTRAS}]" && rm -r core
 COPY . .
+# Compiled here, since it is not at run time: a cold start would compile the code each time.
 RUN python -m pip install --constraint constraints.txt --no-deps --editable . \
+    && python -m compileall -q api core graphql_schema \
     && useradd --create-home --uid 1000 oa && install -d -o oa /var/lib/open-assistant
 USER oa
 EXPOSE 8000
-CMD ["uvicorn", "api.app:app_from_env", "--factory", "--host", "0.0.0.0", "--port", "8000", "--no-access-log", "--timeout-graceful-shutdown", "25"]
+CMD ["uvicorn", "api.app:app_from_env", "--factory", "--host", "0.0.0.0", "--port", "8000", "--no-access-log", "--timeout-graceful-shutdown", "25", "--ws-max-size", "65536", "--ws-per-message-deflate", "false"]

@@ -26,6 +26,8 @@ from .cost import Price, price, units
 from .documents import KEPT, Parsed
 from .limits import LIMITS, check_variables
 
+REFUSED = 100
+"""Cost of a document that is refused, and of credentials that are not good."""
 BY_ADDRESS = frozenset({"sign_in"})
 """Actions of operations that are counted by address, because who is behind them is not known yet."""
 ELSEWHERE: dict[str, tuple[str, str]] = {
@@ -110,6 +112,20 @@ def _first_field(document: DocumentNode, asked: OperationDefinitionNode) -> str:
         named = fragments[node.name.value] if isinstance(node, FragmentSpreadNode) else node
         pending = list(named.selection_set.selections)
     return "none"
+
+
+async def take_for_nothing(context: Context, caller: str | None = None) -> None:
+    """Charge for a request that is refused, which costs the server as much as many a good one.
+
+    Args:
+        context: of the request.
+        caller: by whom it is counted; as usual, if it is not given.
+
+    Raises:
+        TooMany: the bucket does not hold as much now.
+    """
+    if context.services.rates is not None:
+        await context.services.rates.take(caller or context.caller(), "cost", REFUSED)
 
 
 async def take(context: Context, charge: Price) -> None:

@@ -21,7 +21,7 @@ from core.scopes import SCOPES
 
 from . import cost
 from .access import GUARDED, OBJECTS
-from .charging import BY_ADDRESS, ELSEWHERE
+from .charging import BY_ADDRESS, ELSEWHERE, REFUSED
 from .context import AccessToken, Context, Services
 from .error_guide import error_page
 from .limits import LIMITS
@@ -139,6 +139,7 @@ def cost_table() -> str:
             f"| a mutation or subscription | {cost.ROOT + cost.OBJECT} |",
             *more,
             f"| a field of introspection | {cost.INTROSPECTION} |",
+            f"| a document that is refused, or credentials that are not good | {REFUSED} |",
             f"| one operation, at most | {cost.MAX_COST:,} |",
         ]
     )

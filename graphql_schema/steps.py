@@ -16,11 +16,11 @@ from strawberry.extensions.runner import SchemaExtensionsRunner
 from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
 from strawberry.types.execution import ExecutionContext, PreExecutionError
 
-from core.errors import OaError
+from core.errors import BadInput, OaError
 
 from . import persisted
 from .acting import write_down
-from .charging import admit
+from .charging import admit, take_for_nothing
 from .context import Context
 from .documents import parsed, validated
 
@@ -40,7 +40,11 @@ async def prepare(operation: ExecutionContext, context: Context) -> PreExecution
     to_register = await persisted.find(operation, context)
     if not operation.query:
         raise MissingQueryError
-    document = parsed(operation.query)
+    try:
+        document = parsed(operation.query)
+    except GraphQLError:
+        await take_for_nothing(context)
+        raise
     operation.graphql_document = document.document
     try:
         kind = operation.operation_type
@@ -56,7 +60,11 @@ async def prepare(operation: ExecutionContext, context: Context) -> PreExecution
             await admit(operation, document, context)
             await write_down(document.document, operation._provided_operation_name, context)
         except OaError as error:
+            if isinstance(error, BadInput):
+                await take_for_nothing(context)
             errors = [GraphQLError(error.message, original_error=error)]
+    else:
+        await take_for_nothing(context)
     if errors:
         operation.pre_execution_errors = errors
         return PreExecutionError(data=None, errors=errors)

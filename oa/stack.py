@@ -134,7 +134,8 @@ def _objects(var: Path, port: int, environment: Mapping[str, str]) -> Part:
 def _api(port: int) -> Part:
     where = ("--host", HOST, "--port", str(port))
     command = [sys.executable, "-m", "uvicorn", "api.app:app_from_env", "--factory", *where, "--no-access-log"]
-    command += ["--timeout-graceful-shutdown", "15"]
+    # A message of a WebSocket is bounded as a body is; without this all of it is taken in before it is measured.
+    command += ["--timeout-graceful-shutdown", "15", "--ws-max-size", "65536", "--ws-per-message-deflate", "false"]
     address = f"http://{HOST}:{port}/graphql"
     return Part("api", command, answers(port, "/healthz"), address, needs=("documents", "objects"))
 

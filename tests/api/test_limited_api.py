@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import socket
 import threading
 import uuid
 from contextlib import contextmanager
@@ -321,3 +322,36 @@ def test_a_rate_that_no_operation_fits_in_stops_the_start(settings):
 
 def test_a_connection_that_lasts_does_not_gather_verdicts():
     assert Context(services=None, verdicts=None).for_operation().verdicts is None
+
+
+def test_what_is_refused_is_charged_for_as_much_as_it_costs(settings):
+    with another(settings, rate_limits="cost=1000/3600", max_cost=1000) as caller:
+        ada = caller.sign_in("ada")
+        wrong = ["{ nothing }", "{ viewer {", "query A { viewer { streakDays } } query B { viewer { streakDays } }"]
+        codes = [error_code(caller.post(document)) for document in wrong * 3]
+        assert set(codes) == {"BAD_QUERY"}
+        assert "TOO_MANY" in [error_code(caller.post("{ nothing }")) for _ in range(4)]
+        assert ada.post(ASK).json()["data"] == {"viewer": {"streakDays": 0}}, "others are not charged"
+
+
+def test_credentials_cannot_be_guessed_for_ever(settings):
+    with another(settings, rate_limits="cost=1000/3600", max_cost=1000) as caller:
+        answers = [caller.post(ASK, authorization=f"Bearer oa_{number:040d}") for number in range(12)]
+        assert [answer.status_code for answer in answers] == [401] * 10 + [429] * 2
+        assert int(answers[-1].headers["retry-after"]) > 0
+
+
+def test_a_body_that_comes_slowly_has_an_end(settings):
+    with another(settings, operation_seconds=0.3) as caller:
+        url = httpx.URL(caller.base)
+        with socket.create_connection((url.host, url.port), 20) as connection:
+            head = f"POST /graphql HTTP/1.1\r\nHost: {url.host}\r\nContent-Type: application/json\r\nContent-Length: 99"
+            connection.sendall(f"{head}\r\n\r\n{{".encode())
+            answer = connection.recv(65_536)
+    assert answer.startswith(b"HTTP/1.1 408")
+    assert b"DEADLINE" in answer
+
+
+def error_code(response):
+    (error,) = response.json()["errors"]
+    return error["extensions"]["code"]

@@ -7,6 +7,7 @@ import re
 import ssl
 import time
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import pytest
@@ -109,7 +110,7 @@ def test_a_second_way_is_linked_by_who_is_signed_in_and_not_twice(site, acme):
         {"exp": int(time.time()) - 120}, {"exp": None}, {"iat": None}, {"sub": None}, {"sub": 5}, {"sub": ""},
         {"iat": int(time.time()) + 3600},
     ],
-    ids=str,
+    ids=count(),  # a name must be the same in each process of tests
 )  # fmt: skip
 def test_an_id_token_with_wrong_claims_is_refused(site, acme, change):
     browser = site.browser()

@@ -13,6 +13,7 @@ from core.errors import TooMany
 from core.rate_limits import Rate, Verdict
 from core.records import User
 from graphql_schema import cost
+from graphql_schema.charging import REFUSED
 from graphql_schema.context import Context, Services
 from graphql_schema.cost import ACTIONS, MAX_COST, price, units
 from graphql_schema.schema import build_schema
@@ -196,11 +197,11 @@ async def test_an_empty_bucket_stops_the_operation_and_says_when_to_come_again()
     assert (result.data, signed_in) == (None, [])
 
 
-@pytest.mark.parametrize("document", ["{", "{ nothing }", "{ viewer }"])
-async def test_what_is_not_valid_is_not_charged(document):
+@pytest.mark.parametrize("document", ["{", "{ nothing }", "{ viewer }", "{ messages(first: 100) { nodes { id } } }"])
+async def test_what_is_refused_is_charged_at_a_fixed_price(document):
     buckets = Buckets()
-    assert (await execute(document, rates=buckets)).errors
-    assert buckets.taken == []
+    assert (await execute(document, rates=buckets, max_cost=50)).errors
+    assert [(action, amount) for _, action, amount in buckets.taken] == [("cost", REFUSED)]
 
 
 async def test_a_subscription_is_charged_once_and_its_events_do_not_repeat_the_cost():

@@ -25,7 +25,6 @@ INTERNAL = {
     "core.chat_wheel.MAX_DRAFTS": "tries in the background",
     "core.chat_wheel.MAX_TURNS": "tries in the background",
     "core.config.MOST_OF_ANY": "settings of collections, each refusal of which says its bounds",
-    "core.free_labels.SHOWN_MOST": "an average of that many",
     "core.jsonl.MAX_LINE_BYTES": "files of imports",
     "core.pages.MAX_FIRST": "above what the API allows",
     "core.runs.MAX_KEY": "the same as that of the API",
