@@ -278,7 +278,10 @@ class OwnWork:
         found, more = await people(info.context).ranking_feedback(self.record, decode_cursor(after), page_size(first))
         return connection(found, key=lambda each: each.key, has_next=more, node=RankingFeedbackNode.of)
 
-    @strawberry.field(description="Whether what you wrote may go into data sets that are frozen from now on.")
+    @strawberry.field(
+        description="Whether what you wrote may go into data sets that are frozen from now on.",
+        permission_classes=[ByViewer],
+    )
     def allows_training(self) -> bool:
         """The person's own word; a chat needs its own consent besides."""
         return self.record.no_training_since is None

@@ -67,7 +67,7 @@ VIEWER: dict[str, str] = {
     **dict.fromkeys(("user", "roles", "terms", "streakDays", "standing"), "profile"),
     **dict.fromkeys(("trust", "reliability", "agreement"), "profile"),
     **dict.fromkeys(("tasks", "availableTasks", "contributions", "rankingFeedback"), "tasks"),
-    **dict.fromkeys(("sessions", "apps", "identities", "dataExport"), "account"),
+    **dict.fromkeys(("sessions", "apps", "identities", "dataExport", "allowsTraining"), "account"),
 }
 """Fields of `Viewer` and the scope that opens them, besides `profile` for `viewer` itself."""
 PERSONAL = frozenset({"account"})

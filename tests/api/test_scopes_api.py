@@ -23,6 +23,7 @@ VIEWER_FIELDS = {
     "contributions": "contributions(first: 1) { nodes { appeal { text } } }",
     "rankingFeedback": "rankingFeedback(first: 1) { nodes { tau } }", "sessions": "sessions { id }",
     "apps": "apps { id }", "identities": "identities { id }", "dataExport": "dataExport { url }",
+    "allowsTraining": "allowsTraining",
 }  # fmt: skip
 ASKED = sorted(set(SCOPES) - SERVICE_ONLY - {"offline_access"})
 NODE = "query ($id: ID!) { node(id: $id) { id ... on Task { draft } } }"

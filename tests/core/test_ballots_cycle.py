@@ -158,7 +158,9 @@ async def test_who_sees_hate_that_all_see_is_right(collection, users) -> None:
     prompt = await write_prompt(collection, users[0])
     done = await review_all(collection, users[1:], "label_initial_prompt", {"spam": 0.0, "hate_speech": 1.0})
     assert (await collection.message(prompt)).state == "refused"
-    credits = collection.database["credits"].find({"tree_id": prompt})
+    credits = collection.database["credits"].find(
+        {"tree_id": prompt, "user_id": {"$in": [each.id for each in users[1:]]}}
+    )
     assert [each["what"] async for each in credits] == ["labels"] * done
     people = People(collection.database, collection.config)
     overall = (await people.agreement(users[1]))[0]

@@ -279,7 +279,7 @@ async def test_bad_requests_are_refused(collection, person) -> None:
     with pytest.raises(BadInput) as error:
         await collection.request_task(ann, "rate_summary", ["en"])
     assert error.value.code == "UNKNOWN_TASK_KIND"
-    for langs in ([], ["english language"], ["EN"]):
+    for langs in ([], ["english language"], ["en_US"]):
         with pytest.raises(BadInput):
             await collection.request_task(ann, "initial_prompt", langs)
     with pytest.raises(NothingToDo) as nothing:
