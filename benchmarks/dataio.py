@@ -139,7 +139,9 @@ def measured(
     """One measurement, in a process of its own; told as soon as it is made."""
     arguments = ["--child", who, str(step), uri, name, str(path)]
     before = sum(psutil.Process(server).cpu_times()[:2])
-    done = subprocess.run([sys.executable, __file__, *arguments], capture_output=True, text=True, check=who == "ours")
+    done = subprocess.run([sys.executable, __file__, *arguments], capture_output=True, text=True, check=False)
+    if done.returncode and who == "ours":
+        raise SystemExit(f"ours {action} of {messages:,} failed:\n{done.stderr}")
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1][:120]
         print(f"{who} {action} of {messages:,} failed: {reason}", file=sys.stderr)
