@@ -12,10 +12,15 @@ import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from core.objects import ObjectStore
 from oa import embedded
+
+# No test asserts a duration, so no example of a property has to be quick either.
+hypothesis.settings.register_profile("patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("patient")
 
 ALONE = "e2e"
 """The folder whose tests start a whole stack: `make test` runs them by themselves, after the others."""
