@@ -12,7 +12,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import combinations, pairwise
 
-from core.records import Message, Ranking
+from core.opinions import Ranking
+from core.records import Message
 
 SOON, USUAL = "1", "5"
 """Priorities of work to rank."""

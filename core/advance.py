@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from core import active_ranking
@@ -17,55 +17,17 @@ from core.acceptance import verdict
 from core.adaptive_reviews import ReviewPolicy
 from core.config import CollectionConfig
 from core.consensus import ranked_pairs
+from core.imported_ranks import came_at, without_gaps
 from core.labels import averages
-from core.records import IMPORTED, Message, Ranking, Reaction, Review, Tree
+from core.opinions import Ranking, Reaction, Review
+from core.records import IMPORTED, Message, Tree
+from core.transition import Opening, Transition
 from core.verdicts import agreed, judged, kept_judgement
 from core.voices import Voices
 
 Fact = TypeVar("Fact")
 ENDED = ("ready_for_export", "aborted_low_grade", "halted_by_moderator")
 RANKING = ("ranking", "ready_for_scoring", "scoring_failed")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Opening:
-    """A piece of work that should be open.
-
-    Attributes:
-        kind: task kind.
-        target_id: the message to reply to, to label, or whose replies to rank.
-        places: answers still wanted; the store takes off those in someone's hands.
-        excluded: users who may not take it.
-        served: replies to rank, by id; empty for other kinds.
-        priority: one digit, `0` first.
-        thread: message ids from the root to the target.
-    """
-
-    kind: str
-    target_id: str
-    lang: str
-    places: int
-    excluded: frozenset[str]
-    served: tuple[str, ...] = ()
-    priority: str = "5"
-    thread: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Transition:
-    """What a tree should be.
-
-    Attributes:
-        state: the tree's next state.
-        messages: every message of the tree as it should be.
-        work: the full set of work that should be open.
-        reply_budget: replies that the whole tree still wants; bounds the places of all its reply work together.
-    """
-
-    state: str
-    messages: tuple[Message, ...]
-    work: tuple[Opening, ...]
-    reply_budget: int
 
 
 def advance(
@@ -108,7 +70,7 @@ def unranked(
     return {
         parent_id
         for parent_id, replies in view.sibling_sets().items()
-        if view.rankings_missing(parent_id) > 0 and any(_came_at(view.by_id[each]) is None for each in replies)
+        if view.rankings_missing(parent_id) > 0 and any(came_at(view.by_id[each]) is None for each in replies)
     }
 
 
@@ -315,7 +277,8 @@ class _View:
             rankings = self.rankings.get(parent_id, [])
             came = all(ranking.id.startswith(IMPORTED) for ranking in rankings) if self._by_weight else not rankings
             if came:
-                self._rank_as_it_came(parent_id)
+                siblings = [self.by_id[child.id] for child in self.children[parent_id]]
+                self.by_id |= {each.id: each for each in without_gaps(siblings)}
                 continue
             order = self._weighed(parent_id, rankings) if self._by_weight else self._counted(parent_id, rankings)
             for child in self.children[parent_id]:
@@ -331,22 +294,6 @@ class _View:
     def _place(self, message_id: str, order: Sequence[str]) -> None:
         rank = order.index(message_id) if message_id in order else None
         self.by_id[message_id] = replace(self.by_id[message_id], rank=rank)
-
-    def _rank_as_it_came(self, parent_id: str) -> None:
-        """Close the gaps that messages taken out leave in ranks of which the rankings are not known.
-
-        The rank that came with an import is kept in its `base`, for the message may come back.
-        """
-        children = [self.by_id[child.id] for child in self.children[parent_id]]
-        came = {each.id: rank for each in children if (rank := _came_at(each)) is not None}
-        ranked = sorted((each for each in children if each.id in came), key=lambda each: (came[each.id], each.id))
-        if all(_as_it_came(each) for each in ranked):
-            return
-        order = [each.id for each in ranked if each.usable]
-        for each in ranked:
-            if each.base is not None:
-                self.by_id[each.id] = replace(each, base={**each.base, "rank": came[each.id]})
-            self._place(each.id, order if len(order) > 1 else ())
 
     def _counted(self, parent_id: str, rankings: list[Ranking]) -> list[str]:
         """The consensus by count, over the rankings that hold every reply if there are any: some may have come late."""
@@ -423,18 +370,6 @@ class _View:
     def _loneliness(self, parent: Message) -> str:
         lonely = parent.role == "prompter" and 0 < len(self._standing(parent.id)) < self.config.lonely_children_count
         return "0" if lonely else "1"
-
-
-def _came_at(message: Message) -> int | None:
-    """The rank with which a message came, or has, of which the rankings are not known."""
-    rank: int | None = (message.base or {}).get("rank", message.rank)
-    return rank
-
-
-def _as_it_came(message: Message) -> bool:
-    """Whether nobody has taken an imported message out, or put it back, since it came."""
-    untouched = message.removed is None and message.ruling is None
-    return untouched and message.base is not None and "rank" not in message.base
 
 
 def _with_parent(message: Message, parent: Message) -> Message:

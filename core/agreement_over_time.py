@@ -19,7 +19,8 @@ from core.agreement import Disagreement, alpha_of, group_disagreement
 from core.ballots import Ballot
 from core.database import Database
 from core.ids import sha256_hex
-from core.records import Message, Ranking, Tree, milliseconds, now
+from core.opinions import Ranking
+from core.records import Message, Tree, milliseconds, now
 from core.scoring import bucket
 
 FRAMES = ("day", "week", "month")

@@ -23,7 +23,8 @@ from core.database import Database
 from core.errors import BadInput, Conflict, TaskGone
 from core.facts import Facts
 from core.labels import check_labels
-from core.records import Message, Ranking, Record, Review, Task, Tree, User, now, text_hash
+from core.opinions import Ranking, Review
+from core.records import Message, Record, Task, Tree, User, now, text_hash
 from core.rules import rules_of
 from core.settle import settle
 from core.surroundings import Surroundings, look_around

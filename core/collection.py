@@ -29,9 +29,10 @@ from core.config import CollectionConfig
 from core.database import Database, aware
 from core.errors import BadInput, NothingToDo
 from core.gold_records import GoldItem
+from core.opinions import Report
 from core.pages import Page
 from core.pools import DEFAULT
-from core.records import TASK_KINDS, Message, Report, Task, Tree, User
+from core.records import TASK_KINDS, Message, Task, Tree, User
 from core.rules import find
 from core.settle import open_prompts, settle
 from core.texts import check_langs

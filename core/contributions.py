@@ -5,6 +5,7 @@ from __future__ import annotations
 from core import appeals
 from core.config import CollectionConfig
 from core.database import Database
+from core.opinions import Ranking, Review
 from core.pages import many
 from core.people_records import (
     Agreement,
@@ -13,7 +14,7 @@ from core.people_records import (
     agreement,
 )
 from core.rank_correlation import kendall_tau, level_pairs
-from core.records import Message, Ranking, Review, Tree, User
+from core.records import Message, Tree, User
 from core.review_agreement import by_rules
 from core.rules import rules_of
 

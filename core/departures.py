@@ -29,9 +29,10 @@ from core.ids import new_id
 from core.journal import record
 from core.moderation_queue import rename_evidence
 from core.objects import ObjectStore
+from core.opinions import Ranking, Reaction, Report, Review
 from core.personal_data import personal
 from core.propagation import finish, mark_snapshots
-from core.records import Message, Ranking, Reaction, Record, Report, Review, Task, User, milliseconds, now
+from core.records import Message, Record, Task, User, milliseconds, now
 from core.rulings import rewrite
 from core.settle import settle
 from core.similar_texts import forget as forget_text

@@ -7,8 +7,10 @@ from typing import Any, TypeVar
 
 from core.database import Database
 from core.lessons import Lesson
-from core.records import Message, Ranking, Reaction, Record, Review, Tree, Work
+from core.opinions import Ranking, Reaction, Review
+from core.records import Message, Record, Tree
 from core.scoring import Credit
+from core.work_records import Work
 
 MARK = {"$set": {"dirty": True}, "$inc": {"version": 1}}
 """The update that says that a fact about a tree has come or gone."""

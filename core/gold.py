@@ -21,8 +21,9 @@ from core.gold_records import GoldItem, copies, decided, opening, said
 from core.journal import record
 from core.moderation_records import check_moderator
 from core.pages import one, thread
-from core.records import GOLD, Message, Tree, User, Work
+from core.records import GOLD, Message, Tree, User
 from core.review_agreement import by_answers
+from core.work_records import Work
 
 MOST_LISTED = 100
 

@@ -12,13 +12,14 @@ from datetime import datetime
 from typing import Any
 
 from core.adaptive_reviews import CRITICAL
-from core.advance import Opening
 from core.ballots import Ballot
 from core.ids import new_id
 from core.lessons import Said
+from core.opinions import Ranking, Reaction, Review
 from core.ranking_reliability import against_gold
-from core.records import COPY, GOLD, Message, Ranking, Reaction, Record, Review, Tree, now, time_key
+from core.records import COPY, GOLD, Message, Record, Tree, now, time_key
 from core.reliability import tallies
+from core.transition import Opening
 from core.verdicts import ballot
 from core.voices import Voice
 

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from core.adaptive_reviews import ReviewPolicy, label_votes
+from core.opinions import Ranking, Review
 from core.ranking_reliability import leave_one_out
-from core.records import Message, Ranking, Record, Review
+from core.records import Message, Record
 from core.reliability import tallies
 from core.verdicts import ballot
 from core.voices import NEWCOMER, Voice, Voices

@@ -11,8 +11,9 @@ from core.database import Database
 from core.errors import BadInput
 from core.facts import mark
 from core.moderation_queue import enqueue
+from core.opinions import Reaction, Report, reaction_id
 from core.pages import one
-from core.records import EMOJIS, Message, Reaction, Report, User, reaction_id
+from core.records import EMOJIS, Message, User
 from core.settle import settle
 
 REASON_LIMIT = 4096

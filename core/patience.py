@@ -16,8 +16,10 @@ from core.config import CollectionConfig
 from core.database import Database
 from core.facts import load, move_tree
 from core.journal import record
-from core.records import NEVER, Ranking, Work, milliseconds
+from core.opinions import Ranking
+from core.records import milliseconds
 from core.rules import rules_of
+from core.work_records import NEVER, Work
 
 ATTEMPTS = 100
 

@@ -19,11 +19,12 @@ from core.errors import BadInput, Conflict, Forbidden, NotFound
 from core.journal import EVERY_LANG, record
 from core.learning import voices
 from core.moderation_records import check_moderator
-from core.records import NEVER, User, milliseconds, now
+from core.records import User, milliseconds, now
 from core.rules import rules_of
 from core.rulings import check_reason
 from core.trust import TRUSTED, Requirement, earned, enough_work, requirements
 from core.voices import NEWCOMER
+from core.work_records import NEVER
 
 AGAIN = timedelta(hours=1)
 """Until somebody with enough work, who is not trusted for another reason, is looked at again."""

@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING
 
 from core.credits import insert_new
 from core.database import Database
-from core.records import NEVER, milliseconds, now, time_key
+from core.records import milliseconds, now, time_key
 from core.snapshot_members import BATCH, digest, holding, index_missing, tree_key
+from core.work_records import NEVER
 
 if TYPE_CHECKING:
     from core.objects import ObjectStore

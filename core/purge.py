@@ -22,8 +22,9 @@ from core.ids import content_hash, new_id
 from core.journal import record
 from core.moderation_records import PurgePreview
 from core.objects import ObjectStore
+from core.opinions import Ranking
 from core.propagation import finish, mark_snapshots
-from core.records import Message, Ranking, Record, User, milliseconds, now
+from core.records import Message, Record, User, milliseconds, now
 from core.rulings import check_reason, deleted, rewrite
 from core.scoring import SHARED
 from core.settle import settle

@@ -16,7 +16,7 @@ from core.anonymise import Anonymiser
 from core.database import Database, Document, aware, unavailable
 from core.free_labels import FreeLabels
 from core.jsonl import writer
-from core.records import Report
+from core.opinions import Report
 
 Out = str | Path | IO[bytes]
 

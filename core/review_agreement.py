@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping
 
 from core.adaptive_reviews import CRITICAL, Critical
 from core.config import CollectionConfig
-from core.records import Message, Review
+from core.opinions import Review
+from core.records import Message
 
 REVIEWED_WRONG = 0.5
 """In parity mode, a review speaks against a message when its spam and lang_mismatch answers sum to this or more."""

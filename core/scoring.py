@@ -17,8 +17,9 @@ from datetime import datetime, timedelta
 from itertools import accumulate
 
 from core.errors import BadInput
+from core.opinions import Ranking, Review
 from core.rank_correlation import kendall_tau, level_pairs
-from core.records import Message, Ranking, Record, Review
+from core.records import Message, Record
 from core.review_agreement import Agrees
 from core.verdicts import counts_against
 

@@ -17,7 +17,7 @@ from pymongo import UpdateOne
 
 from core import agreement_over_time, learning
 from core import work as queue
-from core.advance import ENDED, Opening, Transition, advance
+from core.advance import ENDED, advance
 from core.attention import notices
 from core.backlog import after_end
 from core.config import CollectionConfig
@@ -31,9 +31,11 @@ from core.lottery import missing_prompts
 from core.moderation_queue import enqueue
 from core.patience import last_answers, waiting
 from core.pools import collection_of, lang_of
-from core.records import GOLD, TREE_STATES, Message, Tree, Work, milliseconds, now
+from core.records import GOLD, TREE_STATES, Message, Tree, milliseconds, now
 from core.rules import rules_of
+from core.transition import Opening, Transition
 from core.voices import Voices
+from core.work_records import Work
 
 ATTEMPTS = 100
 """Lost guards after which a tree is left to the sweeper."""

@@ -32,8 +32,9 @@ from core.errors import BadInput, NotFound
 from core.hubform import SCHEMA as COLUMNS
 from core.ids import canonical_json, content_hash
 from core.objects import ObjectStore
+from core.opinions import Ranking, Review
 from core.propagation import mark_fresh
-from core.records import Message, Ranking, Review, Tree, milliseconds, now
+from core.records import Message, Tree, milliseconds, now
 from core.snapshot_filters import CHAT, Filters, parse_filters
 from core.snapshot_rows import KINDS, Row, message_ids, rows_of, split_place
 from core.tree_reading import TREES_PER_READ, among, read_trees, tree_ids

@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from pymongo.errors import PyMongoError
@@ -19,11 +20,12 @@ from core.database import Database, aware
 from core.errors import OaError
 from core.growth import activate_backlog, run_lottery
 from core.pools import collection_of
-from core.records import Task, Work, deadline_key, milliseconds, now
+from core.records import Task, deadline_key, milliseconds, now
 from core.rules import collections, rules_of
 from core.scoring import Credit
 from core.settle import settle, settle_prompts
 from core.work import available
+from core.work_records import Work
 
 log = logging.getLogger(__name__)
 BATCH = 200
@@ -48,23 +50,43 @@ class Swept:
 
 
 async def sweep_once(database: Database, config: CollectionConfig, chance: random.Random | None = None) -> Swept:
-    """One round over all that may be left undone; what cannot be done now is in `failures` and tried next time."""
+    """One round over all that may be left undone; what cannot be done now is in `failures` and tried next time.
+
+    A part that fails stops no other. A store that does not answer stops all: there is nothing to be done without it.
+    """
     database, chance = aware(database), chance or random.Random()  # noqa: S311 - a lottery, not a secret
     swept = Swept()
-    await _apply_answers(database, config, swept)
-    await _expire(database, config, swept)
-    await _expire_orphans(database, swept)
-    await _settle_dirty(database, config, swept)
-    await _credit(database, config, swept)
-    swept.agreed += await agreement_over_time.sweep(database)
-    swept.trusted += await promotion.sweep(database, config)
-    swept.appeals += await appeals.sweep(database, config)
-    swept.changed += await rules.sweep(database)
+    with _going_on(swept, "answers"):
+        await _apply_answers(database, config, swept)
+    with _going_on(swept, "leases"):
+        await _expire(database, config, swept)
+        await _expire_orphans(database, swept)
+    with _going_on(swept, "trees"):
+        await _settle_dirty(database, config, swept)
+    with _going_on(swept, "credits"):
+        await _credit(database, config, swept)
+    with _going_on(swept, "agreement"):
+        swept.agreed += await agreement_over_time.sweep(database)
+    with _going_on(swept, "trust"):
+        swept.trusted += await promotion.sweep(database, config)
+    with _going_on(swept, "appeals"):
+        swept.appeals += await appeals.sweep(database, config)
+    with _going_on(swept, "rules"):
+        swept.changed += await rules.sweep(database)
     for pool in await _pools(database):
-        swept.won += len(await run_lottery(database, config, pool, chance))
-        swept.activated += await _activate(database, config, pool)
-        await settle_prompts(database, config, pool)
+        with _going_on(swept, f"pool {pool}"):
+            swept.won += len(await run_lottery(database, config, pool, chance))
+            swept.activated += await _activate(database, config, pool)
+            await settle_prompts(database, config, pool)
     return swept
+
+
+@contextmanager
+def _going_on(swept: Swept, part: str) -> Iterator[None]:
+    try:
+        yield
+    except OaError as error:
+        swept.failures.append(f"{part}: {error.message}")
 
 
 async def _apply_answers(database: Database, config: CollectionConfig, swept: Swept) -> None:

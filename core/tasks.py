@@ -18,13 +18,15 @@ from core.database import Database, Document
 from core.errors import BadInput, NothingToDo, TaskGone, TooMany
 from core.facts import mark
 from core.ids import new_id
+from core.opinions import Reaction, reaction_id
 from core.pages import many
 from core.patience import lapse
 from core.pools import DEFAULT, pool_of
-from core.records import Message, Reaction, Task, User, Work, holder_key, milliseconds, now, reaction_id
+from core.records import Message, Task, User, holder_key, milliseconds, now
 from core.rules import find, rules
 from core.settle import settle, settle_prompts
 from core.trust import pending_limit
+from core.work_records import Work
 
 SKIP_EMOJI = {"label": "_skip_labeling", "rank": "_skip_ranking"}
 REASON_LIMIT = 512

@@ -8,7 +8,8 @@ from typing import Any
 
 from core.database import Database
 from core.errors import BadInput
-from core.records import GOLD, TREE_STATES, Message, Ranking, Tree
+from core.opinions import Ranking
+from core.records import GOLD, TREE_STATES, Message, Tree
 
 TREES_PER_READ = 100
 READ = 5_000

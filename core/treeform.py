@@ -22,8 +22,9 @@ from typing import Any
 import orjson
 
 from core.errors import BadRecord
+from core.opinions import Ranking
 from core.pools import DEFAULT
-from core.records import IMPORTED, Message, Ranking, Tree, as_imported, text_hash
+from core.records import IMPORTED, Message, Tree, as_imported, text_hash
 from core.treecheck import MAX_DEPTH, MAX_MESSAGES, check_message, check_tree
 
 Node = dict[str, Any]

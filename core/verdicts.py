@@ -14,7 +14,8 @@ from typing import Any
 from core.adaptive_reviews import Judgement, ReviewPolicy, judge
 from core.agreement import ranking_alpha
 from core.ballots import Ballot
-from core.records import Message, Ranking, Review
+from core.opinions import Ranking, Review
+from core.records import Message
 from core.voices import NEWCOMER, Voices, skills
 from core.weighted_consensus import DIGITS, consensus
 

@@ -14,12 +14,13 @@ from dataclasses import replace
 from pymongo import DeleteOne, InsertOne, UpdateOne
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
-from core.advance import Opening
 from core.config import CollectionConfig
 from core.database import DUPLICATE, Database, Document, count_range
 from core.errors import Unavailable
 from core.pools import DEFAULT
-from core.records import Work, holder_key
+from core.records import holder_key
+from core.transition import Opening
+from core.work_records import Work
 
 CANDIDATES = 8
 """Pieces of work read at once from one range of keys."""

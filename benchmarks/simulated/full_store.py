@@ -20,7 +20,8 @@ from core.advance import advance
 from core.config import CollectionConfig
 from core.credits import board_key
 from core.database import Database, migrate
-from core.records import Message, Ranking, Record, Review, Tree, User, now, text_hash
+from core.opinions import Ranking, Review
+from core.records import Message, Record, Tree, User, now, text_hash
 from core.review_agreement import by_rules
 from core.scoring import FRAMES, bucket, credits_of, score
 

@@ -11,12 +11,14 @@ from core.config import CollectionConfig
 from core.database import Database
 from core.facts import Facts
 from core.learning import voices
-from core.records import Message, Ranking, Reaction, Review, Task, Tree, Work
+from core.opinions import Ranking, Reaction, Review
+from core.records import Message, Task, Tree
 from core.review_agreement import by_rules
 from core.scoring import Credit, credits_of
 from core.settle import settle
 from core.snapshot_rows import BUILDERS, Filters, message_ids, rows_of
 from core.voices import Voice
+from core.work_records import Work
 
 KINDS = {
     "messages": Message, "reviews": Review, "rankings": Ranking, "reactions": Reaction, "credits": Credit, "work": Work,

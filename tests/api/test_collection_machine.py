@@ -27,9 +27,10 @@ from core.config import MODES, CollectionConfig
 from core.database import Database, aware, connect
 from core.errands import run_once
 from core.pools import DEFAULT
-from core.records import TASK_KINDS, Message, Work, deadline_key, moment
+from core.records import TASK_KINDS, Message, deadline_key, moment
 from core.rules import collections, rules_of
 from core.sweeper import sweep_once
+from core.work_records import Work
 from graphql_schema.relay import global_id, raw_id
 
 STEPS = int(os.environ.get("OA_MACHINE_STEPS", "0")) or 100

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from core.active_ranking import SOON, USUAL, priority, scores
 from core.collection import Collection
 from core.errors import BadInput, NotFound
-from core.records import Message, Ranking
+from core.opinions import Ranking
+from core.records import Message
 
 SCORES = st.dictionaries(st.sampled_from("abcd"), st.floats(-5, 5), min_size=2)
 

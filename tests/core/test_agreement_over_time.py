@@ -17,7 +17,8 @@ from core import agreement_over_time
 from core.agreement import pooled_alpha
 from core.ballots import Ballot
 from core.errors import NothingToDo
-from core.records import Message, Ranking, Tree
+from core.opinions import Ranking
+from core.records import Message, Tree
 from core.scoring import bucket
 from core.sweeper import sweep_once
 

@@ -13,9 +13,10 @@ from core.attention import notices
 from core.ballots import Ballot
 from core.collection import Collection
 from core.errors import BadInput, NothingToDo
+from core.opinions import Ranking
 from core.people import People
 from core.purge import fact_of
-from core.records import Message, Ranking, Task, Tree, User, now
+from core.records import Message, Task, Tree, User, now
 from core.scoring import credits_of
 from core.snapshot_filters import Filters
 from core.snapshot_rows import rows_of

@@ -13,7 +13,8 @@ from tree_histories import ORDER, History, small
 
 from core.advance import advance
 from core.config import MODES, CollectionConfig
-from core.records import Message, Ranking, Reaction, Review, Tree, reaction_id
+from core.opinions import Ranking, Reaction, Review, reaction_id
+from core.records import Message, Tree
 
 SEEDS = st.integers(0, 2**32)
 STEPS = 150

@@ -11,7 +11,8 @@ from faults import Crashed, crash_after
 
 from core.collection import Collection
 from core.errors import NothingToDo, TaskGone
-from core.records import Ranking, Review, Task
+from core.opinions import Ranking, Review
+from core.records import Task
 from core.sweeper import sweep_once
 
 TREE_FIELDS = ("state", "dirty")

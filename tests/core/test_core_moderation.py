@@ -8,7 +8,7 @@ import pytest
 from core_people import until_growing, write_prompt
 
 from core.errors import BadInput, Conflict, Forbidden, NotFound
-from core.records import Report
+from core.opinions import Report
 from core.sweeper import sweep_once
 
 

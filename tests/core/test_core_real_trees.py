@@ -12,7 +12,8 @@ import pytest
 from core.advance import advance
 from core.config import CollectionConfig
 from core.consensus import ranked_pairs
-from core.records import EMOJIS, TREE_STATES, Message, Reaction, Tree, as_imported, reaction_id
+from core.opinions import Reaction, reaction_id
+from core.records import EMOJIS, TREE_STATES, Message, Tree, as_imported
 
 SAMPLES = Path(__file__).resolve().parents[2] / "samples" / "trees.jsonl"
 SETS = ("oasst1-en-validation", "oasst2-multilingual-551")

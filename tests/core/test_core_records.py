@@ -9,23 +9,9 @@ from datetime import UTC, datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.records import (
-    EMOJIS,
-    Message,
-    Ranking,
-    Reaction,
-    Report,
-    Review,
-    Task,
-    Tree,
-    User,
-    Work,
-    as_imported,
-    moment,
-    now,
-    text_hash,
-    time_key,
-)
+from core.opinions import Ranking, Reaction, Report, Review
+from core.records import EMOJIS, Message, Task, Tree, User, as_imported, moment, now, text_hash, time_key
+from core.work_records import Work
 
 SAMPLES = [
     User(id="u", auth_method="test", subject="s", display_name="Ann", roles=("contributor", "admin")),

@@ -16,7 +16,8 @@ from core.config import CollectionConfig, check_kind
 from core.errors import BadInput
 from core.labels import WIDGETS, averages, check_labels, labels_for
 from core.lottery import draw, missing_prompts
-from core.records import Message, Ranking, Review, Tree
+from core.opinions import Ranking, Review
+from core.records import Message, Tree
 from core.review_agreement import by_rules
 from core.scoring import bucket, credits_of, level, next_level_at, score, streak
 from core.texts import check_lang, check_langs, check_text

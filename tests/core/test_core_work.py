@@ -14,12 +14,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from core import work as queue
-from core.advance import Opening
 from core.collection import Collection
 from core.config import CollectionConfig
 from core.errors import BadInput, NothingToDo, TooMany
-from core.records import TASK_KINDS, Work
+from core.records import TASK_KINDS
 from core.sweeper import sweep_once
+from core.transition import Opening
+from core.work_records import Work
 
 
 class Places(RuleBasedStateMachine):

@@ -14,7 +14,7 @@ from core.anonymise import Anonymiser
 from core.database import Database
 from core.errors import BadInput
 from core.interchange import import_trees
-from core.records import Report
+from core.opinions import Report
 from core.reports import export_reports
 from core.treecheck import check_tree
 

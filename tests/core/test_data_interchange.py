@@ -24,7 +24,7 @@ from core.config import CollectionConfig
 from core.database import Database
 from core.errors import BadInput, BadRecord, Conflict, NotFound, OaError, Unavailable
 from core.interchange import ImportReport, import_trees
-from core.records import Ranking
+from core.opinions import Ranking
 from core.rules import CollectionRecord, collections
 from core.settle import settle
 from oa.embedded import free_port

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.errors import BadRecord
-from core.records import Message, Ranking, Tree, now
+from core.opinions import Ranking
+from core.records import Message, Tree, now
 from core.treecheck import MAX_DEPTH, MAX_TEXT
 from core.treeform import ImportedTree, export_tree, parse_tree
 

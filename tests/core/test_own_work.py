@@ -21,10 +21,11 @@ from core.errands import run_once
 from core.errors import BadInput, Conflict, Forbidden, NotFound, NothingToDo, TaskGone
 from core.journal import events_page
 from core.moderators import Moderators
+from core.opinions import Review
 from core.people import People
 from core.people_records import agreement, decision_of
 from core.rank_correlation import kendall_tau
-from core.records import Message, Review
+from core.records import Message
 from core.review_agreement import by_answers, by_rules, review_agreed
 from core.rulings import judge_message, restore_message
 from core.scoring import streak_now
@@ -294,6 +295,33 @@ async def test_a_crash_between_decision_and_effect_heals(collection, moderators,
     assert not (await collection.message(tree_id)).deleted
     assert (await people.appeal_of(made.id)).applied
     assert (await sweep_once(collection.database, collection.config)).appeals == 0
+
+
+async def test_an_appeal_that_cannot_be_applied_holds_up_nothing_else(
+    collection, moderators, people, person, monkeypatch
+) -> None:
+    ann, bob, cid = [await person(name) for name in ("ann", "bob", "cid")]
+    mod, other = [await person(name, "moderator") for name in ("mod", "other")]
+    tree_id = await write_prompt(collection, ann)
+    await collection.delete_message(mod, tree_id)
+    made = await people.appeal(ann, tree_id, "It is a question.")
+
+    async def crash(*_args) -> None:
+        raise ConnectionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(appeals, "apply", crash)
+        with pytest.raises(ConnectionError):
+            await moderators.decide_appeal(other, made.id, True, "Yes.")
+    await collection.database["users"].delete_one({"_id": other.id})
+    waiting = await write_prompt(collection, bob, "Why is the sea salty?")
+    await review_all(collection, [ann, cid], "label_initial_prompt", GOOD)
+    assert (await collection.tree(waiting)).state == "prompt_lottery_waiting"
+
+    swept = await sweep_once(collection.database, collection.config)
+    assert [each.partition(":")[0] for each in swept.failures] == ["appeals"]
+    assert swept.won == 1
+    assert (await collection.tree(waiting)).state == "growing"
 
 
 # Editing and taking back.

@@ -14,9 +14,11 @@ from core.collection import Collection
 from core.config import CollectionConfig
 from core.errors import NothingToDo
 from core.journal import events_page
+from core.opinions import Ranking
 from core.patience import last_answers, waiting
-from core.records import NEVER, Ranking, Work, milliseconds, now
+from core.records import milliseconds, now
 from core.sweeper import sweep_once
+from core.work_records import NEVER, Work
 
 HASTY = CollectionConfig(ranking_patience_seconds=0.001, p_activate_backlog_tree=0.0, max_pending_tasks=1000)
 

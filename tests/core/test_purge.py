@@ -15,8 +15,9 @@ from core.errands import run_once
 from core.errors import BadInput, Conflict, Forbidden, NotFound, NothingToDo, TaskGone
 from core.journal import events_page
 from core.moderators import Moderators
+from core.opinions import Ranking
 from core.propagation import marked_snapshots
-from core.records import Message, Ranking
+from core.records import Message
 from core.snapshots import freeze
 from core.sweeper import sweep_once
 

@@ -12,7 +12,8 @@ from core import learning
 from core.collection import Collection
 from core.errors import BadInput, NothingToDo
 from core.lessons import Lesson, lessons
-from core.records import Message, Ranking
+from core.opinions import Ranking
+from core.records import Message
 from core.settle import settle
 from core.voices import PARTS, Voice
 

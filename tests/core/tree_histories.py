@@ -5,9 +5,11 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, field, replace
 
-from core.advance import ENDED, Opening, Transition, advance, rankings_so_far
+from core.advance import ENDED, advance, rankings_so_far
 from core.config import MODES, CollectionConfig
-from core.records import Message, Ranking, Reaction, Review, Tree, reaction_id
+from core.opinions import Ranking, Reaction, Review, reaction_id
+from core.records import Message, Tree
+from core.transition import Opening, Transition
 from core.voices import PARTS, Voice
 
 PEOPLE = tuple(f"person{number}" for number in range(9))
