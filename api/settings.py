@@ -102,6 +102,8 @@ class Settings:
     """`OA_STREAMS_PER_CALLER`. Subscriptions that one caller may have open, in each process."""
     streams_per_address: int = 500
     """`OA_STREAMS_PER_ADDRESS`. The same for one address; and as many WebSockets."""
+    body_seconds: float = 30.0
+    """`OA_BODY_SECONDS`. Time that the body of a request has to come, in seconds."""
     connection_init_seconds: float = 10.0
     """`OA_CONNECTION_INIT_SECONDS`. Time that a WebSocket has to say `connection_init`, in seconds."""
     stream_check_seconds: float = 2.0
@@ -129,6 +131,7 @@ class Settings:
             "OA_SUBSCRIPTION_SECONDS": self.subscription_seconds,
             "OA_STREAMS_PER_CALLER": self.streams_per_caller,
             "OA_STREAMS_PER_ADDRESS": self.streams_per_address,
+            "OA_BODY_SECONDS": self.body_seconds,
             "OA_CONNECTION_INIT_SECONDS": self.connection_init_seconds,
             "OA_STREAM_CHECK_SECONDS": self.stream_check_seconds,
             "OA_DATABASE_SECONDS": self.database_seconds,
@@ -207,6 +210,7 @@ def from_env(environ: Mapping[str, str] = os.environ) -> Settings:
         subscription_seconds=_number(environ, "OA_SUBSCRIPTION_SECONDS", float, 3600.0),
         streams_per_caller=_number(environ, "OA_STREAMS_PER_CALLER", int, 50),
         streams_per_address=_number(environ, "OA_STREAMS_PER_ADDRESS", int, 500),
+        body_seconds=_number(environ, "OA_BODY_SECONDS", float, 30.0),
         connection_init_seconds=_number(environ, "OA_CONNECTION_INIT_SECONDS", float, 10.0),
         stream_check_seconds=_number(environ, "OA_STREAM_CHECK_SECONDS", float, 2.0),
         database_seconds=_number(environ, "OA_DATABASE_SECONDS", float, 10.0),

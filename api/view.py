@@ -87,7 +87,7 @@ class GraphQLView(GraphQL[Context, None]):
             connection_init_wait_timeout=timedelta(seconds=settings.connection_init_seconds),
         )
         self._callers = callers
-        self._seconds = settings.operation_seconds
+        self._body_seconds = settings.body_seconds
         self._page = ide.page(settings.embedded, settings.page_client)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -116,16 +116,16 @@ class GraphQLView(GraphQL[Context, None]):
         await response(scope, receive, send)
 
     async def _body(self, request: Request) -> bytes:
-        """All of the body, within the time of an operation; what is received after it is that the caller has gone.
+        """All of the body, if it comes in time; what is received after it is that the caller has gone.
 
         Raises:
             OaError: code `DEADLINE`: it did not come in time.
         """
         try:
-            async with asyncio.timeout(self._seconds):
+            async with asyncio.timeout(self._body_seconds):
                 return await request.body()
         except TimeoutError as error:
-            message = f"the body of the request did not come within {self._seconds:g} s"
+            message = f"the body of the request did not come within {self._body_seconds:g} s"
             raise OaError(message, code="DEADLINE") from error
 
     async def _answer(self, request: Request, body: bytes, spec: bool) -> Response:

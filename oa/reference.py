@@ -20,7 +20,8 @@ SCHEMA = DOCS / "job-spec.schema.json"
 LIMITS = DOCS / "api" / "limits.md"
 LIMITING = (
     "body_bytes", "max_cost", "rate_limits", "operation_seconds", "database_seconds", "subscription_seconds",
-    "streams_per_caller", "streams_per_address", "connection_init_seconds", "stream_check_seconds", "token_seconds",
+    "streams_per_caller", "streams_per_address", "body_seconds", "connection_init_seconds", "stream_check_seconds",
+    "token_seconds",
 )  # fmt: skip
 """Settings of the API that limit its callers."""
 HEAD = """# Commands

@@ -342,7 +342,7 @@ def test_credentials_cannot_be_guessed_for_ever(settings):
 
 
 def test_a_body_that_comes_slowly_has_an_end(settings):
-    with another(settings, operation_seconds=0.3) as caller:
+    with another(settings, body_seconds=0.3) as caller:
         url = httpx.URL(caller.base)
         with socket.create_connection((url.host, url.port), 20) as connection:
             head = f"POST /graphql HTTP/1.1\r\nHost: {url.host}\r\nContent-Type: application/json\r\nContent-Length: 99"
