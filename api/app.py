@@ -11,8 +11,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.routing import Route, WebSocketRoute
 
 from core.urls import parts_of
@@ -25,8 +25,9 @@ from .edge import Cors, CrossSite, SecurityHeaders, TrustedHosts
 from .garbage import settle
 from .keys import keys_of
 from .logs import configure
-from .middleware import RequestIds, WebSocketMessageLimit
+from .middleware import BodyLimit, Defects, RequestIds, WebSocketMessageLimit
 from .rate import HEADERS
+from .refusals import of_routes
 from .settings import Settings, from_env
 from .sockets import SocketLimit
 from .tokens import Tokens
@@ -83,6 +84,7 @@ def create_app(settings: Settings, *, alone: bool = False) -> Starlette:
             *routes(),
         ],
         middleware=middleware(settings, metrics.request, tracing),
+        exception_handlers={HTTPException: of_routes},
         lifespan=lifespan,
     )
 
@@ -113,10 +115,11 @@ def middleware(
         *([] if tracing is None else [Middleware(TracedRequests, tracing=tracing)]),
         Middleware(RequestIds, watch=watch),
         Middleware(SecurityHeaders, tls=not settings.embedded),
+        cors,  # before all that refuses: pages on the list should see why
+        Middleware(Defects),
         Middleware(TrustedHosts, hosts=hosts),
         Middleware(CrossSite, origins=settings.cors_origins, public_url=settings.public_url),
-        cors,
-        Middleware(RequestBodyLimitMiddleware, max_body_size=settings.body_bytes),
+        Middleware(BodyLimit, most=settings.body_bytes),
         Middleware(SocketLimit, most=settings.streams_per_address),
         Middleware(WebSocketMessageLimit, most=settings.body_bytes),
     ]

@@ -17,12 +17,12 @@ from urllib.parse import parse_qsl
 
 from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
-from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from core.urls import parts_of
 
 from .headers import add_missing, given
+from .refusals import refuse
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
 PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
@@ -44,15 +44,6 @@ HEADERS = {
 }
 """On every answer that does not say otherwise itself."""
 VARY = ((b"vary", b"Origin"),)
-
-
-async def refuse(scope: Scope, receive: Receive, send: Send, status: int, code: str, message: str) -> None:
-    """Answer a request with an error in GraphQL's form; close a WebSocket before it is opened (HTTP 403)."""
-    if scope["type"] == "websocket":
-        await send({"type": "websocket.close", "code": 1008, "reason": message[:120]})
-        return
-    body = {"errors": [{"message": message, "extensions": {"code": code}}]}
-    await JSONResponse(body, status)(scope, receive, send)
 
 
 class TrustedHosts:

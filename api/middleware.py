@@ -1,8 +1,4 @@
-"""Two pure ASGI middlewares: a name and a log line for each request, and an end to its defects; a limit on WebSocket
-messages.
-
-The limit on HTTP bodies is Starlette's own `RequestBodyLimitMiddleware`.
-"""
+"""Pure ASGI middlewares: a name and a log line for each request, an end to its defects, a limit on what it sends."""
 
 from __future__ import annotations
 
@@ -15,9 +11,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from core.ids import new_id
 
-from .edge import refuse
 from .headers import given, set_header
 from .logs import REQUEST
+from .refusals import BodyTooLong, refuse
 
 log = logging.getLogger("oa.access")
 GIVEN_ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
@@ -31,8 +27,7 @@ TOO_BIG = 1009
 class RequestIds:
     """Names each request (a proxy's `X-Request-Id` is kept if it is harmless), answers the name, logs one line.
 
-    The line holds method, path without its query, status and milliseconds: no header, no body, no token. A defect that
-    nobody caught becomes one more line and an answer of 500 that holds the name and nothing else.
+    The line holds method, path without its query, status and milliseconds: no header, no body, no token.
 
     Args:
         app: the app behind.
@@ -65,11 +60,6 @@ class RequestIds:
 
         try:
             await self.app(scope, receive, send_named)
-        except Exception:
-            log.exception("defect in answering a request")
-            if not status and scope["type"] == "http":
-                message = f"internal error; quote {request_id} when you report it"
-                await refuse(scope, receive, send_named, 500, "INTERNAL", message)
         finally:
             seconds = time.perf_counter() - started
             _log(scope, status, seconds)
@@ -90,6 +80,81 @@ def _log(scope: Scope, status: int, seconds: float) -> None:
         "ms": round(seconds * 1000, 1),
     }
     log.log(level, "request", extra={"fields": fields})
+
+
+class Defects:
+    """Makes one line of a defect that nobody caught, and an answer of 500 that holds the request's name and no more.
+
+    Stands within what adds headers: a browser shows a page of another origin nothing of an answer without them.
+
+    Args:
+        app: the app behind.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request or one WebSocket."""
+        begun = False
+
+        async def send_noted(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_noted)
+        except Exception:
+            log.exception("defect in answering a request")
+            if not begun and scope["type"] == "http":
+                name = scope["state"]["request_id"]
+                message = f"internal error; quote {name} when you report it"
+                await refuse(scope, receive, send, 500, "INTERNAL", message, correlationId=name)
+
+
+class BodyLimit:
+    """Refuses a body of more than `most` bytes as soon as it is read, by `BodyTooLong`; what is not read costs nothing.
+
+    Args:
+        app: the app behind.
+        most: bytes.
+    """
+
+    def __init__(self, app: ASGIApp, most: int) -> None:
+        self.app = app
+        self.most = most
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        promised, came = _promised(scope), 0
+
+        async def receive_limited() -> Message:
+            nonlocal came
+            if promised > self.most:
+                raise self._too_long()
+            message = await receive()
+            if message["type"] == "http.request":
+                came += len(message.get("body", b""))
+                if came > self.most:
+                    raise self._too_long()
+            return message
+
+        await self.app(scope, receive_limited, send)
+
+    def _too_long(self) -> BodyTooLong:
+        return BodyTooLong(f"the body has more than {self.most} bytes; send less at once")
+
+
+def _promised(scope: Scope) -> int:
+    """The length that the body is said to have; 0 where it is not said."""
+    try:
+        return int(given(scope, b"content-length") or 0)
+    except ValueError:
+        return 0
 
 
 class WebSocketMessageLimit:

@@ -1,7 +1,9 @@
 """Whether those who follow something still may: streams last, and people are shut out in the meantime.
 
-Every few seconds the accounts, sessions and keys of all who follow anything in this process are read together (three
-reads at most, none where nobody follows anything), so that what another process did counts here too.
+Every few seconds the accounts, sessions, keys and the keys' clients of all who follow anything in this process are read
+together (four reads at most, none where nobody follows anything), so that what another process did counts here too.
+Whoever lost a role, language or scope begins anew, past the same gates as the first time: what was worked out from what
+they had then is gone with the stream.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from typing import Any
 
 from core.api_keys import ApiKeys
 from core.errors import Forbidden, OaError, Unauthenticated
-from core.oauth_records import ApiKey, Session
+from core.oauth_records import ApiKey, Client, Session
 from core.records import User, milliseconds, now
 from graphql_schema.context import Context, Services
 
@@ -38,14 +40,19 @@ async def refused(services: Services, contexts: Sequence[Context]) -> list[OaErr
     people = {each.id for context in contexts for each in (context.viewer, context.actor) if each is not None}
     session_ids = {context.session_id for context in contexts if context.session_id is not None}
     key_ids = {context.key_id for context in contexts if context.key_id is not None}
+    client_ids = {context.client_id for context in contexts if context.key_id is not None}
     api_keys: ApiKeys = services.auth.api_keys
-    users, sessions, keys = await asyncio.gather(
+    users, sessions, keys, clients = await asyncio.gather(
         services.accounts.get_many(sorted(people)),
         services.auth.sessions.get_many(sorted(session_ids)) if session_ids else _none(),
         api_keys.get_many(sorted(key_ids)) if key_ids else _none(),
+        services.auth.clients.get_many(sorted(filter(None, client_ids))) if client_ids else _none(),
     )
     present = milliseconds(now())
-    return [_ended(context, sessions, keys, present) or _changed(context, users) for context in contexts]
+    return [
+        _ended(context, sessions, keys, present) or _changed(context, users) or _narrowed(context, keys, clients)
+        for context in contexts
+    ]
 
 
 async def _none() -> dict[str, Any]:
@@ -75,6 +82,17 @@ def _changed(context: Context, users: Mapping[str, User]) -> OaError | None:
     lost = viewer is not None and (
         not context.roles <= set(users[viewer.id].roles) or users[viewer.id].moderates != viewer.moderates
     )
-    if lost or (actor is not None and "service" not in users[actor.id].roles):
-        return Forbidden("what you may do has changed; subscribe again for what you still may follow")
-    return None
+    return _less() if lost or (actor is not None and "service" not in users[actor.id].roles) else None
+
+
+def _narrowed(context: Context, keys: Mapping[str, ApiKey], clients: Mapping[str, Client]) -> OaError | None:
+    """Why a key opens less than it did. A session's token is as it was given, for some minutes."""
+    if context.key_id is None:
+        return None
+    client = clients.get(context.client_id or "")
+    left = set(keys[context.key_id].scopes) & set(client.scopes if client is not None else ())
+    return None if (context.scopes or frozenset()) <= left else _less()
+
+
+def _less() -> Forbidden:
+    return Forbidden("what you may do has changed; subscribe again for what you still may follow")

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, cast
 import orjson
 from cross_web import AsyncHTTPRequestAdapter, HTTPException, StarletteRequestAdapter
 from starlette.requests import ClientDisconnect, HTTPConnection, Request
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import HTMLResponse, Response
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket
 from strawberry.asgi import GraphQL
@@ -42,12 +42,13 @@ from . import ide
 from .callers import ACT_AS, Callers
 from .leaving import unless_gone
 from .rate import address_of, rate_headers
+from .refusals import JSON_TYPE, SPEC_TYPE, BodyTooLong, media_of, refusal
 from .settings import Settings
 
 if TYPE_CHECKING:
     from core.rate_limits import Verdict
 
-SPEC_TYPE, JSON_TYPE, STREAM = "application/graphql-response+json", "application/json", "text/event-stream"
+STREAM = "text/event-stream"
 STATUS = {"UNAUTHENTICATED": 401, "FORBIDDEN": 403, "DEADLINE": 408, "TOO_MANY": 429, "UNAVAILABLE": 503}
 """Status by code, of a request that was refused before it was looked at."""
 TAKEN = frozenset({SPEC_TYPE, JSON_TYPE, STREAM, "application/*", "*/*", "", "text/html", "text/*"})
@@ -109,10 +110,10 @@ class GraphQLView(GraphQL[Context, None]):
         except HTTPException as error:
             wrong_method = scope["method"] == "GET" and isinstance(error.__cause__, InvalidOperationTypeError)
             status = 405 if wrong_method else error.status_code
-            response = refusal(error.reason or "bad request", "BAD_QUERY", status, media_of(request))
+            response = refusal(error.reason or "bad request", "BAD_QUERY", status, media_of(scope))
         except OaError as error:
-            status = STATUS.get(error.code, 400)
-            response = refusal(error.message, error.code, status, media_of(request), error.retry_after)
+            status = 413 if isinstance(error, BodyTooLong) else STATUS.get(error.code, 400)
+            response = refusal(error.message, error.code, status, media_of(scope), retryAfter=error.retry_after)
         await response(scope, receive, send)
 
     async def _body(self, request: Request) -> bytes:
@@ -201,7 +202,7 @@ class GraphQLView(GraphQL[Context, None]):
         """The answer being made, before there is anything in it."""
         response = AskedFor()
         response.verdicts = []
-        response.spec = media_of(request) == SPEC_TYPE
+        response.spec = media_of(request.scope) == SPEC_TYPE
         response.status_code = cast(Any, None)  # Strawberry's way of saying: not decided yet
         del response.headers["content-length"]
         return response
@@ -265,21 +266,6 @@ def by_draft(answer: dict[str, Any]) -> tuple[int, dict[str, Any]]:
     del answer["data"]
     code = errors[0].get("extensions", {}).get("code", "")
     return NOT_EXECUTED.get(code, 400), answer
-
-
-def refusal(
-    message: str, code: str, status: int, media: str = "application/json", retry_after: float | None = None
-) -> JSONResponse:
-    """An answer to a request that was not executed, in GraphQL's form."""
-    headers = {401: {"www-authenticate": 'Bearer realm="open-assistant"'}, 405: {"allow": "POST"}}.get(status)
-    extensions = {"code": code} if retry_after is None else {"code": code, "retryAfter": retry_after}
-    errors = [{"message": message, "extensions": extensions}]
-    return JSONResponse({"errors": errors}, status, (headers or {}) | rate_headers((), errors), media_type=media)
-
-
-def media_of(request: HTTPConnection) -> str:
-    """The media type of the answer: the draft's for who asks for it."""
-    return SPEC_TYPE if SPEC_TYPE in request.headers.get("accept", "") else JSON_TYPE
 
 
 def check_media(request: Request) -> frozenset[str]:

@@ -180,6 +180,24 @@ null. Everywhere else: `errors[]` with `message`, `path` and `locations` of Grap
 and nothing else. HTTP's status is 200, whatever the code, except: 401 `UNAUTHENTICATED`, 403 `FORBIDDEN` and 503
 `UNAVAILABLE` for who the caller is; and with `Accept: application/graphql-response+json`, where nothing was executed,
 429 `TOO_MANY`, 504 `DEADLINE`, 400 for other codes.
+
+A request that is refused before its document is looked at is answered in the same form, in the media type of its
+`Accept`, and to pages of `OA_CORS_ORIGINS` with the headers that let them read it:
+
+| status | code | why |
+| --- | --- | --- |
+| 400 | `BAD_INPUT` | a token, key or secret stands in the address |
+| 400, 406, 415 | `BAD_QUERY` | it is no JSON object of a request, or wants or has another media type |
+| 403 | `FORBIDDEN` | a page of this origin may not call the API |
+| 404 | `NOT_FOUND` | there is nothing at that address |
+| 405 | `BAD_QUERY` | a method other than GET and POST, or GET for anything but a query |
+| 408 | `DEADLINE` | the body did not come in time |
+| 413 | `BAD_QUERY` | the body is longer than it may be |
+| 421 | `FORBIDDEN` | the API does not answer to that host name |
+| 500 | `INTERNAL` | a defect of ours |
+
+Endpoints of OAuth answer in OAuth's form instead, `{"error", "error_description"}`: a body that is too long is
+`invalid_request` with 413. A preflight (`OPTIONS`) is answered to browsers, by its headers.
 """
 EXTENSIONS = frozenset({"code", "path", "retryAfter", "correlationId"})
 """Keys that the extensions of an error may have."""

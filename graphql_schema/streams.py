@@ -5,7 +5,7 @@
     it has lasted long enough                      DEADLINE
     the token ran out                              UNAUTHENTICATED
     the session, key or account was ended          UNAUTHENTICATED, within one round of `recheck`
-    a role was taken away                          FORBIDDEN, within one round of `recheck`
+    a role, language or key's scope was taken away FORBIDDEN, within one round of `recheck`
 
 A query or mutation that happens to be sent as a stream goes on to its end. Each process counts its own.
 Threat: one caller that opens subscriptions until there is no memory, or no more things that can be looked at, for

@@ -9,6 +9,8 @@ from starlette.responses import JSONResponse
 
 from core.errors import BadInput, OaError, TooMany, Unauthenticated, Unavailable
 
+from ..refusals import BodyTooLong
+
 NO_STORE = {"cache-control": "no-store", "pragma": "no-cache"}
 
 
@@ -54,4 +56,4 @@ def as_oauth(error: OaError, unauthenticated: str = "invalid_grant") -> OAuthErr
         return OAuthError(unauthenticated, error.message)
     if isinstance(error, BadInput) and error.path == ("scopes",):
         return OAuthError("invalid_scope", error.message)
-    return OAuthError("invalid_request", error.message)
+    return OAuthError("invalid_request", error.message, 413 if isinstance(error, BodyTooLong) else 400)

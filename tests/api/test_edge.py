@@ -13,7 +13,7 @@ from websockets.sync.client import connect
 
 from api.edge import HEADERS, CrossSite, SecurityHeaders, TrustedHosts
 from api.logs import LONGEST, REQUEST, JsonLines
-from api.middleware import RequestIds
+from api.middleware import Defects, RequestIds
 from api.redaction import HIDDEN, redacted
 
 ASK = "{ viewer { streakDays } }"
@@ -168,11 +168,12 @@ async def test_a_defect_is_one_line_and_an_answer_without_its_cause(caplog):
 
     scope = {"type": "http", "method": "POST", "path": "/graphql", "headers": [(b"x-request-id", b"given-name-01")]}
     with caplog.at_level(logging.INFO, "oa.access"):
-        await RequestIds(broken)(scope, None, send)
+        await RequestIds(Defects(broken))(scope, None, send)
     assert seen[0]["status"] == 500
     (error,) = json.loads(seen[1]["body"])["errors"]
     assert error == {
-        "message": "internal error; quote given-name-01 when you report it", "extensions": {"code": "INTERNAL"},
+        "message": "internal error; quote given-name-01 when you report it",
+        "extensions": {"code": "INTERNAL", "correlationId": "given-name-01"},
     }  # fmt: skip
     assert [record.message for record in caplog.records] == ["defect in answering a request", "request"]
 

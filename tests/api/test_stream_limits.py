@@ -227,3 +227,37 @@ def test_the_end_of_a_key_ends_what_it_follows(api, admin, follow):
     assert code(events.answer()) == code(socket.answer()) == "OK"
     admin.do("revokeApiKey", apiKeyId=key["apiKey"]["id"])
     assert code(events.answer()) == code(socket.answer()) == "UNAUTHENTICATED"
+
+
+def service_with(api: Caller, admin: Caller, *scopes: str) -> tuple[str, Caller]:
+    """A service with an API key of these scopes; its client's id, and itself."""
+    about = {"name": "Bot", "kind": "CONFIDENTIAL", "grants": ["CLIENT_CREDENTIALS"], "scopes": scopes}
+    client = admin.do("createClient", "client { id }", **about)["client"]["id"]
+    text = admin.do("createApiKey", "text", clientId=client, name="CI", scopes=scopes)["text"]
+    return client, replace(api, token=text)
+
+
+def test_a_scope_that_is_taken_from_a_service_ends_what_its_keys_follow(api, admin, follow):
+    client, service = service_with(api, admin, "READ", "JOBS")
+    events, socket = follow(Events, service), follow(Socket, service)
+    assert code(events.answer()) == code(socket.answer()) == "OK"
+    admin.do("updateClient", clientId=client, scopes=["JOBS"])
+    assert code(events.answer()) == code(socket.answer()) == "FORBIDDEN"
+    assert code(follow(Events, service).answer()) == "FORBIDDEN"
+
+
+def test_a_service_that_may_not_act_for_people_any_more_hears_nothing_more_for_them(api, admin, somebody, follow):
+    client, service = service_with(api, admin, "READ", "ACT_AS", "TASKS")
+    ada = somebody()
+    document = 'subscription { taskAvailable(langs: ["en"]) { kind count } }'
+    acting = replace(service, http=httpx.Client(timeout=20, headers={"x-act-as": ada.user_id}))
+    socket = Socket.__new__(Socket)
+    socket.ws = opened(service)
+    socket.say("connection_init", payload={**service.headers, "actAs": ada.user_id})
+    assert socket.hear()["type"] == "connection_ack"
+    socket.ask("1", document)
+    assert code(socket.answer()) == "OK"
+    assert acting.ask("{ viewer { user { id } } }", )["viewer"]["user"]["id"] == ada.user_id
+    admin.do("updateClient", clientId=client, scopes=["READ", "TASKS"])
+    assert code(socket.answer()) == "FORBIDDEN"
+    socket.close()
