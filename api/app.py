@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -47,6 +48,7 @@ def create_app(settings: Settings, *, alone: bool = False) -> Starlette:
     """
     # Sign-in brings the stores' driver, which importing this module must not; metrics bring their library.
     from .metrics import Metrics, endpoint
+    from .oauth.client_keys import checked_keys
     from .oauth.providers import providers_of
     from .oauth.routes import routes
     from .oauth.site import Site
@@ -66,7 +68,7 @@ def create_app(settings: Settings, *, alone: bool = False) -> Starlette:
         async with open_services(settings, tokens, metrics, tracing) as services:
             draining = Draining(services.streams, settings.drain_notice_seconds)
             app.state.services, app.state.site, app.state.draining = services, site, draining
-            services.link_url = site.link_url
+            services.link_url, services.public_keys = site.link_url, checked_keys
             if alone:
                 settle()
             with draining.watching():
@@ -111,8 +113,10 @@ def middleware(
         expose_headers=["x-request-id", "retry-after", *HEADERS],
         max_age=600,
     )
+    proxies = list(settings.trusted_proxies)
     return [
         *([] if tracing is None else [Middleware(TracedRequests, tracing=tracing)]),
+        *([Middleware(_behind(), trusted_hosts=proxies)] if proxies else []),
         Middleware(RequestIds, watch=watch),
         Middleware(SecurityHeaders, tls=not settings.embedded),
         cors,  # before all that refuses: pages on the list should see why
@@ -123,6 +127,13 @@ def middleware(
         Middleware(SocketLimit, most=settings.streams_per_address),
         Middleware(WebSocketMessageLimit, most=settings.body_bytes),
     ]
+
+
+def _behind() -> Any:
+    """The server's own reader of proxies' headers: the last address that no trusted proxy has is the caller's."""
+    from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
+
+    return ProxyHeadersMiddleware
 
 
 def _public_host(settings: Settings) -> tuple[str, ...]:

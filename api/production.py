@@ -5,6 +5,7 @@ All that is wrong is said at once, and the API does not start.
 
 from __future__ import annotations
 
+from ipaddress import ip_network
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
@@ -45,6 +46,9 @@ def _addresses(settings: Settings) -> list[str]:
         wrong.append("OA_TRUSTED_HOSTS is not set, nor OA_PUBLIC_URL; one must say which host names this API has")
     if "*" in settings.trusted_hosts:
         wrong.append("OA_TRUSTED_HOSTS has '*'; it must list the names that this API has")
+    for proxy in settings.trusted_proxies:
+        if ip_network(proxy).prefixlen == 0:
+            wrong.append(f"OA_TRUSTED_PROXIES has {proxy!r}, by which anybody may say where they are; name the proxies")
     return wrong
 
 

@@ -20,9 +20,9 @@ HEADERS = ("ratelimit-limit", "ratelimit-remaining", "ratelimit-reset", "ratelim
 def address_of(connection: HTTPConnection) -> str:
     """The address by which an anonymous caller is counted.
 
-    What the server knows of the connection: behind a proxy it must be told whom to believe (uvicorn's
-    `--forwarded-allow-ips`), as a header that anyone can send would make any number of callers of one. An IPv6 caller
-    is counted by its /64, of which one subscriber has all.
+    Where the connection comes from; behind a proxy, what those say that `OA_TRUSTED_PROXIES` names, and nobody else: a
+    header that anyone can send would make any number of callers of one. An IPv6 caller is counted by its /64, of which
+    one subscriber has all.
     """
     return _counted_as(connection.client.host if connection.client is not None else "")
 

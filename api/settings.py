@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Literal, TypeVar, cast
 
@@ -96,6 +97,9 @@ class Settings:
     trusted_hosts: tuple[str, ...] = ()
     """`OA_TRUSTED_HOSTS`. Comma-separated host names that the API answers to, `*.example.org` for those below one;
     unset: that of the public address, which production then needs. Loopback is always among them."""
+    trusted_proxies: tuple[str, ...] = ()
+    """`OA_TRUSTED_PROXIES`. Comma-separated addresses and networks of proxies, whose `X-Forwarded-For` is believed;
+    unset: nobody's, and a caller is where the connection comes from."""
     subscription_seconds: float = 3600.0
     """`OA_SUBSCRIPTION_SECONDS`. How long a subscription may last, in seconds; then clients subscribe again."""
     streams_per_caller: int = 50
@@ -207,6 +211,7 @@ def from_env(environ: Mapping[str, str] = os.environ) -> Settings:
         serving_key=environ.get("OA_SERVING_KEY") or None,
         log_level=_one_of(environ, "OA_LOG_LEVEL", ("DEBUG", "INFO", "WARNING", "ERROR"), "INFO"),
         trusted_hosts=_hosts(environ),
+        trusted_proxies=_proxies(environ),
         subscription_seconds=_number(environ, "OA_SUBSCRIPTION_SECONDS", float, 3600.0),
         streams_per_caller=_number(environ, "OA_STREAMS_PER_CALLER", int, 50),
         streams_per_address=_number(environ, "OA_STREAMS_PER_ADDRESS", int, 500),
@@ -275,6 +280,18 @@ def _hosts(environ: Mapping[str, str]) -> tuple[str, ...]:
         if host != "*" and not re.fullmatch(r"(\*\.)?[A-Za-z0-9.-]+|\[[0-9a-fA-F:]+\]", host):
             raise BadInput(f"OA_TRUSTED_HOSTS has {host!r}; each must be a host name without scheme, port or path")
     return hosts
+
+
+def _proxies(environ: Mapping[str, str]) -> tuple[str, ...]:
+    proxies = _list(environ, "OA_TRUSTED_PROXIES")
+    for proxy in proxies:
+        try:
+            ip_network(proxy)
+        except ValueError as error:
+            raise BadInput(
+                f"OA_TRUSTED_PROXIES has {proxy!r}; each must be an address or a network: 10.0.3.7, 10.0.0.0/16"
+            ) from error
+    return proxies
 
 
 def _origins(environ: Mapping[str, str]) -> tuple[str, ...]:

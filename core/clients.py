@@ -67,11 +67,14 @@ class Clients:
     async def update(
         self, client_id: str, wanted: dict[str, Any], *, new_secret_wanted: bool = False, by: str | None = None
     ) -> tuple[Client, str | None]:
-        """Change the fields in `wanted`; kind and grants stay as they were registered.
+        """Change the fields in `wanted`; kind and grants stay as they were registered, and whether it has keys.
 
-        Scopes that are taken away are gone from keys at once, and from sessions with the next refresh.
+        Scopes that are taken away are gone from keys at once, and from sessions with the next refresh. A client that is
+        not ours any more loses its sessions: nobody was asked whether it may have them.
         """
         client, secret = await self.get(client_id), None
+        if wanted.get("public_keys") and not client.public_keys:
+            raise BadInput("the client has no keys to replace; register another one", path=("jwks",))
         before = {name: getattr(client, name) for name in _SETTABLE}
         fields = checked_fields(before | wanted | {"kind": client.kind, "grants": client.grants})
         if new_secret_wanted:
@@ -84,6 +87,8 @@ class Clients:
         changed = await self._clients.update_one({"_id": client_id, "rev": client.rev}, change)
         if not changed.matched_count:
             raise Conflict(f"client {client_id!r} was changed in the meantime; look again")
+        if client.first_party and not fields["first_party"]:
+            await self._sessions.revoke_all(client_id=client_id)
         await record(self._database, "update_client", client_id, {"fields": sorted(wanted)}, by=by)
         return await self.get(client_id), secret
 
@@ -176,6 +181,8 @@ def checked_fields(wanted: dict[str, Any]) -> dict[str, Any]:
     for grant in grants:
         if grant not in GRANT_TYPES:
             raise BadInput(f"grant {grant[:60]!r} is unknown; one of: {', '.join(GRANT_TYPES)}", path=("grants",))
+    if wanted.get("public_keys") and kind == "public":
+        raise BadInput("a client with keys is confidential: a public one proves nothing", path=("kind",))
     scopes = check_scopes(wanted.get("scopes") or ("read", "profile"))
     if "client_credentials" in grants and kind == "public":
         raise BadInput("client_credentials needs a confidential client: a public one has no secret", path=("grants",))

@@ -4,8 +4,9 @@
 #
 # On Lambda the same image runs behind the Lambda Web Adapter, an extension that turns invocations into HTTP requests to
 # port 8000 and streams the answers; it does nothing elsewhere. Function settings: AWS_LWA_INVOKE_MODE=RESPONSE_STREAM,
-# AWS_LWA_READINESS_CHECK_PATH=/healthz, OA_SWEEP_SECONDS=0 with one long-running copy of the API that sweeps. A function
-# URL carries HTTP and SSE; WebSocket clients need a container.
+# AWS_LWA_READINESS_CHECK_PATH=/healthz, OA_TRUSTED_PROXIES=127.0.0.1 (the adapter, which passes on whose the request is),
+# OA_SWEEP_SECONDS=0 with one long-running copy of the API that sweeps. A function URL carries HTTP and SSE; WebSocket
+# clients need a container.
 FROM public.ecr.aws/awsguru/aws-lambda-adapter:0.9.1 AS adapter
 
 FROM python:3.11-slim-bookworm
@@ -25,4 +26,4 @@ RUN python -m pip install --constraint constraints.txt --no-deps --editable . \
     && useradd --create-home --uid 1000 oa && install -d -o oa /var/lib/open-assistant
 USER oa
 EXPOSE 8000
-CMD ["uvicorn", "api.app:app_from_env", "--factory", "--host", "0.0.0.0", "--port", "8000", "--no-access-log", "--timeout-graceful-shutdown", "25", "--ws-max-size", "65536", "--ws-per-message-deflate", "false"]
+CMD ["uvicorn", "api.app:app_from_env", "--factory", "--host", "0.0.0.0", "--port", "8000", "--no-access-log", "--timeout-graceful-shutdown", "25", "--ws-max-size", "65536", "--ws-per-message-deflate", "false", "--no-proxy-headers"]

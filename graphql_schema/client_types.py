@@ -93,6 +93,7 @@ class OAuthClient(Node):
     first_party: bool = strawberry.field(description="Ours: on a site, people are not asked for consent.")
     home_url: str | None = strawberry.field(description="Shown on the consent page.")
     created_at: datetime = strawberry.field(description="When it was registered.")
+    key_ids: list[str] = strawberry.field(description="The `kid` of each public key that it has in place of a secret.")
 
     @strawberry.field(description="The user that a service is when it acts for itself; null for other clients.")
     async def service(self, info: Info) -> UserNode | None:
@@ -114,6 +115,7 @@ class OAuthClient(Node):
             name=client.name, kind=ClientKind(client.kind), grants=[GrantType(grant) for grant in client.grants],
             redirect_uris=list(client.redirect_uris), scopes=[Scope(scope) for scope in client.scopes],
             first_party=client.first_party, home_url=client.home_url, created_at=at(client.created_ms),
+            key_ids=[str(key["kid"]) for key in client.public_keys],
         )  # fmt: skip
 
 

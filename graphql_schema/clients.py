@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import strawberry
+from strawberry.scalars import JSON
 
 from core.errors import BadInput
 
 from .client_types import ApiKeyNode, ClientKind, GrantType, OAuthClient, Scope
-from .context import Info
+from .context import Context, Info, needed
 from .enums import stored
 from .errors import Payload, mutation
 from .keyed import Keyed
@@ -35,6 +36,11 @@ class CreateClientInput(Keyed):
         default=False, description="Ours: on a site, people are not asked for consent."
     )
     home_url: str | None = strawberry.field(default=None, description="Shown on the consent page; https.")
+    jwks: JSON | None = strawberry.field(
+        default=None,
+        description='Public keys of a confidential client, in place of a secret: {"keys": [...]}, JWKs on P-256 with a '
+        "`kid` each, 1 to 4. They are given here and never fetched.",
+    )
 
 
 @strawberry.type(description="What became of a registration.")
@@ -60,8 +66,13 @@ class UpdateClientInput(Keyed):
         default=strawberry.UNSET,
         description="What it may ask for; keys lose the others now, sessions at their next refresh.",
     )
-    first_party: bool | None = strawberry.field(default=strawberry.UNSET, description="Whether it is ours.")
+    first_party: bool | None = strawberry.field(
+        default=strawberry.UNSET, description="Whether it is ours; where it is not any more, its sessions end."
+    )
     home_url: str | None = strawberry.field(default=strawberry.UNSET, description="Shown on the consent page.")
+    jwks: JSON | None = strawberry.field(
+        default=strawberry.UNSET, description="The public keys from now on, of a client that has some."
+    )
     new_secret: bool = strawberry.field(default=False, description="Whether the secret is to be replaced, now.")
 
 
@@ -143,14 +154,14 @@ class ClientMutation:
     async def create_client(self, info: Info, input: CreateClientInput) -> CreateClientPayload:
         """Register it."""
         by = info.context.user().id
-        client, secret = await info.context.services.auth.clients.create(_fields(input), by=by)
+        client, secret = await info.context.services.auth.clients.create(_fields(info.context, input), by=by)
         return CreateClientPayload(client=OAuthClient.of(client), secret=secret)
 
     @mutation(UpdateClientPayload, Admin, "Change a client.")
     async def update_client(self, info: Info, input: UpdateClientInput) -> UpdateClientPayload:
         """Change it."""
         client, secret = await info.context.services.auth.clients.update(
-            raw_id(input.client_id, "OAuthClient", path=("client_id",)), _fields(input),
+            raw_id(input.client_id, "OAuthClient", path=("client_id",)), _fields(info.context, input),
             new_secret_wanted=input.new_secret, by=info.context.user().id,
         )  # fmt: skip
         return UpdateClientPayload(client=OAuthClient.of(client), secret=secret)
@@ -183,9 +194,9 @@ class ClientMutation:
         return RevokeApiKeyPayload(api_key=ApiKeyNode.of(key))
 
 
-def _fields(input: Any) -> dict[str, Any]:
+def _fields(context: Context, input: Any) -> dict[str, Any]:
     """What an input says about a client, in stored names."""
-    names = ("name", "kind", "grants", "redirect_uris", "scopes", "first_party", "home_url")
+    names = ("name", "kind", "grants", "redirect_uris", "scopes", "first_party", "home_url", "jwks")
     said = {name: getattr(input, name, strawberry.UNSET) for name in names}
     given = {name: value for name, value in said.items() if value is not strawberry.UNSET}
     given = {name: value for name, value in given.items() if value is not None or name == "home_url"}
@@ -195,4 +206,6 @@ def _fields(input: Any) -> dict[str, Any]:
     for name in ("grants", "scopes"):
         if name in given:
             given[name] = [stored(one) for one in given[name] or ()]
+    if "jwks" in given:
+        given["public_keys"] = needed(context.services.public_keys, "clients with keys")(given.pop("jwks"))
     return given | ({"kind": stored(given["kind"])} if "kind" in given else {})

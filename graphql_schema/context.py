@@ -54,6 +54,7 @@ class Services:
         auth: sessions, clients, grants and keys.
         sign_in: makes an access token for a user; None where development sign-in is off.
         link_url: where a person links a provider of that id; raises `NotFound` for an unknown one.
+        public_keys: checks a JWK set of a client; raises `BadInput` where it is none to register.
         terms: version and address of the terms of use that contributors must accept; None where there are none.
         translate: an error of a driver as one that a caller may see, or None where it is a defect.
         rates: the buckets that operations are charged to; None where nothing is counted.
@@ -85,6 +86,7 @@ class Services:
     sign_in: Callable[[User], Awaitable[AccessToken]] | None = None
     terms: Terms | None = None
     link_url: Callable[[str], str] | None = None
+    public_keys: Callable[[object], tuple[dict[str, Any], ...]] | None = None
     translate: Callable[[Exception], OaError | None] = lambda error: None
     rates: RateLimits | None = None
     documents: RegisteredDocuments | None = None

@@ -136,6 +136,7 @@ def _api(port: int) -> Part:
     command = [sys.executable, "-m", "uvicorn", "api.app:app_from_env", "--factory", *where, "--no-access-log"]
     # A message of a WebSocket is bounded as a body is; without this all of it is taken in before it is measured.
     command += ["--timeout-graceful-shutdown", "15", "--ws-max-size", "65536", "--ws-per-message-deflate", "false"]
+    command += ["--no-proxy-headers"]  # the API itself reads them, from those in OA_TRUSTED_PROXIES alone
     address = f"http://{HOST}:{port}/graphql"
     return Part("api", command, answers(port, "/healthz"), address, needs=("documents", "objects"))
 

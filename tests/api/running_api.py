@@ -40,6 +40,7 @@ def serving(settings: Settings, port: int | None = None) -> Iterator[str]:
         log_level="error",
         lifespan="on",
         timeout_graceful_shutdown=1,
+        proxy_headers=False,  # as `oa up` and the image have it
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)

@@ -94,6 +94,51 @@ def test_an_admin_registers_a_client_with_its_public_key(auth):
         assert (refused.status_code, refused.json()["error"]) == (400, "invalid_client_metadata")
 
 
+def key_set(*keys: ECKey) -> dict[str, Any]:
+    return {"keys": [key.as_dict(private=False) for key in keys]}
+
+
+def by_graphql(admin: Any, **wanted: Any) -> dict[str, Any]:
+    """The payload of a registration."""
+    about = {"name": "Nightly", "kind": "CONFIDENTIAL", "grants": ["CLIENT_CREDENTIALS"], "scopes": ["JOBS"]}
+    return admin.attempt("createClient", "secret client { id clientId keyIds }", **(about | wanted))
+
+
+def test_an_admin_gives_a_client_keys_over_graphql_and_changes_them(auth):
+    admin = auth.caller().sign_in("root", "ADMIN")
+    first, second = (ECKey.generate_key("P-256", {"kid": name}) for name in ("one", "two"))
+    made = by_graphql(admin, jwks=key_set(first))
+    assert (made["userErrors"], made["secret"], made["client"]["keyIds"]) == ([], None, ["one"])
+    service = Service.__new__(Service)
+    service.site, service.key, service.id = auth, first, made["client"]["clientId"]
+    assert service.ask(service.assertion()).status_code == 200
+    given = {"clientId": made["client"]["id"], "jwks": key_set(second)}
+    assert admin.do("updateClient", "client { keyIds }", **given)["client"]["keyIds"] == ["two"]
+    assert service.ask(service.assertion()).json()["error"] == "invalid_client"
+    assert service.ask(service.assertion(second, {"kid": "two"})).status_code == 200
+    (error,) = admin.attempt("updateClient", clientId=made["client"]["id"], newSecret=True)["userErrors"]
+    assert error["path"] == ["newSecret"]
+    admin.do("updateClient", clientId=made["client"]["id"], name="Other", jwks=None)
+    assert service.ask(service.assertion(second, {"kid": "two"})).status_code == 200
+
+
+def test_keys_that_are_none_to_register_are_refused_over_graphql(auth):
+    admin = auth.caller().sign_in("root", "ADMIN")
+    key = ECKey.generate_key("P-256", {"kid": "k"})
+    elsewhere = "http://169.254.169.254/latest"
+    for jwks in ({"keys": [key.as_dict(private=True)]}, {}, [], "x", elsewhere, {"jwks_uri": elsewhere}, {"keys": []}):
+        (error,) = by_graphql(admin, jwks=jwks)["userErrors"]
+        assert (error["code"], error["path"]) == ("BAD_INPUT", ["jwks"])
+    (error,) = by_graphql(admin, jwks=key_set(key), kind="PUBLIC", grants=["AUTHORIZATION_CODE"])["userErrors"]
+    assert error["path"] == ["kind"]
+    secretive = by_graphql(admin)["client"]["id"]
+    (error,) = admin.attempt("updateClient", clientId=secretive, jwks=key_set(key))["userErrors"]
+    assert error["path"] == ["jwks"]
+    document = "mutation ($i: CreateClientInput!) { createClient(input: $i) { client { id } } }"
+    asked = {"name": "x", "scopes": ["JOBS"], "jwksUri": elsewhere}
+    assert admin.post(document, {"i": asked}).json()["errors"][0]["extensions"]["code"] == "BAD_QUERY"
+
+
 @pytest.mark.parametrize(
     "changes",
     [

@@ -83,17 +83,47 @@ def test_a_program_asks_each_time_and_a_site_once(auth, browser, ours):
     assert answer(browser.authorize(client, WEB, secrets.token_urlsafe(48), scope=None))["code"]
 
 
-def test_an_app_that_is_not_ours_any_more_is_limited_like_others(auth, admin, browser):
+def test_an_app_that_is_not_ours_any_more_loses_what_nobody_was_asked_for(auth, admin, browser, person):
+    client, _ = auth.client(first_party=True)
+    given, named = tokens(auth, browser, client, scope=None), tokens(auth, browser, client, scope="read profile")
+    other = tokens(auth, browser, auth.client(first_party=True)[0], scope=None)
+    verifier = secrets.token_urlsafe(48)
+    browser.authorize(client, WEB, verifier, scope=None)
+    code = browser.allow()["code"]
+    assert auth.caller(given["access_token"]).ask(SESSIONS)["viewer"]["sessions"]
+    one = global_id("OAuthClient", client)
+    admin.do("updateClient", clientId=one, firstParty=True, scopes=["READ", "PROFILE"])
+    assert auth.caller(given["access_token"]).ask(SESSIONS)["viewer"]["sessions"], "it is still ours"
+    admin.do("updateClient", clientId=one, firstParty=False)
+    for each in (given, named):
+        assert auth.caller(each["access_token"]).post(VIEWER).status_code == 401
+    assert refreshed(auth, client, given).json()["error"] == "invalid_grant"
+    assert auth.redeem(client, code, verifier).json()["error"] == "invalid_grant"
+    assert auth.caller(other["access_token"]).ask(SESSIONS)["viewer"]["sessions"], "another app's is another matter"
+    page = browser.authorize(client, WEB, secrets.token_urlsafe(48), scope="read profile")
+    assert "Allow Test App to use your account?" in page.text
+    admin.do("updateClient", clientId=one, firstParty=False, name="Other App")
+    assert browser.authorize(client, WEB, verifier, scope="read profile").status_code == 200
+    late = auth.redeem(client, answer(browser.send("/oauth/authorize", decision="allow"))["code"], verifier).json()
+    admin.do("updateClient", clientId=one, firstParty=False)
+    assert auth.caller(late["access_token"]).ask(VIEWER), "what it was allowed since stays"
+
+
+def test_a_session_that_outlived_the_change_is_limited_when_it_is_renewed(auth, browser):
+    """Should the process die between the change and the end of the sessions."""
     client, _ = auth.client(first_party=True)
     given = tokens(auth, browser, client, scope=None)
-    assert auth.caller(given["access_token"]).ask(SESSIONS)["viewer"]["sessions"]
-    admin.do("updateClient", clientId=global_id("OAuthClient", client), firstParty=False, scopes=["READ", "PROFILE"])
+
+    async def change(auth):
+        changed = {"$set": {"first_party": False, "scopes": ["read", "profile"]}}
+        await auth.clients._clients.update_one({"_id": client}, changed)
+
+    auth.store(change)
     own = auth.client(kind="confidential", first_party=True)
     form = {"token": given["refresh_token"]}
     assert httpx.post(f"{auth.base}/oauth/introspect", data=form, auth=own).json()["scope"] == "profile read"
     after = refreshed(auth, client, given).json()
     assert after["scope"] == "read profile"
-    assert auth.caller(after["access_token"]).ask(VIEWER)["viewer"]
     assert auth.caller(after["access_token"]).refused(SESSIONS)["extensions"]["code"] == "FORBIDDEN"
 
 

@@ -290,7 +290,7 @@ def test_letters_go_to_plain_addresses_only(site, address):
 
 def test_letters_are_few_and_nobody_is_locked_out_by_others(settings, tmp_path):
     rates = "letter=2/900,letter_address=5/900,letter_mailbox=4/3600"
-    with auth_site(settings, mail_outbox=tmp_path, rate_limits=rates) as site:
+    with auth_site(settings, mail_outbox=tmp_path, rate_limits=rates, trusted_proxies=("127.0.0.1",)) as site:
 
         def ask(mailbox: str, place: str) -> int:
             browser = site.browser()
