@@ -110,6 +110,7 @@ def check_snapshots(store: ObjectStore, spec: JobSpec) -> None:
     for index, stage in enumerate(spec.stages):
         wanted = getattr(stage, "dataset", None)
         if wanted is not None and not store.exists(layout.dataset_manifest(wanted.name, wanted.version)):
+            store.check_bucket()  # S3 says of one object only that it is not there, be it for want of the bucket
             raise NotFound(
                 f"stage {stage.kind!r} names snapshot {wanted.name!r} of version {wanted.version!r}, which does not "
                 "exist; freeze it first, or name one that is there",

@@ -169,5 +169,7 @@ async def load_model(context: Context, label: str) -> ModelNode | None:
     name, _, version = label.partition("@")
     try:
         return ModelNode.of(await models(context).version(name, version))
-    except NotFound:
+    except NotFound as error:
+        if error.code == "BUCKET_MISSING":
+            raise
         return None

@@ -198,6 +198,8 @@ async def load_snapshot(context: Context, label: str) -> SnapshotNode | None:
         return None
     try:
         manifest: dict[str, Any] = await asyncio.to_thread(load_manifest, _store(context), name, version)
-    except NotFound:
+    except NotFound as error:
+        if error.code == "BUCKET_MISSING":
+            raise
         return None
     return SnapshotNode.of(manifest)
