@@ -37,7 +37,8 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.simulated.imported_store import IDENTITY, fill  # noqa: E402
 from core.database import connect, migrate  # noqa: E402
-from core.interchange import export_trees, import_trees  # noqa: E402
+from core.interchange import import_trees  # noqa: E402
+from core.tree_export import export_trees  # noqa: E402
 from oa import embedded  # noqa: E402
 
 SAMPLES = ROOT / "samples" / "trees.jsonl"
@@ -65,7 +66,7 @@ async def ours_import(client: AsyncMongoClient[dict[str, Any]], name: str, path:
 
 async def ours_export(client: AsyncMongoClient[dict[str, Any]], name: str, path: Path) -> int:
     """Ours out."""
-    return (await export_trees(client[name], path.with_suffix(".out"))).messages
+    return (await export_trees(client[name], path.with_name("out.jsonl"))).messages
 
 
 async def ours_rows(client: AsyncMongoClient[dict[str, Any]], name: str, path: Path) -> int:

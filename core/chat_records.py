@@ -83,6 +83,7 @@ class Chat:
         allow_training: the owner consents that rated threads become ranking work and training data.
         created_at: UTC.
         updated_at: UTC, of the newest message or change.
+        consent_key, consent_due: as of a user (`core.records.User`), for the consent of this chat.
     """
 
     id: str
@@ -95,6 +96,8 @@ class Chat:
     allow_training: bool
     created_at: datetime
     updated_at: datetime
+    consent_key: str | None = None
+    consent_due: int | None = None
 
     @property
     def owner_key(self) -> str:

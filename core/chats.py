@@ -102,7 +102,11 @@ class Chats:
 
     async def update(self, owner_id: str, chat_id: str, settings: ChatSettings) -> Chat:
         """Give a chat other settings; replies that stream already keep theirs."""
-        changed = replace(settings.apply(await self.chat(owner_id, chat_id)), updated_at=now())
+        before = await self.chat(owner_id, chat_id)
+        changed = replace(settings.apply(before), updated_at=now())
+        if changed.allow_training != before.allow_training:  # the rest follows in the background: `core.consent`
+            key = before.consent_key or new_id()
+            changed = replace(changed, consent_key=key, consent_due=milliseconds(changed.updated_at))
         document = changed.to_document()
         await self.database.chats.update_one({"_id": document.pop("_id"), "owner_id": owner_id}, {"$set": document})
         return changed

@@ -21,6 +21,7 @@ from pymongo.errors import DuplicateKeyError
 
 from core import answers, layout
 from core.config import CollectionConfig
+from core.consent import trees_of
 from core.database import Database
 from core.facts import mark
 from core.free_labels import FreeLabels
@@ -49,6 +50,7 @@ class Departure(Record):
 
     Attributes:
         withdraw: take the messages along; otherwise they stay, nobody's.
+        no_training: the person had said that nothing of theirs may be learned from; messages that stay keep that.
         secret: random; makes pseudonyms that nobody can trace when it is gone.
         state: `open` or `done`.
     """
@@ -57,6 +59,7 @@ class Departure(Record):
     secret: str
     key: str
     state: str = "open"
+    no_training: bool = False
     created_at: datetime = field(default_factory=now)
 
     def _keys(self) -> dict[str, Any]:
@@ -65,7 +68,8 @@ class Departure(Record):
 
 async def depart(database: Database, user: User, withdraw: bool) -> Departure:
     """Begin to delete an account; the first word on `withdraw` counts."""
-    fresh = Departure(id=user.id, withdraw=withdraw, secret=os.urandom(16).hex(), key=new_id())
+    refused = user.no_training_since is not None
+    fresh = Departure(id=user.id, withdraw=withdraw, no_training=refused, secret=os.urandom(16).hex(), key=new_id())
     try:
         await database["departures"].insert_one(fresh.to_document())
     except DuplicateKeyError:
@@ -178,8 +182,16 @@ async def _cut_messages(database: Database, departure: Departure) -> set[str]:
             await forget(database, [document["_id"]])
             await rewrite(database, document["_id"], _taken_along)
             await mark(database, tree_id)  # before the link is cut, by which a repetition finds the message
-        await rewrite(database, document["_id"], lambda each: replace(each, author_id=None))
+        await rewrite(database, document["_id"], _refused if departure.no_training else _nobodys)
     return trees
+
+
+def _nobodys(message: Message) -> Message:
+    return replace(message, author_id=None)
+
+
+def _refused(message: Message) -> Message:
+    return replace(message, author_id=None, no_training=True)
 
 
 def _taken_along(message: Message) -> Message:
@@ -220,6 +232,11 @@ async def _cut_journal(database: Database, user_id: str) -> None:
 
 async def _delete_chats(database: Database, user_id: str) -> None:
     async for chat in _batches(database, "chats", {"owner_key": _of(user_id)}):
+        if not chat["allow_training"]:  # the trees that it gave stay, and so does the refusal
+            for tree_id in await trees_of(database, chat["_id"]):
+                await database["messages"].update_many(
+                    {"tree_id": tree_id}, {"$set": {"no_training": True}, "$inc": {"rev": 1}}
+                )
         async for message in database["chat_messages"].find({"chat_id": chat["_id"]}, {"_id": 1}):
             await database["chat_chunks"].delete_many(
                 {"key": {"$gte": f"{message['_id']}|", "$lt": f"{message['_id']}|~"}}

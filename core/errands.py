@@ -1,4 +1,5 @@
-"""What takes its time and is done in the background: accounts being deleted, exports of one's own data, purges.
+"""What takes its time and is done in the background: accounts being deleted, exports of one's own data, purges,
+marks that follow a consent.
 
 Any number of processes may run this at once and stop at any moment: each errand may be repeated, and is taken for a
 while by pushing its key into the future, so that two seldom do the same.
@@ -11,7 +12,7 @@ import logging
 
 from pymongo.errors import PyMongoError
 
-from core import departures, own_data, purge, score_marks
+from core import consent, departures, own_data, purge, score_marks
 from core.config import CollectionConfig
 from core.database import Database, aware
 from core.departures import Departure
@@ -42,6 +43,12 @@ async def run_once(database: Database, config: CollectionConfig, store: ObjectSt
     await score_marks.renew_if_due(database)
     if store is None:
         return done
+    for name in ("users", "chats"):
+        found = database[name].find({"consent_due": {"$lte": milliseconds(now())}}).limit(10)
+        for document in [each async for each in found]:
+            if await _take(database, name, "consent_due", document):
+                await consent.follow(database, store, name, document["_id"])
+                done += 1
     found = database["data_exports"].find({"due": {"$lte": milliseconds(now())}}).limit(10)
     for document in [each async for each in found]:
         if await _take(database, "data_exports", "due", document):

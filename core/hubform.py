@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from core.errors import BadInput
+from core.row_groups import RowGroups
 
 Node = dict[str, Any]
 
@@ -47,8 +48,6 @@ SCHEMA = pa.schema(
         ),
     ]
 )
-ROWS = 1_000
-"""Rows of one group, held before they are written."""
 _PLAIN = [
     name for name in SCHEMA.names if name not in ("detoxify", "emojis", "labels", "message_tree_id", "tree_state")
 ]
@@ -76,27 +75,18 @@ def _label_columns(labels: Mapping[str, Mapping[str, Any]]) -> Node:
 
 
 class RowWriter:
-    """Writes flat messages as Parquet into a binary stream, a group of rows at a time."""
+    """Writes flat messages as Parquet into a binary stream."""
 
     def __init__(self, stream: IO[bytes]) -> None:
-        self._file = pq.ParquetWriter(stream, SCHEMA, compression="zstd")
-        self._waiting: list[Node] = []
+        self._groups = RowGroups(stream, SCHEMA)
 
     def write(self, message: Mapping[str, Any]) -> None:
         """Take one message."""
-        self._waiting.append(row_of(message))
-        if len(self._waiting) >= ROWS:
-            self._flush()
-
-    def _flush(self) -> None:
-        if self._waiting:
-            self._file.write_table(pa.Table.from_pylist(self._waiting, schema=SCHEMA))
-            self._waiting = []
+        self._groups.add(row_of(message))
 
     def close(self) -> None:
         """Write what waits, and the end of the file."""
-        self._flush()
-        self._file.close()
+        self._groups.close()
 
 
 def read_rows(path: Path) -> Iterator[Node]:

@@ -1,9 +1,9 @@
-"""Conversation trees in and out of the document store, streaming: `import_trees`, `export_trees`.
+"""Conversation trees into the document store, streaming: `import_trees` (out: `core.tree_export`).
 
 Knows the order of writes that leaves nothing half-imported: a batch's messages and rankings first, its tree documents
 last, and a tree without its document does not exist (what an interrupted import left of it is replaced by the next).
 The forms themselves are in `core.treeform` and `core.flatform`. Memory does not grow with the file: a batch of trees is
-held. Trees are written in order of id, so equal content gives equal files.
+held.
 """
 
 from __future__ import annotations
@@ -13,23 +13,19 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterat
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from pymongo.errors import BulkWriteError, PyMongoError
 
-from core.anonymise import Anonymiser
 from core.database import Database, aware, unavailable
 from core.errors import BadInput, BadRecord, Conflict
 from core.flatform import Gatherer
 from core.jsonl import parse_object
 from core.pools import DEFAULT
-from core.records import Message, Record, now
+from core.records import Record, now
 from core.rules import find
-from core.sorted_ids import SortedIds
 from core.sources import Source
-from core.targets import PER_PART, tree_writer
-from core.tree_reading import TREES_PER_READ, read_trees, tree_ids
-from core.treeform import ImportedTree, export_tree, parse_tree, pseudonymous
+from core.treeform import ImportedTree, parse_tree
 
 BATCH = 1_000
 """Messages that are written, and trees' ids that are looked up, at a time."""
@@ -58,19 +54,6 @@ class ImportReport:
     problems: list[str] = field(default_factory=list)
     bytes_read: int = 0
     bytes_total: int | None = None
-
-    def as_dict(self) -> dict[str, Any]:
-        """JSON values."""
-        return asdict(self)
-
-
-@dataclass
-class ExportReport:
-    """How far an export is: trees and messages written, and the number of trees to write or to look at."""
-
-    trees: int = 0
-    messages: int = 0
-    total: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """JSON values."""
@@ -309,78 +292,3 @@ def _check_free(tree: ImportedTree, owners: dict[str, str]) -> None:
     for message in tree.messages:
         if (owner := owners.get(message.id, tree.tree.id)) != tree.tree.id:
             raise BadRecord(f"message {message.id!r} of tree {tree.tree.id!r} is there already, in tree {owner!r}")
-
-
-async def export_trees(
-    database: Database,
-    out: str | Path | IO[bytes],
-    *,
-    form: str | None = None,
-    per_part: int = PER_PART,
-    states: Sequence[str] | None = None,
-    langs: Sequence[str] | None = None,
-    collections: Sequence[str] | None = None,
-    include_deleted: bool = False,
-    accepted_only: bool = False,
-    pseudonyms: str | None = None,
-    anonymiser: Anonymiser | None = None,
-    progress: Callable[[ExportReport], None] | None = None,
-) -> ExportReport:
-    """Write conversation trees in order of id, in one of the forms of Open-Assistant's exports.
-
-    Args:
-        database: where from.
-        out: as `core.targets.tree_writer` takes it: a path, a folder, `s3://bucket/key`, `-`, or a binary stream.
-        form: `trees`, `messages` or `parquet`; None for what the name says.
-        per_part: messages of one file of a folder.
-        states: tree states wanted; None for all.
-        langs: languages wanted, of the root; None for all.
-        collections: ids of collections wanted; None for all.
-        include_deleted: deleted messages too. Otherwise they are left out with their replies.
-        accepted_only: leave out messages that are not accepted, with their replies.
-        pseudonyms: a secret from which contributors' ids become pseudonyms, the same for the same secret; None leaves
-            the ids as they are.
-        anonymiser: replaces all ids and what else it is told to.
-        progress: called with the report as it stands.
-
-    Raises:
-        BadInput: an unknown state, an empty secret, or `out` cannot be written.
-    """
-    if pseudonyms == "":
-        raise BadInput("the secret of the pseudonyms is empty; give a text that nobody can guess", path=("pseudonyms",))
-    database = aware(database)
-    report = ExportReport()
-    try:
-        with SortedIds() as ids:
-            async for identity in tree_ids(database, states, langs):
-                ids.add(identity)
-            report.total = len(ids)
-            with tree_writer(out, form, per_part) as target:
-                async for tree, messages, rankings in read_trees(database, ids):
-                    if collections is not None and tree.collection not in collections:
-                        continue
-                    wanted = _wanted(messages, include_deleted, accepted_only)
-                    if wanted:
-                        node = export_tree(tree, wanted, rankings)
-                        node = node if pseudonyms is None else pseudonymous(node, pseudonyms)
-                        node = node if anonymiser is None else anonymiser.tree(node)
-                        target.write(node)
-                        report.trees += 1
-                        report.messages += len(wanted)
-                    if progress is not None and report.trees % TREES_PER_READ == 0:
-                        progress(report)
-    except PyMongoError as error:
-        raise unavailable(error) from error
-    if progress is not None:
-        progress(report)
-    return report
-
-
-def _wanted(messages: list[Message], include_deleted: bool, accepted_only: bool) -> list[Message]:
-    """The messages to export; `messages` has parents before replies."""
-    left_out: set[str] = set()
-    for message in messages:
-        hidden = message.deleted and not include_deleted
-        if hidden or (accepted_only and message.state != "accepted") or message.parent_id in left_out:
-            left_out.add(message.id)
-    return [message for message in messages if message.id not in left_out]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 import sys
 import zlib
 from collections.abc import Iterable, Iterator
@@ -132,6 +133,9 @@ def _whole(path: Path) -> Iterator[IO[bytes]]:
     try:
         with partial.open("wb") as raw:
             yield raw
+            if not direct:
+                raw.flush()
+                os.fsync(raw.fileno())
         if not direct:
             partial.replace(path)
     except OSError as error:

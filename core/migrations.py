@@ -153,6 +153,11 @@ async def _trouble_and_consent_indexes(database: AsyncDatabase[dict[str, Any]]) 
     await database["chat_messages"].create_index("tree_id", sparse=True)
 
 
+async def _consent_due_indexes(database: AsyncDatabase[dict[str, Any]]) -> None:
+    for name in ("users", "chats"):
+        await database[name].create_index("consent_due", sparse=True)
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     ("indexes of collection", _collection_indexes),
     ("indexes of chats and jobs", _chat_indexes),
@@ -170,4 +175,5 @@ MIGRATIONS: tuple[Migration, ...] = (
     ("indexes of what is in which snapshot", _member_indexes),
     ("indexes of free labels", _free_label_indexes),
     ("indexes of troublemakers and of consent", _trouble_and_consent_indexes),
+    ("indexes of consents that marks have to follow", _consent_due_indexes),
 )

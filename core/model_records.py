@@ -69,12 +69,23 @@ class Lineage:
     snapshots: tuple[SnapshotUse, ...]
 
 
-def marked_models(versions: Iterable[ModelVersion], marked: Iterable[str]) -> set[str]:
-    """Models (`name@version`) that learned from a marked snapshot, or were trained from such a model."""
-    marked, models = set(marked), list(versions)
-    holding = {
-        each.label for each in models if any(f"{use['name']}@{use['version']}" in marked for use in each.datasets)
-    }
-    while more := {each.label for each in models if each.manifest.get("base") in holding} - holding:
-        holding |= more
-    return holding
+def marked_models(versions: Iterable[ModelVersion], marked: Mapping[str, int]) -> dict[str, int]:
+    """Models (`name@version`) that learned from a marked snapshot, or were trained from such a model -> how many marked
+    sources those snapshots have.
+
+    Args:
+        marked: snapshot (`name@version`) -> how many of its sources are marked.
+    """
+    models = {each.label: each for each in versions}
+    counts = {label: sum(marked.get(each, 0) for each in _learned(label, models)) for label in models}
+    return {label: count for label, count in counts.items() if count}
+
+
+def _learned(label: str, models: Mapping[str, ModelVersion]) -> set[str]:
+    """Snapshots that a model and those that it was trained from read."""
+    found, seen = set[str](), set[str]()
+    while label in models and label not in seen:
+        seen.add(label)
+        found |= {f"{use['name']}@{use['version']}" for use in models[label].datasets}
+        label = str(models[label].manifest.get("base"))
+    return found

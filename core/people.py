@@ -99,9 +99,17 @@ class People:
         """Those of the snapshots (`name@version`) that hold what is gone since -> how many of their sources."""
         return await propagation.gone_from(self.database, labels)
 
+    async def withdrawn_from(self, labels: Sequence[str]) -> dict[str, int]:
+        """`gone_from`, of messages for which consent was taken back."""
+        return await propagation.gone_from(self.database, labels, propagation.WITHDRAWN)
+
     async def marked_snapshots(self) -> dict[str, int]:
         """See `core.propagation.marked_snapshots`."""
         return await propagation.marked_snapshots(self.database)
+
+    async def snapshots_without_consent(self) -> dict[str, int]:
+        """`marked_snapshots`, of messages for which consent was taken back."""
+        return await propagation.marked_snapshots(self.database, propagation.WITHDRAWN)
 
     async def voices(self, user_ids: Sequence[str]) -> dict[str, Voice]:
         """What was learned of those of the people of whom anything was, from their reviews and rankings."""

@@ -118,6 +118,8 @@ class User(Record):
         notes: what moderators know of the person; for moderators alone.
         trusted_at: when work earned the role `trusted` (milliseconds since 1970); None where it did not.
         no_training_since: when the person said that nothing of theirs may be learned from (milliseconds since 1970).
+        consent_key: random; names the person's marks on snapshots (`core.consent`). None before the first.
+        consent_due: when those are to be set or lifted (milliseconds since 1970); None when that is done.
         trust_withheld: why somebody took that role back; it is not earned by work then.
     """
 
@@ -141,6 +143,8 @@ class User(Record):
     trusted_at: int | None = None
     trust_withheld: str | None = None
     no_training_since: int | None = None
+    consent_key: str | None = None
+    consent_due: int | None = None
 
     def _keys(self) -> dict[str, Any]:
         return {"identity": identity(self.auth_method, self.subject), "by_time": time_key(self.created_at, self.id)}
@@ -236,6 +240,7 @@ class Message(Record):
         cleared: emoji code -> number of those that a moderator has dealt with; only further ones count.
         judgement: what its reviews said when they decided it, in weighted mode (`core.verdicts.kept_judgement`).
         reward: {"model_version", "score"}: what a reward model said of it last, for choosing what to rank next.
+        no_training: nobody may learn from it; its author, or the owner of the chat it is from, said so and left.
         consensus: what the rankings of its replies say together, in weighted mode (`core.verdicts.agreed`).
         rank: place among its siblings by consensus, 0 the best; None where there is none.
         emojis: code -> number of people.
@@ -279,6 +284,7 @@ class Message(Record):
     revision: int = 0
     edited_at: datetime | None = None
     base: dict[str, Any] | None = None
+    no_training: bool = False
     source: dict[str, Any] | None = None
 
     def _keys(self) -> dict[str, Any]:

@@ -15,8 +15,9 @@ from pymongo.errors import PyMongoError
 from core.anonymise import Anonymiser
 from core.database import Database, Document, aware, unavailable
 from core.free_labels import FreeLabels
-from core.jsonl import writer
 from core.opinions import Report
+from core.targets import lines_writer
+from core.tree_reading import in_order
 
 Out = str | Path | IO[bytes]
 
@@ -62,8 +63,8 @@ def _about(said: Report | FreeLabels, anonymiser: Anonymiser | None) -> dict[str
 async def _export(database: Database, name: str, out: Out, shown: Callable[[Document], dict[str, Any]]) -> int:
     count = 0
     try:
-        with writer(out) as stream:
-            async for document in aware(database)[name].find().sort("by_time"):
+        with lines_writer(out, name.replace("_", " ")) as stream:
+            async for document in in_order(aware(database), name, "by_time"):
                 stream.write(orjson.dumps(shown(document), option=orjson.OPT_APPEND_NEWLINE))
                 count += 1
     except PyMongoError as error:

@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pymongo.errors import PyMongoError
 
 from core import layout, manifest, snapshot_members
@@ -35,13 +34,12 @@ from core.objects import ObjectStore
 from core.opinions import Ranking, Review
 from core.propagation import mark_fresh
 from core.records import Message, Tree, milliseconds, now
+from core.row_groups import RowGroups
 from core.snapshot_filters import CHAT, Filters, parse_filters
 from core.snapshot_rows import KINDS, Row, message_ids, rows_of, split_place
 from core.tree_reading import TREES_PER_READ, among, read_trees, tree_ids
 
 SLUG = re.compile(r"^[a-z0-9][a-z0-9._-]{0,62}$")
-ROW_GROUP = 1_000
-"""Rows held before they are written as one row group."""
 
 _TURNS = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string()), ("message_id", pa.string())]))
 _TEXTS = ("tree_id", "lang", "split")
@@ -312,26 +310,18 @@ class _Part:
     def __init__(self, folder: Path, name: str, kind: str | None) -> None:
         self.path = folder / f"{name}.parquet"
         self.schema = SCHEMAS[kind] if kind else SOURCES
-        self.waiting: list[Row] = []
         self.rows = 0
 
     def __enter__(self) -> _Part:
-        self.file = pq.ParquetWriter(self.path, self.schema, compression="zstd")
+        self.file = RowGroups(self.path, self.schema)
         return self
 
     def add(self, rows: list[Row]) -> None:
-        self.waiting.extend(rows)
+        for row in rows:
+            self.file.add(row)
         self.rows += len(rows)
-        if len(self.waiting) >= ROW_GROUP:
-            self._flush()
-
-    def _flush(self) -> None:
-        if self.waiting:
-            self.file.write_table(pa.Table.from_pylist(self.waiting, schema=self.schema))
-            self.waiting = []
 
     def __exit__(self, *error: object) -> None:
-        self._flush()
         self.file.close()
         if not self.rows:
             self.path.unlink()

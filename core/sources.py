@@ -129,6 +129,8 @@ def _local(path: Path) -> list[_File]:
         return [_File(str(each.relative_to(path)), each.stat().st_size, each) for each in inside]
     try:
         with path.open("rb"):
+            if path.is_file():  # a pipe or a device gives lines, whatever its name
+                _check_name(str(path))
             return [_File(path.name, path.stat().st_size, path)]
     except OSError as error:
         raise BadInput(
@@ -142,6 +144,8 @@ def _objects(address: str) -> list[_File]:
     found = [each for each in store.list(key) if each.key == key or (key[-1:] in ("", "/") and _is_data(each.key))]
     if not found:
         raise BadInput(f"{address!r} names no object; give the key of a file, or a prefix with its last /")
+    if key[-1:] not in ("", "/"):
+        _check_name(address)
     return [_File(each.key, each.size, store=store) for each in found]
 
 
@@ -158,6 +162,14 @@ def bucket_and_key(address: str) -> tuple[ObjectStore, str]:
         raise BadInput(f"{address!r} names no bucket; the form is s3://BUCKET/KEY")
     usual = ObjectStore.from_env()
     return ObjectStore(bucket, usual.endpoint, usual.region), key
+
+
+def _check_name(name: str) -> None:
+    if not name.endswith(SUFFIXES):
+        raise BadInput(
+            f"{name!r} does not say what it holds; its name must end in .jsonl or .jsonl.gz (lines: trees or messages) "
+            "or .parquet (18 columns); lines of another name can be read from standard input, as -"
+        )
 
 
 def _is_data(name: str) -> bool:

@@ -6,18 +6,28 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from itertools import islice
 from typing import Any
 
-from core.database import Database
+from core.database import Database, Document
 from core.errors import BadInput
 from core.opinions import Ranking
-from core.records import GOLD, TREE_STATES, Message, Tree
+from core.records import TREE_STATES, Message, Tree
 
 TREES_PER_READ = 100
+PAGE = 2_000
+"""Documents of one page of a whole collection."""
 READ = 5_000
 """Documents of one answer of the store: the messages of so many trees come in one, for most trees."""
 
 
-async def tree_ids(database: Database, states: Sequence[str] | None, langs: Sequence[str] | None) -> AsyncIterator[str]:
-    """Ids of the trees in one of `states` and `langs`, gold items left out, in no order.
+async def tree_ids(
+    database: Database,
+    states: Sequence[str] | None,
+    langs: Sequence[str] | None,
+    collections: Sequence[str] | None = None,
+) -> AsyncIterator[str]:
+    """Ids of the trees in one of `states`, `langs` and `collections`, gold items left out, oldest first.
+
+    All trees are looked at, page after page, and those wanted are picked here: so no condition leads a store to another
+    index than that of the order, and no cursor is held open while others work.
 
     Raises:
         BadInput: a state that does not exist.
@@ -25,10 +35,28 @@ async def tree_ids(database: Database, states: Sequence[str] | None, langs: Sequ
     unknown = sorted(set(states or ()) - set(TREE_STATES))
     if unknown:
         raise BadInput(f"tree state {unknown[0]!r} is none of {', '.join(TREE_STATES)}", path=("states",))
-    query = {name: {"$in": list(values)} for name, values in (("state", states), ("lang", langs)) if values is not None}
-    query["origin"] = {"$nin": [GOLD]}
-    async for document in database["trees"].find(query, {"_id": 1}):
-        yield document["_id"]
+    wanted = [("state", states), ("lang", langs), ("collection", collections)]
+    picked = [(name, frozenset(values)) for name, values in wanted if values is not None]
+    fields = {"by_time": 1, "state": 1, "lang": 1, "collection": 1}
+    async for document in in_order(database, "trees", "by_time", fields):  # gold items have no such key
+        if all(document.get(name) in values for name, values in picked):
+            yield document["_id"]
+
+
+async def in_order(
+    database: Database, name: str, key: str, fields: dict[str, int] | None = None
+) -> AsyncIterator[Document]:
+    """All documents of a collection that have the ordered text `key`, unique and indexed, by it; read in pages, so
+    however long the caller takes no cursor times out."""
+    after = ""
+    while True:
+        found = database[name].find({key: {"$gt": after}}, fields).sort(key).limit(PAGE)
+        page = [document async for document in found]
+        for document in page:
+            yield document
+        if len(page) < PAGE:
+            return
+        after = page[-1][key]
 
 
 async def read_trees(

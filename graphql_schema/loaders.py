@@ -99,9 +99,19 @@ class Loaders:
         return Reads(by_id(lambda: _people(self._services).gone_from))
 
     @cached_property
-    def marked(self) -> DataLoader[str, bool]:
-        """Whether a model learned from what is gone since, by `name@version`."""
-        return DataLoader(marked(self._services))
+    def withdrawn(self) -> Reads[int]:
+        """How many messages have lost consent since, by snapshot."""
+        return Reads(by_id(lambda: _people(self._services).withdrawn_from))
+
+    @cached_property
+    def marked(self) -> DataLoader[str, int]:
+        """How much a model learned from that is gone since, by `name@version`."""
+        return DataLoader(marked(self._services, lambda people: people.marked_snapshots()))
+
+    @cached_property
+    def unconsented(self) -> DataLoader[str, int]:
+        """How many messages a model learned from that have lost consent since, by `name@version`."""
+        return DataLoader(marked(self._services, lambda people: people.snapshots_without_consent()))
 
 
 def once_read(loader: Reads[R], name: str, use: Callable[[R | None], T]) -> T:
@@ -118,13 +128,15 @@ def once_read(loader: Reads[R], name: str, use: Callable[[R | None], T]) -> T:
     return cast(T, later())
 
 
-def marked(services: Services) -> Callable[[list[str]], Awaitable[list[bool]]]:
-    """A loader's function: whether models (`name@version`) learned from what is gone since."""
+def marked(
+    services: Services, reader: Callable[[People], Awaitable[dict[str, int]]]
+) -> Callable[[list[str]], Awaitable[list[int]]]:
+    """A loader's function: how many marked sources models (`name@version`) learned from; `reader` says which are."""
 
-    async def load(labels: list[str]) -> list[bool]:
-        snapshots = await _people(services).marked_snapshots()
-        models = marked_models(await services.models.versions(), snapshots) if snapshots else set()
-        return [label in models for label in labels]
+    async def load(labels: list[str]) -> list[int]:
+        snapshots = await reader(_people(services))
+        models = marked_models(await services.models.versions(), snapshots) if snapshots else {}
+        return [models.get(label, 0) for label in labels]
 
     return load
 

@@ -45,7 +45,20 @@ class ModelNode(Node):
     @strawberry.field(description="Whether it, or its base, learned from contributions that are gone since.")
     async def contains_deleted_contributions(self, info: Info) -> bool:
         """Whether a snapshot of its lineage is marked."""
-        return await info.context.loaders.marked.load(self.record.label)
+        return bool(await info.context.loaders.marked.load(self.record.label))
+
+    @strawberry.field(description="Whether it, or its base, learned from messages that have lost consent since.")
+    async def contains_withdrawn_consent(self, info: Info) -> bool:
+        """Whether a snapshot of its lineage is marked so."""
+        return bool(await info.context.loaders.unconsented.load(self.record.label))
+
+    @strawberry.field(
+        description="Messages that it, or its base, learned from and that have lost consent to training since; "
+        "one in several snapshots counts in each."
+    )
+    async def withdrawn_consent(self, info: Info) -> int:
+        """Their number."""
+        return await info.context.loaders.unconsented.load(self.record.label)
 
     @classmethod
     def of(cls, record: ModelVersion) -> ModelNode:

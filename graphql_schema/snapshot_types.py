@@ -43,6 +43,16 @@ class SnapshotNode(Node):
         """Their number."""
         return await info.context.loaders.gone.load(f"{self.name}@{self.version}") or 0
 
+    @strawberry.field(description="Whether consent to training was taken back since for messages in it.")
+    async def contains_withdrawn_consent(self, info: Info) -> bool:
+        """Whether it is marked so."""
+        return bool(await info.context.loaders.withdrawn.load(f"{self.name}@{self.version}"))
+
+    @strawberry.field(description="Messages in it for which consent to training was taken back since.")
+    async def withdrawn_consent(self, info: Info) -> int:
+        """Their number."""
+        return await info.context.loaders.withdrawn.load(f"{self.name}@{self.version}") or 0
+
     @classmethod
     def of(cls, manifest: Mapping[str, Any]) -> SnapshotNode:
         """The snapshot of a manifest."""

@@ -39,6 +39,10 @@ if TYPE_CHECKING:
 Gone = Annotated[
     bool | None, strawberry.argument(description="Only those that hold contributions deleted since, or only others.")
 ]
+NoConsent = Annotated[
+    bool | None,
+    strawberry.argument(description="Only those that hold messages that have lost consent since, or only others."),
+]
 JobId = Annotated[strawberry.ID, strawberry.argument(description="A job.")]
 OfName = Annotated[str | None, strawberry.argument(description="Only those of this name.")]
 AfterEvent = Annotated[str | None, strawberry.argument(description="Cursor of the last event that you have.")]
@@ -63,13 +67,20 @@ class TrainingQuery:
 
     @strawberry.field(description="Published model versions, newest first.", permission_classes=[SignedIn])
     async def models(
-        self, info: Info, first: First, after: After = None, name: OfName = None, contains_deleted: Gone = None
+        self,
+        info: Info,
+        first: First,
+        after: After = None,
+        name: OfName = None,
+        contains_deleted: Gone = None,
+        contains_withdrawn_consent: NoConsent = None,
     ) -> Connection[ModelNode]:
         """A page of versions."""
-        found = await models(info.context).versions(name)
-        if contains_deleted is not None:
-            gone = await info.context.loaders.marked.load_many([each.label for each in found])
-            found = [each for each, marked in zip(found, gone, strict=True) if marked == contains_deleted]
+        found, loaders = await models(info.context).versions(name), info.context.loaders
+        for wanted, loader in ((contains_deleted, loaders.marked), (contains_withdrawn_consent, loaders.unconsented)):
+            if wanted is not None:
+                counts = await loader.load_many([each.label for each in found])
+                found = [each for each, count in zip(found, counts, strict=True) if bool(count) == wanted]
         return slice_connection(found, first, after, key=lambda each: each.label, node=ModelNode.of)
 
     @strawberry.field(
@@ -85,15 +96,23 @@ class TrainingQuery:
 
     @strawberry.field(description="Frozen data sets, newest first.", permission_classes=[Operator])
     async def snapshots(
-        self, info: Info, first: First, after: After = None, name: OfName = None, contains_deleted: Gone = None
+        self,
+        info: Info,
+        first: First,
+        after: After = None,
+        name: OfName = None,
+        contains_deleted: Gone = None,
+        contains_withdrawn_consent: NoConsent = None,
     ) -> Connection[SnapshotNode]:
         """A page of snapshots."""
         from core.snapshots import list_snapshots
 
         found = await asyncio.to_thread(list_snapshots, _store(info.context), name)
-        if contains_deleted is not None:
-            gone = await info.context.loaders.gone.load_many([snapshot_label(each) for each in found])
-            found = [each for each, count in zip(found, gone, strict=True) if bool(count) == contains_deleted]
+        loaders = info.context.loaders
+        for wanted, loader in ((contains_deleted, loaders.gone), (contains_withdrawn_consent, loaders.withdrawn)):
+            if wanted is not None:
+                counts = await loader.load_many([snapshot_label(each) for each in found])
+                found = [each for each, count in zip(found, counts, strict=True) if bool(count) == wanted]
         return slice_connection(found, first, after, key=snapshot_label, node=SnapshotNode.of)
 
 

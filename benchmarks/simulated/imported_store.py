@@ -49,6 +49,7 @@ def fill(folder: Path, name: str, samples: Path, messages: int) -> int:
             store.db.execute("COMMIT")
         for collection in ("messages", "rankings"):
             store[collection].create_index("tree_id")
+        store["trees"].create_index("by_time")
     finally:
         store.close()
     return copies * each

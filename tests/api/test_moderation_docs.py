@@ -118,6 +118,7 @@ def test_people_are_looked_after(api, page):
     assert ann.refused(page.operations["Trollboard"], first=1)["extensions"]["code"] == "FORBIDDEN"
     assert page.run("SetConsent", ann, allow=False)["allowsTraining"] is False
     assert page.run("Consent", ann)["allowsTraining"] is False
+    assert page.run("Unconsented", root, first=5) == {"snapshots": {"nodes": []}, "models": {"nodes": []}}
     assert page.run("SetNotes", mod, userId=ann.user_id, notes="floods")["person"]["notes"] == "floods"
     banned = page.run("Ban", mod, userId=ann.user_id, reason="floods us", lift=False)["person"]
     assert banned == {"enabled": False, "disabledReason": "floods us"}

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from core.interchange import export_trees
+from core.targets import Plan
+from core.tree_export import Choice, export_trees
 
 SAMPLES = Path(__file__).resolve().parents[2] / "samples"
 Node = dict[str, Any]
@@ -24,7 +25,7 @@ def read(path: Path) -> dict[str, Node]:
 async def exported(database: Any, **options: Any) -> dict[str, Node]:
     """The trees of a database by id."""
     out = io.BytesIO()
-    await export_trees(database, out, **options)
+    await export_trees(database, out, Choice(**options), Plan(form="trees"))
     return {tree["message_tree_id"]: tree for tree in map(json.loads, out.getvalue().splitlines())}
 
 

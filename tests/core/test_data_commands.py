@@ -77,7 +77,7 @@ def test_from_a_file_into_the_store_into_a_snapshot_and_out_again(oa: Shell, tmp
 
     out = tmp_path / "out.jsonl.gz"
     done = oa("export", str(out), "--json")
-    assert json.loads(done.stdout) == {"trees": 63, "messages": 312, "total": 63}
+    assert json.loads(done.stdout) == {"trees": 63, "messages": 312, "total": 63, "resumed": 0}
     assert read(out) == read(SAMPLES / "trees.jsonl")
 
     done = oa("snapshot", "freeze", "preference", "pairs", "--lang", "en", "--lang", "de", "--json")

@@ -15,11 +15,13 @@ from core.database import Database
 from core.errors import BadInput, BadRecord
 from core.flatform import Gatherer, flat_messages
 from core.hubform import SCHEMA, SCORES, row_of
-from core.interchange import export_trees, import_trees
+from core.interchange import import_trees
 from core.jsonl import parse_object
 from core.objects import ObjectStore
 from core.records import now
 from core.sources import Source
+from core.targets import Plan
+from core.tree_export import Choice, export_trees
 from core.treeform import export_tree, parse_tree
 
 REAL = ("oasst1-en-validation", "oasst2-multilingual-551")
@@ -48,7 +50,7 @@ async def test_real_trees_come_back_from_every_form(database: Database, real: Pa
     wanted = read(real)
     await import_trees(database, real)
     for form, name in (("trees", "t.jsonl.gz"), ("messages", "m.jsonl"), ("parquet", "rows.parquet")):
-        await export_trees(database, tmp_path / name, form=form, include_deleted=True)
+        await export_trees(database, tmp_path / name, Choice(include_deleted=True), Plan(form=form))
     assert read(tmp_path / "t.jsonl.gz") == wanted
     assert sorted(loaded(tmp_path / "t.jsonl.gz")["message_tree_id"]) == sorted(wanted)
 
@@ -106,7 +108,7 @@ async def test_datasets_reads_every_form(database: Database, tmp_path: Path) -> 
     await import_trees(database, SAMPLES / "trees.jsonl")
     for form, suffix in (("trees", "jsonl.gz"), ("messages", "jsonl"), ("parquet", "parquet")):
         path = tmp_path / f"{form}.{suffix}"
-        report = await export_trees(database, path, form=form)
+        report = await export_trees(database, path, plan=Plan(form=form))
         found = loaded(path)
         assert len(found) == (report.trees if form == "trees" else report.messages)
         if form == "parquet":
@@ -116,7 +118,7 @@ async def test_datasets_reads_every_form(database: Database, tmp_path: Path) -> 
 async def test_a_folder_in_parts_goes_out_and_in(database: Database, tmp_path: Path) -> None:
     await import_trees(database, SAMPLES / "trees.jsonl")
     before = await exported(database)
-    await export_trees(database, f"{tmp_path / 'out'}/", per_part=100)
+    await export_trees(database, f"{tmp_path / 'out'}/", plan=Plan(per_part=100))
     assert [path.name for path in sorted((tmp_path / "out").iterdir())] == [f"part-0000{n}.jsonl.gz" for n in range(4)]
     with pytest.raises(BadInput, match="is not empty"):
         await export_trees(database, tmp_path / "out")
@@ -135,7 +137,7 @@ async def test_the_object_store_is_a_target_and_a_source(
     before = await exported(database)
     one, many = f"s3://{store.bucket}/exports/one.parquet", f"s3://{store.bucket}/exports/many/"
     await export_trees(database, one)
-    await export_trees(database, many, per_part=200)
+    await export_trees(database, many, plan=Plan(per_part=200))
     assert [each.key for each in store.list("exports/")] == [
         "exports/many/part-00000.jsonl.gz", "exports/many/part-00001.jsonl.gz", "exports/one.parquet",
     ]  # fmt: skip
@@ -162,7 +164,7 @@ async def test_a_failed_export_leaves_no_file(
         written.append(export_tree(*arguments))
         return written[-1]
 
-    monkeypatch.setattr("core.interchange.export_tree", fails)
+    monkeypatch.setattr("core.tree_export.export_tree", fails)
     for name in ("a.parquet", "b.jsonl.gz", "c/"):
         written.clear()
         with pytest.raises(RuntimeError, match="enough"):
@@ -198,4 +200,4 @@ def test_a_source_that_is_none_is_said(source: Any, says: str) -> None:
 
 async def test_an_unknown_form_is_refused(database: Database) -> None:
     with pytest.raises(BadInput, match="form 'csv' is none of trees, messages, parquet"):
-        await export_trees(database, io.BytesIO(), form="csv")
+        await export_trees(database, io.BytesIO(), plan=Plan(form="csv"))

@@ -259,7 +259,8 @@ async def test_a_small_set_still_holds_out_one_tree_unless_asked_not_to(database
 async def test_rows_are_written_in_groups(
     database: Database, store: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("core.snapshots.ROW_GROUP", 20)
+    for name, rows in (("ROWS", 10), ("GROUP", 20)):
+        monkeypatch.setattr(f"core.row_groups.{name}", rows)
     await import_trees(database, SAMPLES / "trees.jsonl")
     about = await frozen(database, store, "preference")
     manifest.fetch(store, layout.dataset(about["name"], about["version"]), tmp_path)

@@ -184,8 +184,10 @@ def test_a_model_holds_what_its_snapshots_and_its_base_hold() -> None:
         model("c@1", "b@1"), model("b@1", "a@1", "fine@1"), model("a@1", "hub/model", "bad@1"), model("d@1", "x@1"),
         model("e@1", "hub/model", "bad@2"),
     ]  # fmt: skip
-    assert marked_models(models, {"bad@1"}) == {"a@1", "b@1", "c@1"}
-    assert marked_models(models, set()) == set()
+    assert marked_models(models, {"bad@1": 2, "fine@2": 3}) == {"a@1": 2, "b@1": 2, "c@1": 2}
+    assert marked_models(models, {"bad@1": 2, "fine@1": 3}) == {"a@1": 2, "b@1": 5, "c@1": 5}
+    assert marked_models(models, {}) == {}
+    assert marked_models([model("a@1", "b@1"), model("b@1", "a@1", "bad@1")], {"bad@1": 1}) == {"a@1": 1, "b@1": 1}
 
 
 # All of one's data.

@@ -13,11 +13,12 @@ from test_patience import rank_all
 
 from core.collection import Collection
 from core.config import ACTIVE_RANKINGS, CollectionConfig
-from core.interchange import export_trees, import_trees
+from core.interchange import import_trees
 from core.pools import DEFAULT
 from core.rules import collections
 from core.rulings import judge_message
 from core.sweeper import sweep_once
+from core.tree_export import Choice, export_trees
 
 HATE = {"spam": 0.0, "hate_speech": 1.0}
 
@@ -58,7 +59,7 @@ async def test_what_was_decided_stays_decided_when_a_limit_or_the_mode_changes(
         await change_rules(collection, admin, mode=mode)
         await collection.react(people[0], tree_id, "+1")  # the tree is settled anew, by the rules of now
         assert ((await collection.tree(tree_id)).state, await seen(collection, tree_id)) == before
-    report = await export_trees(collection.database, io.BytesIO(), form="trees", accepted_only=True)
+    report = await export_trees(collection.database, io.BytesIO(), Choice(accepted_only=True))
     assert report.as_dict()["messages"] == len(before[1])
 
 
