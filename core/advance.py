@@ -162,9 +162,11 @@ class _View:
         return usual + message.extra_reviews
 
     def _policy(self, message: Message) -> ReviewPolicy:
-        """When reviews of the message suffice, in weighted mode."""
+        """When reviews of the message suffice, in weighted mode; fewer where nobody gave more (`core.patience`)."""
         least = self.policy.least + message.extra_reviews
-        return replace(self.policy, least=least, most=max(least, self.policy.most))
+        most = max(least, self.policy.most)
+        most = min(most, self.tree.heard.get(message.id, most))
+        return replace(self.policy, least=min(least, most), most=most)
 
     def reviews_missing(self, message: Message) -> int:
         """Reviews of a message under review that are still wanted."""

@@ -36,6 +36,7 @@ _EVENT_FIELDS = {
         "message_tree_id",
         "not_rankable",
         "tiers",
+        "served_message_ids",
     ),
     "report": ("type", "report_type", "reason"),
     "score": ("type", "score"),
@@ -105,10 +106,9 @@ class Anonymiser:
         for key in ("ranking_parent_id", "message_tree_id"):
             if isinstance(own.get(key), str):
                 own[key] = self.message_id(own[key])
-        if isinstance(own.get("ranked_message_ids"), list):
-            own["ranked_message_ids"] = [
-                self.message_id(each) for each in own["ranked_message_ids"] if isinstance(each, str)
-            ]
+        for key in ("ranked_message_ids", "served_message_ids"):
+            if isinstance(own.get(key), list):
+                own[key] = [self.message_id(each) for each in own[key] if isinstance(each, str)]
         if isinstance(own.get("reason"), str):
             own["reason"] = self.text(own["reason"])
         user_id = event.get("user_id")

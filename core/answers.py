@@ -84,11 +84,11 @@ async def submit_ranking(
     task = await _mine(database, user, task_id, RANK_KINDS)
     config = await rules_of(database, config, task.collection)
     order = list(ranking)
-    if not (not_rankable and not order):
+    # What was taken once is answered the same, though the rules have changed since.
+    if task.state == "open" and not (not_rankable and not order):
         _check_order(config, order, task.served)
     answer: dict[str, Any] = {"ranking": order, "not_rankable": not_rankable}
     if any(size != 1 for size in tiers):
-        # What was taken once is answered the same, though the rules have changed since.
         answer["tiers"] = _check_tiers(config, order, tiers) if task.state == "open" else list(tiers)
     return await _decide(database, config, user, task, answer)
 

@@ -89,6 +89,9 @@ class CollectionConfig:
     rank_prompter_replies: bool = False
     """Rank replies by prompters too."""
 
+    review_patience_seconds: float = 604_800
+    """Seconds without a new review after which a message is decided by those that it has, in weighted mode; without
+    any, moderators are told. 0: it waits on."""
     ranking_patience_seconds: float = 604_800
     """Seconds without a new ranking after which siblings go on with those they have, even none; 0: they wait on."""
 

@@ -17,7 +17,8 @@ ACTS = ("delete", "restore", "accept", "refuse", "halt", "resume", "dismiss")
 """What a moderator may do; `dismiss` closes what the queue holds and changes nothing else."""
 MOST = 100
 """Targets of one bulk act."""
-REASONS = ("report", "red_flag", "auto_deleted", "auto_aborted", "auto_halted", "disputed", "scorer", "flood", "appeal")
+REASONS = ("report", "red_flag", "auto_deleted", "auto_aborted", "auto_halted", "disputed", "unreviewed", "scorer",
+           "flood", "appeal")  # fmt: skip
 """Why something is looked at."""
 SUBJECTS = ("message", "tree", "user")
 EVIDENCE = 50

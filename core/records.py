@@ -179,6 +179,7 @@ class Tree(Record):
         version: grows with every change of the tree or of a fact about it.
         dirty: a fact has come that the tree's state, counts and work do not show yet.
         enough: message id -> rankings of its replies that are enough, since nobody gave more (`core.patience`).
+        heard: message id -> reviews of it that are enough, likewise.
         ranked_in: the mode in which its replies got their order; None before its end, and where an import gave it.
         halt: set while a moderator has stopped it: {"from": the state before, "reason", "by"}.
         source: values of an import that these fields cannot express.
@@ -200,6 +201,7 @@ class Tree(Record):
     created_at: datetime = field(default_factory=now)
     won_lottery_at: datetime | None = None
     enough: dict[str, int] = field(default_factory=dict)
+    heard: dict[str, int] = field(default_factory=dict)
     ranked_in: str | None = None
     halt: dict[str, Any] | None = None
     source: dict[str, Any] | None = None

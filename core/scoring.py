@@ -35,7 +35,10 @@ POINTS: dict[str, float] = {
     "ranked_2": 3,
     "ranked_3": 1,
 }
-"""Points for one of each; the two terms are the original's for a message written and for one accepted."""
+"""Points for one of each; the two terms are the original's for a message written and for one accepted.
+
+`labels` are the original's `labels_full`: every review here is asked for all labels, so there are no `labels_simple`.
+"""
 PLACES = 3
 """Places of a ranking that earn their authors something."""
 SHARED = "~"

@@ -167,7 +167,7 @@ async def _write_work(
     """Make the tree's open work what `following` wants; False when a guard was lost."""
     held = facts.work
     holding = await _holding(database, held, _finished(facts))
-    answered, moment = last_answers(facts.rankings), milliseconds(now())
+    answers, moment = last_answers(facts.rankings, facts.reviews), milliseconds(now())
     existing = {work.id: work for work in held}
     places = _reply_places(following, held, holding)
     chance = random.Random()  # noqa: S311 - only spreads work over its key range
@@ -177,7 +177,7 @@ async def _write_work(
         blank = work or queue.opened(opening, tree.id, chance, tree.collection)
         bound = places[opening.target_id] if opening.kind in REPLIES else None
         wanted = queue.adjusted(blank, opening, holding, bound)
-        changes.append((work, waiting(wanted, answered.get(opening.target_id, 0), moment, config)))
+        changes.append((work, waiting(wanted, answers, moment, config)))
     changes += [(work, None) for work in existing.values()]
     return await queue.write_all(database, changes)
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hmac
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -133,23 +133,29 @@ def _moment(text: str | None) -> datetime | None:
 
 
 def _rankings(node: Node, parent: Message) -> Iterable[Ranking]:
-    """Rankings among the events that order at least two of the replies at hand; others stay in `source` alone."""
+    """Rankings among the events that order at least two of the replies at hand, or say that all that were served are
+    wrong; others stay in `source` alone."""
     replies = {reply.get("message_id") for reply in node.get("replies") or [] if isinstance(reply, dict)}
     for index, event in enumerate((node.get("events") or {}).get("ranking") or []):
-        order = event.get("ranked_message_ids")
-        if not isinstance(order, list) or not all(isinstance(each, str) for each in order):
+        order, wrong = event.get("ranked_message_ids"), event.get("not_rankable") is True
+        if not (_distinct(order) and replies.issuperset(order)):
             continue
-        if len(order) > 1 and len(set(order)) == len(order) and replies.issuperset(order):
+        served = _served(event, order, replies)
+        if len(order) > 1 or (wrong and not order and len(served) > 1):
             yield Ranking(
                 id=f"{IMPORTED}{parent.id}|{index}",
                 tree_id=parent.tree_id,
                 parent_id=parent.id,
                 ranking=tuple(order),
-                served=_served(order, event.get("ranking")),
-                not_rankable=event.get("not_rankable") is True,
+                served=served,
+                not_rankable=wrong,
                 tiers=_tiers(event.get("tiers"), len(order)),
                 created_at=parent.created_at,
             )
+
+
+def _distinct(ids: Any) -> bool:
+    return isinstance(ids, list) and all(isinstance(each, str) for each in ids) and len(set(ids)) == len(ids)
 
 
 def _tiers(sizes: Any, ranked: int) -> tuple[int, ...]:
@@ -158,8 +164,16 @@ def _tiers(sizes: Any, ranked: int) -> tuple[int, ...]:
     return tuple(sizes) if right and len(sizes) < ranked else ()
 
 
-def _served(order: list[str], places: Any) -> tuple[str, ...]:
-    """The replies as they were shown: `places[k]` is where the one ranked k-th stood; empty where it does not say."""
+def _served(event: Mapping[str, Any], order: list[str], replies: Collection[Any]) -> tuple[str, ...]:
+    """The replies as they were shown; empty where it does not say.
+
+    Named by `served_message_ids`, a key of our own, where some were not ranked. Else `ranking[k]` is the place of the
+    one ranked k-th.
+    """
+    named = event.get("served_message_ids")
+    if isinstance(named, list) and _distinct(named) and set(order) <= set(named):
+        return tuple(each for each in named if each in replies)
+    places = event.get("ranking")
     if not isinstance(places, list) or sorted(map(str, places)) != sorted(map(str, range(len(order)))):
         return ()
     shown = dict(zip(map(int, places), order, strict=True))
@@ -170,7 +184,7 @@ def _counted(messages: list[Message], rankings: list[Ranking]) -> list[Message]:
     """Messages with what the file counted as their base; rankings have records of their own and are not in it."""
     counts: dict[str, int] = {}
     for ranking in rankings:
-        for each in ranking.ranking:
+        for each in ranking.served or ranking.ranking:
             counts[each] = counts.get(each, 0) + 1
     return [replace(as_imported(message), ranking_count=counts.get(message.id, 0)) for message in messages]
 
@@ -318,6 +332,7 @@ def _event(ranking: Ranking) -> Node:
         "message_tree_id": ranking.tree_id,
         "not_rankable": ranking.not_rankable,
         **({"tiers": list(ranking.tiers)} if ranking.tiers else {}),
+        **({"served_message_ids": list(ranking.served)} if set(ranking.served) > set(ranking.ranking) else {}),
     }
 
 

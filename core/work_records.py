@@ -28,7 +28,7 @@ class Work(Record):
         served: replies to rank.
         thread: message ids from the root to the target.
         gold: a question with a known answer; it has ranges of keys of its own.
-        since: when it was opened or last answered, of rankings, in milliseconds since 1970; 0 for other kinds.
+        since: when it was opened or last answered, of reviews and rankings, in milliseconds since 1970; else 0.
         lapses_at: until when an answer is waited for, in milliseconds since 1970 (`core.patience`).
         rev: grows with every change.
     """

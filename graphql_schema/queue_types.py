@@ -35,6 +35,7 @@ class ModerationKind(Enum):
     AUTO_ABORTED = strawberry.enum_value("auto_aborted", description="Red flags on its prompt ended the tree.")
     AUTO_HALTED = strawberry.enum_value("auto_halted", description="So many skipped it that the tree was halted.")
     DISPUTED = strawberry.enum_value("disputed", description="Reviewers were split.")
+    UNREVIEWED = strawberry.enum_value("unreviewed", description="Nobody reviewed it for long.")
     SCORER = strawberry.enum_value("scorer", description="A check of the text found something.")
     FLOOD = strawberry.enum_value("flood", description="Many similar texts came in a short time.")
     APPEAL = strawberry.enum_value("appeal", description="Its author appeals against a decision.")

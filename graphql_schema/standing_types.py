@@ -14,12 +14,15 @@ from .user_types import UserNode
 if TYPE_CHECKING:
     from core.leaderboard import Standing
 
+ACTS = ", ".join(POINTS)
+"""What is counted, as the schema says it."""
+
 
 @strawberry.type(description="How often something was done that counts.")
 class ScoreCount:
     """One sort of act."""
 
-    act: str = strawberry.field(description="What was done, such as labels_full or ranked_1.")
+    act: str = strawberry.field(description=f"What was done: {ACTS}.")
     count: int = strawberry.field(description="How often.")
 
 

@@ -37,7 +37,7 @@ STEPS = int(os.environ.get("OA_MACHINE_STEPS", "0")) or 100
 STEPS_EACH = 50
 RULES = CollectionConfig(
     mode="parity", suspicious_reviews=0,
-    goal_tree_size=4, max_tree_depth=2, max_children_count=2, num_reviews_initial_prompt=2, num_reviews_reply=2,
+    goal_tree_size=5, max_tree_depth=2, max_children_count=3, num_reviews_initial_prompt=2, num_reviews_reply=2,
     num_required_rankings=2, p_activate_backlog_tree=0.0, max_pending_tasks=1000, max_active_trees=3,
     auto_mod_red_flags=3, auto_mod_max_skip_reply=4,
 )  # fmt: skip
@@ -52,12 +52,36 @@ CHANGES: tuple[dict[str, Any], ...] = (
     {"reviews_least": None, "reviews_quorum": None, "reviews_most": None},
 )  # fmt: skip
 """Changes of rules; those of parity mode are limits of each tree, and do not change with them."""
-LIMITS = {"goalSize": 5, "maxDepth": 3, "maxChildren": 3, "numRankings": 3, "numReviewsPrompt": 3, "numReviewsReply": 3}
+LIMITS = {"goalSize": 6, "maxDepth": 3, "maxChildren": 4, "numRankings": 3, "numReviewsPrompt": 3, "numReviewsReply": 3}
 """Limits of a tree, and the highest that they become."""
 GOOD = [{"name": "SPAM", "value": 0}, {"name": "QUALITY", "value": 0.75}]
 BAD = [{"name": "SPAM", "value": 1}]
 CALM = ("TASK_GONE", "NOTHING_TO_DO", "CONFLICT", "DUPLICATE_TEXT", "TOO_MANY", "BUSY", "UNAVAILABLE")
 """Codes with which the API may answer an act that came too late or at a bad moment."""
+
+
+def shapes_of(order: list[str], weighted: bool) -> list[dict[str, Any]]:
+    """Every form in which an order of replies may be told: in parity mode all of them in a row, with or without the
+    word that all are wrong, or that word alone; by weight also some of them, and with ties. `cannotJudge` tells none.
+    """
+    rows = [[[each] for each in order]]
+    if weighted:
+        rows += [[[each] for each in order[:2]], [[each] for each in order[-2:]], [order], [order[:2]], [order[-2:]]]
+        rows += [[order[:1], order[1:]], [order[:2], *([each] for each in order[2:])]]
+    said: list[dict[str, Any]] = [
+        {"ranking": [each for (each,) in rows[0]]},
+        {"notRankable": True},
+        {"cannotJudge": True},
+    ]
+    return said + [{"tiers": row, "notRankable": wrong} for row in rows for wrong in (False, True)]
+
+
+def meaning(answer: dict[str, Any]) -> object:
+    """The answer, a ranking by what it says rather than by how it is told."""
+    if answer.keys() & {"ranking", "tiers", "notRankable"}:
+        tiers = answer.get("tiers") or [[each] for each in answer.get("ranking", ())]
+        return [tuple(tier) for tier in tiers], answer.get("notRankable", False)
+    return answer
 
 
 KINDS_BUT_PROMPTS = [kind.upper() for kind in TASK_KINDS if kind != "initial_prompt"]
@@ -129,22 +153,21 @@ class World:
         task: dict[str, Any] | None = (await self.ask(token, "requestTask", TASK, langs=["en"], kind=kind))["task"]
         return task
 
-    def answer(self, task: dict[str, Any], good: bool = True) -> tuple[str, dict[str, Any]]:
-        """The mutation that answers a task, and its input."""
+    def answer(self, task: dict[str, Any], good: bool = True, shape: int = 0) -> tuple[str, dict[str, Any]]:
+        """The mutation that answers a task, and its input; `shape` tells which of the forms a ranking has."""
         kind = task["__typename"]
         if kind.startswith("Label"):
             return "submitReview", {"labels": GOOD if good else BAD}
         if kind.startswith("Rank"):
             order = sorted(reply["id"] for reply in task["replies"])
-            if self.weighted and good:
-                return "submitRanking", {"tiers": [order[:2], *([each] for each in order[2:])]}
-            return "submitRanking", {"ranking": order if good else order[::-1]}
+            shapes = shapes_of(order if good else order[::-1], self.weighted)
+            return "submitRanking", shapes[shape % len(shapes)]
         name = "submitPrompt" if kind.startswith("Initial") else "submitReply"
         return name, {"text": f"Something that nobody wrote before, number {next(self.texts)}."}
 
-    async def submit(self, token: str, task: dict[str, Any], good: bool = True) -> dict[str, Any]:
+    async def submit(self, token: str, task: dict[str, Any], good: bool = True, shape: int = 0) -> dict[str, Any]:
         """The payload of the task's answer."""
-        name, answer = self.answer(task, good)
+        name, answer = self.answer(task, good, shape)
         return await self.ask(token, name, "task { id state }", taskId=task["id"], **answer)
 
     def sign_in(self) -> None:
@@ -187,9 +210,12 @@ class World:
         newcomer = self.caller.sign_in(self.names[person])
         self.people[person], self.ids[person] = str(newcomer.token), str(newcomer.user_id)
 
-    async def give_up_ranking(self, which: int | None = None) -> int:
-        """Nobody has ranked some siblings (or any at all) for long, as far as the store can tell; how many wait."""
-        found = self.database["work"].find({"kind": "rank_assistant_replies"}).sort("_id")
+    async def give_up(self, which: int | None = None) -> int:
+        """Nobody has ranked some siblings or, in weighted mode, reviewed some message (or any at all) for long, as far
+        as the store can tell; how many wait."""
+        kinds = ["rank_assistant_replies"]
+        kinds += ["label_initial_prompt", "label_assistant_reply", "label_prompter_reply"] if self.weighted else []
+        found = self.database["work"].find({"kind": {"$in": kinds}}).sort("_id")
         works = [Work.from_document(document) async for document in found]
         chosen = works if which is None or not works else [works[which % len(works)]]
         for work in chosen:
@@ -251,10 +277,10 @@ class Collecting(RuleBasedStateMachine):
                 await self.world.submit(token, task)
             for turn in range(rounds):
                 await self.world.sweep()
-                for token in self.world.people:
+                for shape, token in enumerate(self.world.people):
                     kind = "LABEL_INITIAL_PROMPT" if turn == 0 else EAGER[1 + turn % 4]
                     if task := await self.world.take(token, kind):
-                        await self.world.submit(token, task)
+                        await self.world.submit(token, task, shape=shape + turn)
 
         self.world.run(begin())
 
@@ -265,26 +291,28 @@ class Collecting(RuleBasedStateMachine):
         if task := self.world.run(self.world.take(self.world.people[person], kind)):
             self.held.append(Held(person, task))
 
-    @rule(kind=st.sampled_from(EAGER), answer=st.booleans())
-    def everybody_at_once(self, kind: str, answer: bool) -> None:
+    @rule(kind=st.sampled_from(EAGER), answer=st.booleans(), shape=WHICH)
+    def everybody_at_once(self, kind: str, answer: bool, shape: int) -> None:
         async def rush() -> list[dict[str, Any] | None]:
             tasks = await asyncio.gather(*(self.world.take(token, kind) for token in self.world.people))
             if answer:
                 pairs = zip(self.world.people, tasks, strict=True)
-                await asyncio.gather(*(self.world.submit(token, task) for token, task in pairs if task))
+                given = enumerate((token, task) for token, task in pairs if task)
+                acts = (self.world.submit(token, task, shape=shape + turn) for turn, (token, task) in given)
+                await asyncio.gather(*acts)
             return tasks
 
         for person, task in enumerate(self.world.run(rush())):
             if task and not answer:
                 self.held.append(Held(person, task))
 
-    @rule(which=WHICH, good=st.sampled_from([True, True, True, False]), times=st.integers(1, 3))
-    def submit(self, which: int, good: bool, times: int) -> None:
+    @rule(which=WHICH, good=st.sampled_from([True, True, True, False]), times=st.integers(1, 3), shape=WHICH)
+    def submit(self, which: int, good: bool, times: int, shape: int) -> None:
         """Submit a task; more than once at the same moment, as from a phone on a bad network."""
         if not self.held:
             return
         held = self.held.pop(which % len(self.held))
-        name, answer = self.world.answer(held.task, good)
+        name, answer = self.world.answer(held.task, good, shape)
         token = self.world.people[held.person]
 
         async def deliver() -> list[dict[str, Any]]:
@@ -294,7 +322,7 @@ class Collecting(RuleBasedStateMachine):
         answers = self.world.run(deliver())
         # Of deliveries at once some may come while the first is being applied; what they are told is the same.
         assert len({(each["task"] or {}).get("id") for each in answers}) == 1, answers
-        if answers[0]["task"]:
+        if answers[0]["task"] and "cannotJudge" not in answer:
             self.answered.append((held, name, answer))
 
     @rule(which=WHICH, same=st.booleans())
@@ -304,7 +332,7 @@ class Collecting(RuleBasedStateMachine):
             return
         held, name, given = self.answered[which % len(self.answered)]
         answer = given if same else self.world.answer(held.task, good=False)[1]
-        same, token = answer == given, self.world.people[held.person]
+        same, token = meaning(answer) == meaning(given), self.world.people[held.person]
         before = self.look()
         payload = self.world.run(self.world.ask(token, name, "task { id state }", taskId=held.id, **answer))
         same = same and raw(held.id) in before.tasks
@@ -348,11 +376,11 @@ class Collecting(RuleBasedStateMachine):
         assert self.world.run(pass_time()) in ("expired", "skipped", "done", "purged")
 
     @rule(which=WHICH)
-    def nobody_ranks(self, which: int) -> None:
-        """Some siblings go on with the rankings that they have."""
+    def nobody_judges(self, which: int) -> None:
+        """Some siblings go on with the rankings that they have, or a message with its reviews."""
 
         async def pass_time() -> None:
-            await self.world.give_up_ranking(which)
+            await self.world.give_up(which)
             await self.world.sweep()
 
         self.world.run(pass_time())
@@ -577,9 +605,9 @@ async def drained(world: World) -> None:
         for token in world.willing:
             for kind in KINDS_BUT_PROMPTS:
                 while task := await world.take(token, kind):
-                    await world.submit(token, task)
+                    await world.submit(token, task, shape=did)
                     did += 1
-        if not did and await world.give_up_ranking() == 0:
+        if not did and await world.give_up() == 0:
             return
     raise AssertionError("willing people find ever more to do")
 

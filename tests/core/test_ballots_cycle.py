@@ -12,7 +12,7 @@ from core_people import SMALL, review_all, until_ranking, write_prompt
 from core.attention import notices
 from core.ballots import Ballot
 from core.collection import Collection
-from core.errors import BadInput, NothingToDo
+from core.errors import BadInput, Conflict, NothingToDo
 from core.opinions import Ranking
 from core.people import People
 from core.purge import fact_of
@@ -91,6 +91,17 @@ async def test_a_reply_that_few_judged_has_the_place_that_they_gave_it(collectio
         await collection.submit_ranking(user, task.id, order)
     ranks = {each.id: each.rank for each in await collection.messages_of(tree_id)}
     assert ranks == {tree_id: None, late: 0, one: 1, two: 2}
+
+
+@pytest.mark.parametrize("tiers", [(), (2,)])
+async def test_what_was_taken_is_answered_the_same_when_the_rules_no_longer_take_it(collection, users, tiers) -> None:
+    tree_id = await until_ranking(collection, users)
+    (user, task), *_ = await rank_tasks(collection, users, tree_id)
+    done = await collection.submit_ranking(user, task.id, task.served[:2], tiers=tiers)
+    strict = Collection(collection.database, replace(WEIGHTED, mode="parity"))
+    assert await strict.submit_ranking(user, task.id, task.served[:2], tiers=tiers) == done
+    with pytest.raises(Conflict):
+        await strict.submit_ranking(user, task.id, task.served[1:], tiers=tiers)
 
 
 async def test_those_who_cannot_judge_leave_it_to_others(collection, users) -> None:

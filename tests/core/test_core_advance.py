@@ -130,9 +130,11 @@ def test_a_tree_ends_while_people_are_willing(seed) -> None:
             break
     # Left without work, it has ended; or it waits to be reviewed or answered, by people other than those there are.
     assert told.ended or told.transition().work
+    reviewed = {each.message_id for each in told.reviews} if told.config.weighted else set()
     for opening in told.transition().work:
         assert not told.willing(opening)
         assert not opening.kind.startswith("rank_")
+        assert not (opening.kind.startswith("label_") and opening.target_id in reviewed)
     _check_counts(told)
     _check_ranks(told, whole=not told.tree.enough)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from datetime import datetime
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from data_forms import Node, message, nodes, tree
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from core.anonymise import Anonymiser
 from core.errors import BadRecord
 from core.opinions import Ranking
 from core.records import Message, Tree, now
@@ -161,6 +163,51 @@ def test_rankings_among_the_events_become_records_and_later_ones_are_added_to_th
     events = export_tree(records.tree, records.messages, [ranking, later])["prompt"]["events"]["ranking"]
     assert [event["ranked_message_ids"] for event in events] == [["b", "a"], ["a", "b"]]
     assert events[1] | {"ranking": [1, 0], "user_id": "me", "not_rankable": False} == events[1]
+
+
+@st.composite
+def opinions(draw: st.DrawFn) -> Ranking:
+    """Any ranking of up to five replies that people may give: partial, with ties, all wrong with an order or none."""
+    served = draw(st.permutations("abcde").map(lambda each: each[: draw(st.integers(2, 5))]))
+    wrong = draw(st.booleans())
+    size = draw(st.integers(0 if wrong else 2, len(served)).filter(lambda size: size != 1))
+    order = draw(st.permutations(served))[:size]
+    cuts = sorted(draw(st.sets(st.integers(1, size - 1)))) if size > 1 else []
+    sizes = tuple(end - start for start, end in pairwise([0, *cuts, size])) if size else ()
+    tiers = sizes if any(each > 1 for each in sizes) else ()
+    return Ranking(
+        id="r", tree_id="root", parent_id="root", ranking=tuple(order), served=tuple(served), not_rankable=wrong,
+        tiers=tiers, user_id="somebody",
+    )  # fmt: skip
+
+
+@given(opinions(), st.booleans())
+def test_whatever_people_say_in_a_ranking_comes_back(said: Ranking, hidden: bool) -> None:
+    records = parsed(tree(message("root", *(message(name) for name in "abcde"))))
+    out = export_tree(records.tree, records.messages, [said])
+    own = {each: each for each in ("root", *"abcde")}
+    if hidden:
+        hide = Anonymiser("a salt of sixteen or more")
+        out, own = hide.tree(out), {each: hide.message_id(each) for each in own}
+    again = parsed(json.loads(json.dumps(out)))
+    (found,) = again.rankings
+    assert found.ranking == tuple(own[each] for each in said.ranking)
+    assert found.served == tuple(own[each] for each in said.served)
+    assert (found.tiers, found.not_rankable, found.parent_id) == (said.tiers, said.not_rankable, own["root"])
+    counts = {each.id: each.ranking_count for each in again.messages}
+    assert counts == {name: int(each in said.served) for each, name in own.items()}
+    assert given_back(again) == json.loads(json.dumps(out))
+
+
+@pytest.mark.parametrize("named", [["a"], ["a", "a", "b"], "ab", [1, 2], ["b", "gone"], None])
+def test_what_was_served_is_not_taken_from_a_list_that_cannot_be_it(named: Any) -> None:
+    (ranking,) = parsed(ranked(["b", "a"], served_message_ids=named)).rankings
+    assert ranking.served == ("a", "b")
+
+
+def test_of_what_was_served_only_replies_at_hand_are_kept() -> None:
+    (ranking,) = parsed(ranked(["b", "a"], served_message_ids=["a", "gone", "b"])).rankings
+    assert ranking.served == ("a", "b")
 
 
 @pytest.mark.parametrize("order", [["a"], ["a", "a"], ["a", "elsewhere"], "ab", [1, 2]])

@@ -1,9 +1,11 @@
-"""Siblings that nobody may rank any more go on with the rankings they have; what came late is not forgotten."""
+"""Siblings that nobody may rank any more go on with the rankings they have, messages with their reviews; what came late
+is not forgotten."""
 
 from __future__ import annotations
 
 import random
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from core_people import SMALL, reply_all, review_all, write_prompt
@@ -14,9 +16,10 @@ from core.collection import Collection
 from core.config import CollectionConfig
 from core.errors import NothingToDo
 from core.journal import events_page
-from core.opinions import Ranking
+from core.opinions import Ranking, Review
 from core.patience import last_answers, waiting
 from core.records import milliseconds, now
+from core.rulings import judge_message
 from core.sweeper import sweep_once
 from core.work_records import NEVER, Work
 
@@ -89,28 +92,104 @@ async def test_what_somebody_ranks_just_now_is_waited_for(database, person) -> N
     assert sorted(ranked) == sorted(task.served)
 
 
-async def _let_time_pass(database) -> None:
-    """As far as the store can tell, nobody has ranked anything for long."""
-    async for document in database["work"].find({"kind": "rank_assistant_replies"}):
-        work = replace(Work.from_document(document), since=1, lapses_at=1)
-        await database["work"].update_one({"_id": work.id}, {"$set": {"since": 1, "lapses_at": 1, **work.keys()}})
+CLEAN, JUNK = {"spam": 0.0}, {"spam": 1.0}
+WEIGHTED = CollectionConfig(p_activate_backlog_tree=0.0, max_pending_tasks=1000)
+
+
+DECIDED = [
+    ((CLEAN,), "accepted"),
+    ((JUNK,), "refused"),
+    ((JUNK, CLEAN), "accepted"),
+    ((JUNK, CLEAN, CLEAN), "accepted"),
+]
+
+
+@pytest.mark.parametrize(("said", "verdict"), DECIDED)
+async def test_a_message_that_nobody_more_reviews_is_decided_by_what_was_said(database, person, said, verdict) -> None:
+    collection = Collection(database, WEIGHTED, random.Random(7))
+    author, *reviewers = [await person(f"p{each}") for each in range(1 + len(said))]
+    tree_id = await write_prompt(collection, author)
+    for user, labels in zip(reviewers, said, strict=True):
+        await review_all(collection, [user], "label_initial_prompt", labels)
+    await sweep_once(database, collection.config)
+    assert (await collection.message(tree_id)).state == "pending", "the wait is not over"
+    await _let_time_pass(database, "label_initial_prompt")
+    await sweep_once(database, collection.config)
+    tree, message = await collection.tree(tree_id), await collection.message(tree_id)
+    assert (message.state, tree.heard) == (verdict, {tree_id: len(said)})
+    assert (message.judgement["acceptable"] >= 0.5) == (verdict == "accepted")
+    assert tree.state == ("growing" if verdict == "accepted" else "aborted_low_grade")
+    disputed = await database["moderation_items"].find_one({"_id": f"message:{tree_id}|disputed"})
+    assert (disputed is not None) == (len(said) > 1), "moderators see what was decided although people were split"
+    (lapsed,), _ = await events_page(database, kind="review_lapsed")
+    assert (lapsed.subject, lapsed.details) == (tree_id, {"message": tree_id, "reviews": len(said)})
+    await sweep_once(database, collection.config)
+    assert await database["work"].count_documents({"kind": "label_initial_prompt"}) == 0
+
+
+async def test_what_somebody_reviews_just_now_is_waited_for(database, person) -> None:
+    collection = Collection(database, WEIGHTED, random.Random(7))
+    author, first, second = [await person(f"p{each}") for each in range(3)]
+    tree_id = await write_prompt(collection, author)
+    await review_all(collection, [first], "label_initial_prompt", JUNK)
+    task = await collection.request_task(second, "label_initial_prompt", ["en"])
+    await _let_time_pass(database, "label_initial_prompt")
+    await sweep_once(database, collection.config)
+    assert (await collection.message(tree_id)).state == "pending"
+    await collection.submit_review(second, task.id, CLEAN)
+    await sweep_once(database, collection.config)
+    assert (await collection.message(tree_id)).state == "pending", "the wait begins anew with each review"
+
+
+async def test_a_message_that_nobody_reviewed_comes_to_the_moderators(database, person) -> None:
+    collection = Collection(database, WEIGHTED, random.Random(7))
+    tree_id = await write_prompt(collection, await person("author"))
+    for times in (1, 2):
+        await _let_time_pass(database, "label_initial_prompt", times)
+        await sweep_once(database, collection.config)
+        item = await database["moderation_items"].find_one({"_id": f"message:{tree_id}|unreviewed"})
+        assert (item["state"], item["count"]) == ("open", times)
+        await sweep_once(database, collection.config)  # the wait began anew
+    assert (await collection.message(tree_id)).state == "pending"
+    assert (await collection.tree(tree_id)).heard == {}
+    await judge_message(
+        database, collection.config, await person("mod", "moderator"), tree_id, "accepted", "reads well"
+    )
+    await sweep_once(database, collection.config)
+    assert (await collection.tree(tree_id)).state == "growing"
+
+
+async def _let_time_pass(database, kind: str = "rank_assistant_replies", since: int = 1) -> None:
+    """As far as the store can tell, nobody has ranked or reviewed anything for long."""
+    async for document in database["work"].find({"kind": kind}):
+        work = replace(Work.from_document(document), since=since, lapses_at=since)
+        await database["work"].update_one(
+            {"_id": work.id}, {"$set": {"since": since, "lapses_at": since, **work.keys()}}
+        )
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 10**12), st.lists(st.integers(0, 10**12), max_size=3), st.integers(0, 10**6), st.integers(0, 9))
-def test_the_wait_begins_with_the_last_ranking(opened, answers, patience, later) -> None:
-    config = CollectionConfig(ranking_patience_seconds=patience)
-    work = Work(id="w", kind="rank_assistant_replies", lang="en")
-    last = max(answers, default=0)
-    found = waiting(work, last, opened, config)
-    assert found.since == max(opened or 0, last)
-    assert found.lapses_at == (found.since + 1000 * patience if patience else NEVER)
-    assert waiting(found, last, opened + later, config) == found if found.since else True
-    assert waiting(replace(work, kind="assistant_reply"), last, opened, config).lapses_at == NEVER
+def test_the_wait_begins_with_the_last_opinion(opened, answers, patience, later) -> None:
+    config = CollectionConfig(ranking_patience_seconds=patience, review_patience_seconds=patience)
+    for kind in ("rank_assistant_replies", "label_prompter_reply"):
+        work = Work(id="w", kind=kind, lang="en", target_id="t")
+        last = max(answers, default=0)
+        told = {(kind.split("_")[0], "t"): last, ("other", "t"): 10**14}
+        found = waiting(work, told, opened, config)
+        assert found.since == max(opened or 0, last)
+        assert found.lapses_at == (found.since + 1000 * patience if patience else NEVER)
+        assert waiting(found, told, opened + later, config) == found if found.since else True
+        assert waiting(replace(work, kind="assistant_reply"), told, opened, config).lapses_at == NEVER
+    parity = replace(config, mode="parity")
+    assert waiting(work, told, opened, parity).lapses_at == NEVER, "its number of reviews is fixed"
 
 
-def test_the_last_answer_of_each_set() -> None:
+def test_the_last_answer_of_each_set_and_message() -> None:
     moment = now()
     told = [Ranking(id=f"k{n}", tree_id="t", parent_id=parent, ranking=(), created_at=moment) for n, parent in
             enumerate("aab")]  # fmt: skip
-    assert last_answers(told) == dict.fromkeys("ab", milliseconds(moment))
+    earlier = [Review(id=f"r{n}", tree_id="t", message_id="a", labels={}, created_at=moment - timedelta(seconds=n))
+               for n in (2, 1)]  # fmt: skip
+    at = milliseconds(moment)
+    assert last_answers(told, earlier) == {("rank", "a"): at, ("rank", "b"): at, ("label", "a"): at - 1000}

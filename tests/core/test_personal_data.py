@@ -37,7 +37,7 @@ HOLDS_WORDS = re.compile(r"^(text|draft|answer|notes|title|name|words|comment|me
 HARMLESS = {
     "oauth_clients": {"public_keys"},
     "messages": {"cleared", "judgement", "consensus", "reward", "emojis", "labels", "base"},
-    "trees": {"num_reviews_prompt", "enough"}, "free_labels": {"labels"},
+    "trees": {"num_reviews_prompt", "enough", "heard"}, "free_labels": {"labels"},
     "reviews": {"labels"}, "gold": {"answers", "order"}, "purges": {"trees"},
     "collections": {"changes"}, "data_exports": {"name"}, "jobs": {"spec", "metrics", "stages", "error", "model"},
     "chat_messages": {"error", "draft"}, "moderation_items": {"reason"},

@@ -200,13 +200,22 @@ class History:
             self.settle()
 
     def lapse(self) -> bool:
-        """Some siblings have waited for rankers long enough, as `core.patience` finds; False where none are waiting."""
-        waiting = [each.target_id for each in self.transition().work if each.kind.startswith("rank_")]
+        """Some siblings have waited for rankers long enough, or a message for reviewers, as `core.patience` finds.
+
+        False where none that can go on are waiting.
+        """
+        work = self.transition().work
+        waiting = [("enough", each.target_id) for each in work if each.kind.startswith("rank_")]
+        reviewed = {each.message_id for each in self.reviews} if self.config.weighted else set()
+        asked = {each.target_id for each in work if each.kind.startswith("label_")}
+        waiting += [("heard", each) for each in sorted(asked & reviewed)]
         if not waiting:
             return False
-        parent_id = self.chance.choice(waiting)
-        there = rankings_so_far(self.tree, self.messages, self.rankings, self.config, parent_id)
-        self.tree = replace(self.tree, enough={**self.tree.enough, parent_id: there})
+        name, target = self.chance.choice(waiting)
+        there = sum(each.message_id == target for each in self.reviews)
+        if name == "enough":
+            there = rankings_so_far(self.tree, self.messages, self.rankings, self.config, target)
+        self.tree = replace(self.tree, **{name: {**getattr(self.tree, name), target: there}})
         self.settle()
         return True
 
