@@ -53,7 +53,8 @@ class Accounts:
             except DuplicateKeyError:  # somebody was faster, or the claim is another account's
                 user = await identities.owner(self.database, key)
         if not user.enabled or user.deleted:
-            raise Forbidden("this account is disabled; ask a moderator")
+            why = f": {user.disabled_reason}" if user.disabled_reason else ""
+            raise Forbidden(f"this account is disabled{why}; ask a moderator")
         return user
 
     async def _by_identity(self, key: str) -> User | None:

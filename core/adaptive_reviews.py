@@ -73,8 +73,8 @@ class ReviewPolicy:
             if not 0.5 <= getattr(self, name) < 1:
                 raise _bad(name, f"{name} is {getattr(self, name)}; it must be from 0.5 to below 1")
         if not 1 - self.refuse_from <= self.accept_at_limit <= self.accept_from:
-            message = f"accept_at_limit is {self.accept_at_limit}; it must be from 1 - refuse_from to accept_from"
-            raise _bad("accept_at_limit", message)
+            span = f"{1 - self.refuse_from:.6g} (1 - refuse_from) to {self.accept_from} (accept_from)"
+            raise _bad("accept_at_limit", f"accept_at_limit is {self.accept_at_limit}; it must be from {span}")
         for label, rule in self.critical.items():
             if label not in WIDGETS:
                 raise _bad("critical", f"critical label {label!r} is none; one of: {', '.join(WIDGETS)}")

@@ -6,6 +6,7 @@ item closed, the journal) may be repeated, and the sweeper repeats it after a cr
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -27,11 +28,11 @@ TEXT_LIMIT = 4096
 
 
 async def appeal(database: Database, user: User, message_id: str, text: str) -> Appeal:
-    """Appeal against the decision that stands on one's own message; again gives the appeal that there is.
+    """Appeal against the decision that stands on one's own message; the same again gives the appeal that there is.
 
     Raises:
         BadInput: the text is empty or too long.
-        Conflict: nothing was decided against the message.
+        Conflict: nothing was decided against the message, or one appealed in other words before.
         NotFound: there is no such message of one's own.
     """
     text = text.strip()
@@ -51,6 +52,10 @@ async def appeal(database: Database, user: User, message_id: str, text: str) -> 
         await database["appeals"].insert_one(made.to_document())
     except DuplicateKeyError:
         made = await load(database, made.id)
+        if made.text != text:
+            on = f"{made.created_at:%Y-%m-%d}"
+            told = f"you appealed against this decision already, on {on}; once is all there is"
+            raise Conflict(told, path=("message_id",)) from None
     if made.state == "open":
         evidence = {"by": user.id, "reason": made.text, "decision": decision}
         await enqueue(database, f"message:{message_id}", "appeal", 3, evidence)
@@ -65,6 +70,12 @@ async def load(database: Database, appeal_id: str) -> Appeal:
     if document is None:
         raise NotFound(f"there is no appeal {appeal_id!r}")
     return Appeal.from_document(document)
+
+
+async def by_ids(database: Database, identities: Sequence[str]) -> dict[str, Appeal]:
+    """The appeals of those ids that exist, by id."""
+    found = database["appeals"].find({"_id": {"$in": list(identities)}})
+    return {document["_id"]: Appeal.from_document(document) async for document in found}
 
 
 async def of_messages(database: Database, messages: list[Message]) -> dict[str, Appeal]:

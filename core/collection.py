@@ -226,9 +226,9 @@ class Collection:
         await settle(self.database, self.config, made.id)
         return made
 
-    async def gold_items(self, moderator: User) -> list[GoldItem]:
-        """The gold items that a moderator may see, newest first."""
-        return await gold.items(self.database, moderator)
+    async def gold_items(self, moderator: User, before: str | None, first: int) -> tuple[list[GoldItem], bool]:
+        """See `core.gold.items`."""
+        return await gold.items(self.database, moderator, before, first)
 
     async def retire_gold(self, moderator: User, item_id: str) -> None:
         """Hand a gold item out no more."""

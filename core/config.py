@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields
 from core.adaptive_reviews import CRITICAL, ReviewPolicy
 from core.errors import BadInput
 from core.records import TASK_KINDS
+from core.texts import check_lang
 
 MODES = ("weighted", "parity")
 ACTIVE_RANKINGS = 3
@@ -26,6 +27,13 @@ MOST: dict[str, float] = {
 }  # fmt: skip
 """The largest value of a setting, by how its name ends; of all others it is `MOST_OF_ANY`."""
 MOST_OF_ANY = 1e9
+AT_LEAST_ONE = frozenset({
+    "goal_tree_size", "max_children_count", "num_reviews_initial_prompt", "num_reviews_reply", "num_required_rankings",
+    "max_pending_tasks", "max_text_length",
+})  # fmt: skip
+"""Settings that are from 1; all others are from 0."""
+OF_POLICY = frozenset({"reviews_least", "accept_from", "refuse_from", "accept_at_limit"})
+"""Settings whose ranges hang on others or are `ReviewPolicy`'s."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,27 +179,29 @@ class CollectionConfig:
     def __post_init__(self) -> None:
         for item in fields(self):
             value = getattr(self, item.name)
-            if value is None or isinstance(value, bool | tuple | str):
+            if value is None or isinstance(value, bool | tuple | str) or item.name in OF_POLICY:
                 continue
-            most = 1 if item.name.startswith(PARTS) else _most(item.name)
-            if not 0 <= value <= most:
-                raise BadInput(f"{item.name} is {value}; it must be from 0 to {most:.12g}", path=(item.name,))
-        for name in ("goal_tree_size", "max_children_count", "num_reviews_initial_prompt", "num_reviews_reply",
-                     "num_required_rankings", "max_pending_tasks", "max_text_length"):  # fmt: skip
-            if getattr(self, name) < 1:
-                raise BadInput(f"{name} is {getattr(self, name)}; it must be 1 or more", path=(name,))
+            least, most = int(item.name in AT_LEAST_ONE), 1 if item.name.startswith(PARTS) else _most(item.name)
+            if not least <= value <= most:
+                message = f"{item.name} is {value:.12g}; it must be from {least} to {most:.12g}"
+                raise BadInput(message, path=(item.name,))
         if self.min_goal_tree_size > self.goal_tree_size and self.random_goal_tree_size:
-            raise BadInput(
-                f"min_goal_tree_size {self.min_goal_tree_size} is above goal_tree_size", path=("min_goal_tree_size",)
+            message = (
+                f"min_goal_tree_size is {self.min_goal_tree_size}; goal_tree_size, {self.goal_tree_size}, is the most"
             )
+            raise BadInput(message, path=("min_goal_tree_size",))
 
         if self.mode not in MODES:
             raise BadInput(f"mode is {self.mode!r}; it must be one of: {', '.join(MODES)}", path=("mode",))
+        languages = tuple(check_lang(lang, "init_prompt_disabled_langs") for lang in self.init_prompt_disabled_langs)
+        object.__setattr__(self, "init_prompt_disabled_langs", languages)
         self._check_policy()
 
     def _check_policy(self) -> None:
-        """What `ReviewPolicy` refuses is told by the names that these settings have here."""
-        names = {"least": "reviews_least", "most": "reviews_least", "quorum": "reviews_quorum"}
+        """What `ReviewPolicy` refuses, where its names are not those of these settings told by these."""
+        if not 1 <= self.reviews_least <= self.reviews_most:
+            message = f"reviews_least is {self.reviews_least}; it must be from 1 to reviews_most, {self.reviews_most}"
+            raise BadInput(message, path=("reviews_least",))
         if not self.critical_labels:
             message = f"critical_labels names none; one or more of: {', '.join(CRITICAL)}"
             raise BadInput(message, path=("critical_labels",))
@@ -199,11 +209,7 @@ class CollectionConfig:
             if label not in CRITICAL:
                 message = f"critical label {label!r} is none; one of: {', '.join(CRITICAL)}"
                 raise BadInput(message, path=("critical_labels",))
-        try:
-            _ = self.review_policy
-        except BadInput as error:
-            path = tuple(names.get(str(each), str(each)) for each in error.path)
-            raise BadInput(f"{'.'.join(path)}: {error.message}", path=path) from error
+        _ = self.review_policy
 
     @property
     def weighted(self) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from core import learning
 from core import work as queue
@@ -24,8 +25,6 @@ from core.pages import one, thread
 from core.records import GOLD, Message, Tree, User
 from core.review_agreement import by_answers
 from core.work_records import Work
-
-MOST_LISTED = 100
 
 
 async def make_review(
@@ -125,11 +124,14 @@ async def settle_gold(
     return replace(facts.tree, dirty=False, version=facts.tree.version + 1) if result.matched_count else None
 
 
-async def items(database: Database, moderator: User) -> list[GoldItem]:
-    """The gold items of the languages that a moderator looks after, newest first, at most `MOST_LISTED`."""
-    found = database["gold"].find({}).sort("by_time", -1).limit(MOST_LISTED)
+async def items(database: Database, moderator: User, before: str | None, first: int) -> tuple[list[GoldItem], bool]:
+    """A page of the gold items of the languages that a moderator looks after, newest first, and whether more follow."""
+    query: dict[str, Any] = {"by_time": {"$lt": before or "}"}}
+    if moderator.moderates and not moderator.has_role("admin"):
+        query["lang"] = {"$in": list(moderator.moderates)}
+    found = database["gold"].find(query).sort("by_time", -1).limit(first + 1)
     listed = [GoldItem.from_document(each) async for each in found]
-    return [item for item in listed if not moderator.moderates or item.lang in moderator.moderates]
+    return listed[:first], len(listed) > first
 
 
 async def retire(database: Database, moderator: User, item_id: str) -> None:

@@ -53,8 +53,13 @@ class GoldItem(Record):
     by: str | None = None
     created_at: datetime = field(default_factory=now)
 
+    @property
+    def by_time(self) -> str:
+        """Its place among all items."""
+        return time_key(self.created_at, self.id)
+
     def _keys(self) -> dict[str, Any]:
-        return {"by_time": time_key(self.created_at, self.id)}
+        return {"by_time": self.by_time}
 
 
 def copies(

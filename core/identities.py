@@ -42,7 +42,8 @@ async def owner(database: Database, key: str) -> User:
     if claimed and found and key in User.from_document(found).identities:
         return User.from_document(found)
     await _drop_left_behind(database, key)
-    raise Conflict("this sign-in is being linked or unlinked right now; try again in a minute", retry_after=60.0)
+    message = "this sign-in is being linked or unlinked, or its account deleted, right now; try again in a minute"
+    raise Conflict(message, retry_after=60.0)
 
 
 async def link(database: Database, user_id: str, key: str) -> User:
@@ -75,7 +76,7 @@ async def unlink(database: Database, user_id: str, key: str) -> User:
         raise NotFound("that sign-in is not linked to your account")
     left = [one for one in user.identities if one != key]
     if not left:
-        raise BadInput("this is your only sign-in; link another one first", path=("id",))
+        raise BadInput("this is your only sign-in; link another one first", path=("identity_id",))
     method, _, subject = left[0].partition(":")
     if not await _write(database, user, method, subject, tuple(left[1:])):
         return await unlink(database, user_id, key)

@@ -177,10 +177,18 @@ async def close(database: Database, identity: str, act: str, reason: str, by: st
 
 
 async def close_about(database: Database, subject: str, act: str, reason: str, by: str) -> None:
-    """Close every open item about `subject`, whatever its reason."""
+    """Close every open item about `subject`, whatever its reason, but an appeal that waits for its answer."""
     async for document in database["moderation_items"].find({"subject": subject}):
-        if document["state"] == "open":
-            await close(database, document["_id"], act, reason, by)
+        found = ModerationItem.from_document(document)
+        if found.state == "open" and not await waits_for_answer(database, found):
+            await close(database, found.id, act, reason, by)
+
+
+async def waits_for_answer(database: Database, found: ModerationItem) -> bool:
+    """Whether an item is there for an appeal that nobody has decided: only deciding it closes the item."""
+    if found.appeal_id is None:
+        return False
+    return await database["appeals"].find_one({"_id": found.appeal_id, "state": "open"}, {"_id": 1}) is not None
 
 
 async def rename_evidence(database: Database, identity: str, user_id: str, name: str, wordless: bool) -> None:

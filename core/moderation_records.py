@@ -64,6 +64,13 @@ class ModerationItem(Record):
         """Where it stands in the queue: by priority, then by time."""
         return f"{self.priority}|{time_key(self.created_at, self.id)}"
 
+    @property
+    def appeal_id(self) -> str | None:
+        """The appeal that it is there for, the latest of them; None for other reasons."""
+        if self.reason != "appeal" or not self.evidence:
+            return None
+        return f"{self.subject_id}|{self.evidence[-1].get('decision')}"
+
     def _keys(self) -> dict[str, Any]:
         fields = {"open_all": "", "open_lang": f"{self.lang}|", "open_reason": f"{self.reason}|",
                   "open_lang_reason": f"{self.lang}|{self.reason}|"}  # fmt: skip

@@ -11,7 +11,7 @@ import gzip
 import tempfile
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from core.objects import ObjectStore
 from core.people_records import DataExport
 from core.personal_data import EXPORTED, collection_of_part
 from core.records import User, now
+from core.times import moment
 
 KEPT = timedelta(days=7)
 """How long an export can be fetched."""
@@ -102,15 +103,21 @@ async def document(database: Database, user_id: str) -> AsyncIterator[bytes]:
 
 async def _with_more(database: Database, part: str, each: dict[str, Any]) -> dict[str, Any]:
     """What is shown of a document, a message with its earlier texts, a chat with its messages."""
-    shown = {"id": each["_id"]} | {name: value for name, value in each.items() if not _hidden(name)}
+    shown = {"id": each["_id"]} | {name: _zoned(name, value) for name, value in each.items() if not _hidden(name)}
     if part == "messages" and each.get("revision"):
         found = database["revisions"].find({"message_id": each["_id"]})
-        shown["revisions"] = [{"text": one["text"], "at": one["at"]} async for one in found]
+        shown["revisions"] = [{"text": one["text"], "at": _zoned("at", one["at"])} async for one in found]
     if part == "chats":
         found = database["chat_messages"].find({"chat_id": each["_id"]})
         names = ("_id", "parent_id", "role", "text", "model_version", "score", "score_reason", "created_at")
-        shown["messages"] = [{name: one.get(name) for name in names} async for one in found]
+        shown["messages"] = [{name: _zoned(name, one.get(name)) for name in names} async for one in found]
     return shown
+
+
+def _zoned(name: str, value: Any) -> Any:
+    """A stored time with its zone: those that an update set may be text without one (`core.times.moment`)."""
+    is_time = isinstance(value, str | datetime) and (name == "at" or name.endswith(("_at", "_since")))
+    return moment(value) if is_time else value
 
 
 def _hidden(name: str) -> bool:

@@ -75,6 +75,10 @@ class People:
         """See `core.appeals.appeal`."""
         return await appeals.appeal(self.database, user, message_id, text)
 
+    async def appeals(self, appeal_ids: Sequence[str]) -> dict[str, Appeal]:
+        """See `core.appeals.by_ids`."""
+        return await appeals.by_ids(self.database, appeal_ids)
+
     async def appeal_of(self, appeal_id: str) -> Appeal:
         """The appeal of that id; raises `NotFound`."""
         return await appeals.load(self.database, appeal_id)

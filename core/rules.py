@@ -8,6 +8,7 @@ the admin saw; it is journaled with what was before, and the collection's unfini
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -35,6 +36,12 @@ MOST = 100
 NAME_LIMIT = 100
 """Characters of a collection's name."""
 KEY = re.compile(r"[a-z][a-z0-9-]{1,31}")
+IN_WORDS = {
+    "int": "a whole number", "float": "a number", "bool": "true or false", "str": "a text",
+    "tuple[str, ...]": "a list of texts",
+}  # fmt: skip
+"""Types of settings, for people."""
+LEASE = "lease_"
 SHARED = "trust_"
 """How the names of settings begin that the default collection has for all."""
 OVER = ("ready_for_export", "aborted_low_grade", "halted_by_moderator", "scoring_failed")
@@ -93,17 +100,20 @@ def checked(base: CollectionConfig, changes: Mapping[str, Any]) -> dict[str, Any
     kept = {}
     for name, value in changes.items():
         if name not in kinds:
-            raise BadInput(f"there is no setting {name[:60]!r}; one of: {', '.join(kinds)}", path=("config",))
+            raise BadInput(f"there is no setting {name[:60]!r}; one of: {', '.join(kinds)}", path=("config", name[:60]))
         if value is not None:
             if not _fits(kinds[name], value):
-                message = f"{name} is {str(value)[:60]!r}; it must be of type {kinds[name]}"
-                raise BadInput(message, path=("config",))
+                wanted = IN_WORDS[kinds[name].removesuffix(" | None")]
+                raise BadInput(f"{name} is {json.dumps(value)[:60]}; it must be {wanted}", path=("config", name))
+            if name.startswith(LEASE) and value < 1:
+                message = f"{name} is {value}; it must be 1 or more, or nobody can hold what they were given"
+                raise BadInput(message, path=("config", name))
             kept[name] = value
     try:
-        replace(base, **_typed(kept))
+        typed = replace(base, **_typed(kept))
     except BadInput as error:
-        raise BadInput(error.message, path=("config",)) from error
-    return kept
+        raise BadInput(error.message, path=("config", *error.path)) from error
+    return {name: list(held) if isinstance(held := getattr(typed, name), tuple) else held for name in kept}
 
 
 def _fits(kind: str, value: Any) -> bool:
@@ -269,7 +279,7 @@ def _check_shared(collection: str, config: Mapping[str, Any]) -> None:
     """Roles hold in all collections, so what earns them is no collection's own."""
     own = sorted(name for name in config if name.startswith(SHARED))
     if own and collection != DEFAULT:
-        raise BadInput(f"{own[0]} holds in all collections; set it on the default one", path=("config",))
+        raise BadInput(f"{own[0]} holds in all collections; set it on the default one", path=("config", own[0]))
 
 
 def _name(name: str) -> str:

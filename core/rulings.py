@@ -16,7 +16,7 @@ from core.database import Database
 from core.errors import BadInput, Conflict, Forbidden, NotFound, OaError
 from core.facts import Facts, load, mark, move_tree
 from core.journal import record
-from core.moderation_queue import close, close_about, item
+from core.moderation_queue import close, close_about, item, waits_for_answer
 from core.moderation_records import ACTS, MOST, Outcome, check_moderator, may_moderate
 from core.pages import many, one
 from core.records import Message, Tree, User, milliseconds, now
@@ -282,6 +282,8 @@ async def _moderate_one(
     check_moderator(moderator, found.lang)
     if found.claimed_by_other(moderator):
         raise Conflict("another moderator looks at this now")
+    if await waits_for_answer(database, found):
+        raise Conflict("this is an appeal, whose author waits for an answer; decide it by decideAppeal")
     if act != "dismiss":
         subject_kind = found.subject.partition(":")[0]
         await _act(database, config, moderator, subject_kind, found.subject_id, act, reason)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import re
 import tempfile
 from collections import Counter
@@ -215,7 +216,9 @@ async def _write(
             if progress is not None and told.trees % TREES_PER_READ == 0:
                 progress(told)
     if not counts.rows:
-        raise BadInput(f"no {settings['kind']} rows in the {len(ids)} trees that pass the filters {filters.as_dict()}")
+        narrowed = json.dumps({name: value for name, value in filters.as_dict().items() if value is not None})
+        message = f"no {settings['kind']} rows in the {len(ids)} trees that pass the filters {narrowed}"
+        raise BadInput(message, path=("filters",))
     if progress is not None:
         progress(told)
     return _Written(digest.hexdigest()[:12], counts)

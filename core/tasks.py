@@ -59,8 +59,9 @@ async def request(
             break
         if shown is not None:
             return task, shown
-    what = "nothing" if kind == "random" else f"no task of kind {kind}"
-    raise NothingToDo(f"{what} is open for you now in {', '.join(langs)}", retry_after=10.0)
+    what, other = ("nothing", "") if kind == "random" else (f"no task of kind {kind}", "kind or ")
+    message = f"{what} is open for you now in {', '.join(langs)}; ask for another {other}language, or come back later"
+    raise NothingToDo(message, retry_after=10.0)
 
 
 def pools_of(collection: CollectionRecord, langs: Sequence[str]) -> list[str]:

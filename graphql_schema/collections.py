@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
 from datetime import datetime
 from enum import Enum
@@ -206,7 +207,7 @@ def collection_key(identity: strawberry.ID | None) -> str:
 def _settings(value: Any) -> dict[str, Any] | None:
     if value is None or isinstance(value, dict):
         return value
-    raise BadInput(f"config is {str(value)[:40]!r}; it must be an object of settings", path=("config",))
+    raise BadInput(f"config is {json.dumps(value)[:40]}; it must be an object of settings", path=("config",))
 
 
 @reads("Collection")

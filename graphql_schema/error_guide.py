@@ -137,7 +137,7 @@ GUIDES: dict[str, Guide] = {
         "`submitPrompt` of spaces alone.",
     ),
     "TEXT_TOO_LONG": Guide(
-        "Show the limit while the person writes: 2,000 characters, unless the collection says otherwise.",
+        "Show the limit while the person writes: `maxCharacters` of the task, mostly 2,000.",
         "`submitReply` of 2,001 characters.",
     ),
     "TOO_COSTLY": Guide(

@@ -10,6 +10,7 @@ import strawberry
 
 from core.texts import check_lang
 
+from .collections import CollectionId, collection_key
 from .context import Info, needed
 from .enums import stored
 from .permissions import Contributor, Moderator, SignedIn
@@ -33,13 +34,15 @@ class FollowingSubscription:
         description="Which kinds of work are open for you: now, and again whenever that changes.",
         permission_classes=[Contributor],
     )
-    async def task_available(self, info: Info, langs: Langs) -> AsyncGenerator[list[TaskAvailability], None]:
+    async def task_available(
+        self, info: Info, langs: Langs, collection_id: CollectionId = None
+    ) -> AsyncGenerator[list[TaskAvailability], None]:
         """Follow open work."""
-        wanted = check_langs(langs)
+        wanted, within = check_langs(langs), collection_key(collection_id)
         user, collection = info.context.user(), info.context.services.collection
-        key = f"tasks|{user.id}|{','.join(wanted)}"
+        key = f"tasks|{user.id}|{within}|{','.join(wanted)}"
         following = info.context.services.following
-        async with aclosing(following.follow(key, lambda: collection.available(user, wanted))) as seen:
+        async with aclosing(following.follow(key, lambda: collection.available(user, wanted, within))) as seen:
             async for counts in seen:
                 yield shown_availability(counts)
 

@@ -15,7 +15,7 @@ from .errors import Payload, mutation
 from .keyed import Keyed
 from .message_types import MessageNode, load_message
 from .permissions import Moderator
-from .relay import MAX_FIRST, global_id, raw_id
+from .relay import MAX_FIRST, After, Connection, First, connection, decode_cursor, global_id, page_size, raw_id
 
 
 @strawberry.type(description="Whether a label applies to a message.")
@@ -108,7 +108,7 @@ class CreateGoldRankingPayload(Payload):
 class RetireGoldPayload(Payload):
     """Payload of `retireGold`."""
 
-    retired: bool = strawberry.field(default=False, description="Whether it is handed out no more.")
+    retired: bool | None = strawberry.field(default=None, description="Whether it is handed out no more.")
 
 
 @strawberry.type
@@ -116,12 +116,14 @@ class GoldQuery:
     """Which gold items there are."""
 
     @strawberry.field(
-        description="Questions with a known answer in your languages, the newest hundred.",
-        permission_classes=[Moderator],
+        description="Questions with a known answer in your languages, newest first.", permission_classes=[Moderator]
     )
-    async def gold(self, info: Info) -> list[Gold]:
-        """The items."""
-        return [Gold.of(each) for each in await info.context.services.collection.gold_items(info.context.user())]
+    async def gold(self, info: Info, first: First, after: After = None) -> Connection[Gold]:
+        """A page of items."""
+        found, more = await info.context.services.collection.gold_items(
+            info.context.user(), decode_cursor(after), page_size(first)
+        )
+        return connection(found, key=lambda each: each.by_time, has_next=more, node=Gold.of)
 
 
 @strawberry.type

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from core.agreement_over_time import Sums
     from core.oauth_records import Client
     from core.people import People
+    from core.people_records import Appeal
     from core.records import Message, Tree, User
     from core.voices import Voice
 
@@ -87,6 +88,11 @@ class Loaders:
     def clients(self) -> Reads[Client]:
         """Programs that sign people in."""
         return Reads(by_id(lambda: self._services.auth.clients.get_many))
+
+    @cached_property
+    def appeals(self) -> Reads[Appeal]:
+        """Appeals."""
+        return Reads(by_id(lambda: _people(self._services).appeals))
 
     @cached_property
     def voices(self) -> Reads[Voice]:

@@ -14,6 +14,7 @@ from core.errors import NotFound
 from core.moderation_records import ModerationItem
 
 from .context import Context, Info, needed
+from .contribution_types import AppealNode
 from .message_types import MessageNode, load_message
 from .nodes import reads
 from .permissions import is_moderator, moderates
@@ -105,6 +106,14 @@ class ModerationItemNode(Node):
         """The person."""
         subject, _, own = self.record.subject.partition(":")
         return await load_user(info.context, own) if subject == "user" else None
+
+    @strawberry.field(description="Of kind APPEAL: the appeal, which `decideAppeal` decides.")
+    async def appeal(self, info: Info) -> AppealNode | None:
+        """The latest appeal that it is about."""
+        if self.record.appeal_id is None:
+            return None
+        found = await info.context.loaders.appeals.load(self.record.appeal_id)
+        return None if found is None else AppealNode.of(found)
 
     @strawberry.field(description="The moderator who looks at it now.")
     async def claimed_by(self, info: Info) -> UserNode | None:

@@ -28,6 +28,7 @@ class TaskNode(Node):
     kind: TaskKind = strawberry.field(description="What is asked; the type says the same.")
     state: TaskState = strawberry.field(description="What became of it.")
     lang: str = strawberry.field(description="Language to work in, as a BCP 47 tag.")
+    collection_id: strawberry.ID = strawberry.field(description="The collection that it is part of.")
     created_at: datetime = strawberry.field(description="When you took it.")
     expires_at: datetime = strawberry.field(description="After this it may go to somebody else.")
     draft: str | None = strawberry.field(description="The text saved with saveDraft, from whichever device.")
@@ -42,10 +43,22 @@ class TaskNode(Node):
             kind=TaskKind(record.kind),
             state=TaskState(record.state),
             lang=record.lang,
+            collection_id=global_id("Collection", record.collection),
             created_at=record.created_at,
             expires_at=record.expires_at,
             draft=record.draft,
         )
+
+
+@strawberry.interface(description="A task whose answer is a text.")
+class WritingTask(TaskNode):
+    """What the tasks to write have."""
+
+    @strawberry.field(description="Characters (Unicode code points) that the text may have.")
+    async def max_characters(self, info: Info) -> int:
+        """The collection's limit."""
+        collection = info.context.services.collection
+        return collection.rules_of(await collection.find_collection(self.record.collection)).max_text_length
 
 
 @strawberry.interface(description="A task about a conversation that is there already.")
@@ -108,17 +121,17 @@ class RankingTask(ConversationTask):
 
 
 @strawberry.type(description="Write a prompt that opens a conversation; answer with submitPrompt.")
-class InitialPromptTask(TaskNode):
+class InitialPromptTask(WritingTask):
     """`initial_prompt`."""
 
 
 @strawberry.type(description="Go on as the one who asks; answer with submitReply.")
-class PrompterReplyTask(ConversationTask):
+class PrompterReplyTask(ConversationTask, WritingTask):
     """`prompter_reply`."""
 
 
 @strawberry.type(description="Answer as the assistant; answer with submitReply.")
-class AssistantReplyTask(ConversationTask):
+class AssistantReplyTask(ConversationTask, WritingTask):
     """`assistant_reply`."""
 
 

@@ -17,7 +17,18 @@ from .job_types import JobEventNode, JobNode, runs
 from .model_types import ModelNode, models
 from .nodes import reads
 from .permissions import OPERATOR, Admin, Operator, SignedIn
-from .relay import After, Connection, First, connection, decode_cursor, page_size, parse_id, raw_id, slice_connection
+from .relay import (
+    After,
+    Connection,
+    First,
+    connection,
+    decode_cursor,
+    global_id,
+    page_size,
+    parse_id,
+    raw_id,
+    slice_connection,
+)
 from .snapshot_types import SnapshotNode, snapshot_label
 from .training_inputs import (
     CancelJobInput,
@@ -153,7 +164,7 @@ class TrainingMutation:
             _store(info.context),
             kind=input.kind,
             name=input.name,
-            filters=filters,
+            filters=await _own_collections(info.context, filters),
             validation_percent=input.validation_percent,
             seed=input.seed,
             licence=input.licence,
@@ -199,6 +210,19 @@ async def _source(context: Context, source_id: str) -> str:
         return own
     message = await needed(context.services.chats, "chats").message(context.user().id, own)
     return str(message.tree_id or own)
+
+
+async def _own_collections(context: Context, filters: dict[str, Any]) -> dict[str, Any]:
+    """`filters` with collections' own ids, where they may be named by those of `Collection` too; each must be there."""
+    named = filters.get("collections")
+    if not isinstance(named, list):
+        return filters
+    own = {str(global_id("Collection", each.id)): each.id for each in await context.services.collection.collections()}
+    found = [own.get(each, each) for each in named if isinstance(each, str)]
+    if unknown := [each for each in found if each not in own.values()]:
+        message = f"there is no collection {unknown[0][:60]!r}; one or more of: {', '.join(own.values())}"
+        raise BadInput(message, path=("filters", "collections"))
+    return filters | {"collections": found}
 
 
 def _store(context: Context) -> ObjectStore:

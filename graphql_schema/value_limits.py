@@ -22,7 +22,6 @@ VALUES: dict[str, str] = {
     "core.tasks.REASON_LIMIT": "characters kept of a reason to skip",
     "core.moderation_records.MOST": "targets of one bulk act (`moderate`)",
     "core.purge.MOST": "messages of one `purge`",
-    "core.gold.MOST_LISTED": "items that `gold` lists",
     "core.rewards.MOST": "scores of one `submitRewardScores`",
     "core.rules.MOST": "collections of a deployment",
     "core.rules.NAME_LIMIT": "characters of a collection's name",

@@ -44,7 +44,9 @@ class Viewer(OwnWork, OwnAccount):
     """The signed-in user, as they see themselves."""
 
     user: UserNode = strawberry.field(description="What others see of you.")
-    streak_days: int = strawberry.field(description="Days in a row on which you did something.")
+    streak_days: int = strawberry.field(
+        description="Whole days, of 24 hours, that you have been at it; a pause of more than 36 hours begins anew."
+    )
 
     @strawberry.field(description="What you may do with this token.")
     def roles(self, info: Info) -> list[UserRole]:

@@ -1,16 +1,20 @@
-"""The rules' errors in a caller's words: fields in camel case, ids as the caller sent them.
+"""The rules' errors in a caller's words: fields in camel case, ids as the caller sent them, kinds of tasks as the enum.
 
-The rules below speak of `task_id` and of their own ids; a caller knows `taskId` and opaque ids. Knows the names of an
-input's fields and its ids; does not know any code or rule.
+The rules below speak of `task_id`, of their own ids and of `initial_prompt`; a caller knows `taskId`, opaque ids and
+`INITIAL_PROMPT`. Knows the names of an input's fields and its ids; does not know any code or rule.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from core.errors import BadInput, OaError
+from core.records import TASK_KINDS
 
 from .relay import parse_id
+
+_KIND = re.compile(rf"\b({'|'.join(TASK_KINDS)})\b")
 
 
 def camel(name: str) -> str:
@@ -23,23 +27,26 @@ def in_callers_words(error: OaError, input: object = None) -> tuple[str, list[st
     """Message and path of `error` as the sender of `input` knows things.
 
     An id in the message becomes the one that was sent; where the error says no path, the id's field is the path. A
-    path through something that the input has flat (`sampling.top_p`) loses that step.
+    path through something that the input has flat (`sampling.top_p`) loses that step. Below a field of JSON, names are
+    the caller's own and stay as they are (`filters.min_reviews`).
 
     Args:
         error: what a rule raised.
         input: a mutation's input object; None for none.
     """
-    path, message = list(error.path), error.message
+    path, message = list(error.path), _KIND.sub(lambda kind: kind[0].upper(), error.message)
     if len(path) > 1 and not hasattr(input, path[0]) and hasattr(input, path[1]):
         del path[0]
     if path and isinstance(getattr(input, path[0], None), list):
         del path[1:]  # of a list, rules know the values, not the places
+    theirs = path[1:] if path and isinstance(getattr(input, path[0], None), dict) else []
+    path = path[: len(path) - len(theirs)]
     for name in path:
         message = message.replace(name, camel(name)) if "_" in name else message
     for name, value, raw in _ids(input):
         if raw in message:
             message, path = message.replace(raw, value), path or [name]
-    return message, [camel(name) for name in path]
+    return message, [*map(camel, path), *theirs]
 
 
 def _ids(input: object) -> Iterator[tuple[str, str, str]]:

@@ -39,7 +39,7 @@ def test_what_the_page_asks_of_the_schema_may_be_asked(anyone: Caller) -> None:
     (document,) = re.findall(r"`(\{ __schema.*?)`", html, re.DOTALL)
     document = document.replace("${type}", parts["type"]).replace("${value}", value)
     types = {each["name"]: each for each in anyone.ask(document)["__schema"]["types"]}
-    (langs,) = next(field for field in types["Subscription"]["fields"] if field["name"] == "taskAvailable")["args"]
+    (langs, _) = next(field for field in types["Subscription"]["fields"] if field["name"] == "taskAvailable")["args"]
     wrapped, depth = langs["type"], 0
     while wrapped.get("ofType"):
         wrapped, depth = wrapped["ofType"], depth + 1

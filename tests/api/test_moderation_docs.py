@@ -92,7 +92,8 @@ def test_authors_see_what_came_of_their_work_and_appeal(api, page):
     appeal = page.run("Appeal", ann, messageId=message, text="It is a question.")["appeal"]
     (item,) = page.run("Queue", mod, first=5, kind="APPEAL")["nodes"]
     assert item["message"]["id"] == message
-    decided = page.run("DecideAppeal", mod, appealId=appeal["id"], uphold=True, reason="So it is.")["appeal"]
+    assert item["appeal"] == {"id": appeal["id"], "text": "It is a question."}
+    decided = page.run("DecideAppeal", mod, appealId=item["appeal"]["id"], uphold=True, reason="So it is.")["appeal"]
     assert decided == {"state": "UPHELD", "answer": "So it is.", "message": {"state": "ACCEPTED"}}
     node = "query ($id: ID!) { node(id: $id) { id } }"
     assert ann.ask(node, id=appeal["id"])["node"] == {"id": appeal["id"]}
@@ -124,6 +125,11 @@ def test_people_are_looked_after(api, page):
     assert banned == {"enabled": False, "disabledReason": "floods us"}
     answer = ann.post("{ viewer { user { id } } }")
     assert "floods us" in answer.text
+    (refused,) = api.attempt("developmentSignIn", name="ann-banned")["userErrors"]
+    assert (refused["code"], refused["message"]) == (
+        "FORBIDDEN",
+        "this account is disabled: floods us; ask a moderator",
+    )
     assert page.run("Ban", mod, userId=ann.user_id, reason="", lift=True)["person"]["enabled"]
     given = page.run("SetTrusted", mod, userId=ann.user_id, trusted=True, reason="")["person"]
     assert given == {"roles": ["CONTRIBUTOR", "TRUSTED"], "trustWithheld": None}

@@ -140,7 +140,7 @@ def test_agreement_gold_and_what_a_reward_model_says(api, page, people):
     tiers = {"order": [[order[0]], order[1:]], "reason": "Checked by hand."}
     ranked = page.run("CreateGoldRanking", moderator, input=tiers)["gold"]
     assert (ranked["kind"], ranked["message"]["text"]) == ("RANK_ASSISTANT_REPLIES", "A question in fi?")
-    assert {each["id"] for each in page.run("Gold", moderator)} >= {gold["id"], ranked["id"]}
+    assert {each["id"] for each in page.run("Gold", moderator)["nodes"]} >= {gold["id"], ranked["id"]}
     for each in (gold, ranked):
         assert page.run("RetireGold", moderator, input={"goldId": each["id"]})["retired"]
     scores = [{"messageId": each, "score": float(place)} for place, each in enumerate(order)]

@@ -120,30 +120,41 @@ async def test_who_changes_what_another_changed_is_told(collection, admin) -> No
         await collection.create_collection(admin, DEFAULT, "Another", [], {})
 
 
+async def test_a_language_that_is_closed_to_prompts_may_be_spelled_as_people_do(collection, admin, people) -> None:
+    changed = await collection.update_collection(admin, DEFAULT, 0, config={"init_prompt_disabled_langs": ["PT-br"]})
+    assert changed.changes == {"init_prompt_disabled_langs": ["pt-BR"]}
+    assert (await collection.available(people[0], ["pt-br"]))["initial_prompt"] == 0
+    with pytest.raises(NothingToDo):
+        await collection.request_task(people[0], "initial_prompt", ["pt-br"])
+
+
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
         ({"colour": 1}, "no setting 'colour'"),
-        ({"goal_tree_size": "many"}, "must be of type int"),
-        ({"goal_tree_size": True}, "must be of type int"),
-        ({"goal_tree_size": 0}, "must be 1 or more"),
+        ({"goal_tree_size": "many"}, "must be a whole number"),
+        ({"goal_tree_size": True}, "is true; it must be a whole number"),
+        ({"goal_tree_size": 0}, "must be from 1 to 1000"),
         ({"accept_from": 0.2}, "from 0.5 to below 1"),
         ({"mode": "best"}, "one of: weighted, parity"),
         ({"critical_labels": ["spam", "boring"]}, "'boring' is none"),
-        ({"reviews_least": 9}, "1 <= least <= most"),
+        ({"reviews_least": 9}, "from 1 to reviews_most, 5"),
+        ({"lease_rank_seconds": 0}, "must be 1 or more"),
+        ({"init_prompt_disabled_langs": ["klingon"]}, "no language tag"),
+        ({"accept_from": 5}, "from 0.5 to below 1"),
         ({"critical_labels": []}, "names none"),
         ({"weight_rank": 1e308}, "from 0 to 1000000000"),
         ({"weight_rank": float("inf")}, "weight_rank is inf"),
         ({"weight_rank": float("nan")}, "weight_rank is nan"),
         ({"new_account_seconds": 1e15}, "from 0 to 315360000"),
         ({"reviews_most": 10**9}, "from 0 to 100"),
-        ({"num_required_rankings": 10**6}, "from 0 to 20"),
+        ({"num_required_rankings": 10**6}, "from 1 to 20"),
     ],
 )
 async def test_a_wrong_setting_is_named_and_nothing_changes(collection, admin, changes, says) -> None:
     with pytest.raises(BadInput, match=says) as caught:
         await collection.update_collection(admin, DEFAULT, 0, config=changes)
-    assert tuple(caught.value.path) == ("config",)
+    assert tuple(caught.value.path) == ("config", *changes)
     assert (await collection.collections())[0].version == 0
 
 

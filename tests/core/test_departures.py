@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import re
 import urllib.request
 from datetime import timedelta
 
@@ -216,6 +217,9 @@ async def test_all_of_ones_data_is_in_the_export(collection, people, person, sto
     assert (message["text"], [each["text"] for each in message["revisions"]]) == (
         "Why is the sky blue?", ["Why is the sky bleu?", "Why is the sky blue?"],
     )  # fmt: skip
+    times = re.findall(r'"(\d{4}-\d\d-\d\d[T ]\d\d:[^"]*)"', json.dumps(data))
+    assert len(times) > 10
+    assert [each for each in times if not re.fullmatch(r"[\d-]+T[\d:.]+\+00:00", each)] == [], "all with their zone"
     assert [each["reason"] for each in data["reports"]] == ["rude"]
     assert [each["title"] for each in data["chats"]] == ["My chat"]
     assert {"edit_message"} <= {each["kind"] for each in data["acts"]}

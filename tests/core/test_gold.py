@@ -89,7 +89,7 @@ async def test_a_skipped_item_is_not_offered_again_and_a_retired_one_to_nobody(c
     assert (await collection.request_task(people[1], "label_initial_prompt", ["en"])).tree_id == prompt
     await collection.retire_gold(moderator, item.id)
     await collection.retire_gold(moderator, item.id)
-    assert await collection.gold_items(moderator) == []
+    assert await collection.gold_items(moderator, None, 5) == ([], False)
     assert (await collection.request_task(people[2], "label_initial_prompt", ["en"])).tree_id == prompt
     with pytest.raises(NotFound):
         await collection.retire_gold(moderator, "no item")
@@ -153,3 +153,17 @@ async def test_who_knows_the_answer_earns_whatever_label_it_is(collection, moder
         await collection.submit_review(user, task.id, labels)
     credits = [(each["user_id"], each["what"]) async for each in database["credits"].find({"tree_id": item.id})]
     assert credits == [(people[1].id, "labels")]
+
+
+async def test_gold_is_listed_page_by_page_in_the_languages_of_who_asks(database, moderator, people) -> None:
+    collection = Collection(database, ALWAYS, random.Random(4))
+    made = []
+    for lang, text in (("en", "What is rain?"), ("es", "What is snow?"), ("en", "What is ice?")):
+        task = await collection.request_task(people[0], "initial_prompt", [lang])
+        prompt = str((await collection.submit_prompt(people[0], task.id, text, lang)).result_id)
+        made.append(await collection.make_gold_review(moderator, prompt, {"spam": False}, "Known."))
+    (newest,), more = await collection.gold_items(moderator, None, 1)
+    rest, end = await collection.gold_items(moderator, newest.by_time, 5)
+    assert ([newest.id, *(each.id for each in rest)], more, end) == ([each.id for each in reversed(made)], True, False)
+    spanish = replace(moderator, moderates=("es",))
+    assert [each.id for each in (await collection.gold_items(spanish, None, 1))[0]] == [made[1].id]

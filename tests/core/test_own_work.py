@@ -246,9 +246,15 @@ async def test_an_appeal_that_is_upheld_accepts_the_message(collection, moderato
     with pytest.raises(NotFound):
         await people.appeal(bob, tree_id, "not mine")
     made = await people.appeal(ann, tree_id, " It is no spam. ")
-    assert await people.appeal(ann, tree_id, "Again!") == made, "once for each decision"
+    assert await people.appeal(ann, tree_id, "It is no spam.") == made, "the same again is the same"
+    with pytest.raises(Conflict, match="appealed against this decision already"):
+        await people.appeal(ann, tree_id, "Again!")
     (item,), _ = await moderators.queue_page(mod, None, "appeal", None, 5)
-    assert item.evidence[0]["reason"] == "It is no spam."
+    assert (item.evidence[0]["reason"], item.appeal_id) == ("It is no spam.", made.id)
+    told, done = await moderators.moderate(mod, [f"item:{item.id}", f"message:{tree_id}"], "dismiss", "no")
+    assert "decide it by decideAppeal" in str(told.error)
+    assert done.error is None
+    assert [each.id for each in (await moderators.queue_page(mod, None, "appeal", None, 5))[0]] == [item.id]
     with pytest.raises(BadInput):
         await moderators.decide_appeal(mod, made.id, True, " ")
     with pytest.raises(Forbidden):

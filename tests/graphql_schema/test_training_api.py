@@ -231,12 +231,16 @@ async def test_promotion_goes_by_the_checks(api: Api, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "filters", "path"), [("poems", None, ["kind"]), ("sft", [1], ["filters"]), ("sft", {"x": 1}, None)]
-)
+    ("kind", "filters", "path"),
+    [
+        ("poems", None, ["kind"]), ("sft", [1], ["filters"]), ("sft", {"x": 1}, ["filters", "x"]),
+        ("sft", {"min_reviews": -1}, ["filters", "min_reviews"]), ("sft", {"langs": ["xx"]}, ["filters"]),
+        ("sft", {"collections": ["nowhere"]}, ["filters", "collections"]),
+    ],
+)  # fmt: skip
 async def test_a_wrong_snapshot_is_refused(api: Api, kind: str, filters: Any, path: Any) -> None:
     error = await api.refused(FREEZE, kind=kind, filters=filters)
-    assert error["code"] == "BAD_INPUT"
-    assert path is None or error["path"] == path
+    assert (error["code"], error["path"]) == ("BAD_INPUT", path)
 
 
 async def test_snapshots_are_listed_and_found_again(api: Api) -> None:
@@ -255,6 +259,11 @@ async def test_snapshots_are_listed_and_found_again(api: Api) -> None:
     node = "query ($id: ID!) { node(id: $id) { id } }"
     assert (await api.ask(node, "service", id=snapshot["id"]))["node"] == {"id": snapshot["id"]}
     assert (await api.ask(node, "contributor", id=snapshot["id"]))["node"] is None
+    named = [
+        (await api.do(FREEZE, kind="sft", filters={"langs": ["en"], "collections": [each]}))["snapshot"]["id"]
+        for each in ("default", global_id("Collection", "default"))
+    ]
+    assert named[0] == named[1], "a collection may be named by the id that the API gave"
 
 
 @pytest.mark.parametrize(

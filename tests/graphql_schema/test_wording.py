@@ -19,6 +19,7 @@ class Given:
     top_p: float = 0.5
     text: str = ""
     labels: list[str] = field(default_factory=list)
+    config: dict[str, int] = field(default_factory=dict)
 
 
 @pytest.mark.parametrize(("name", "spelt"), [("parent_id", "parentId"), ("lang", "lang"), ("top_p", "topP")])
@@ -45,6 +46,17 @@ def test_a_step_that_the_input_has_not_is_left_out():
 def test_the_path_into_a_list_ends_at_the_list():
     error = BadInput("label 'fails_task' is not asked here", path=("labels", "fails_task"))
     assert in_callers_words(error, Given()) == ("label 'fails_task' is not asked here", ["labels"])
+
+
+def test_names_below_a_field_of_json_are_the_callers_own():
+    error = BadInput("goal_tree_size is 0; it must be 1 or more", path=("config", "goal_tree_size"))
+    said = ("goal_tree_size is 0; it must be 1 or more", ["config", "goal_tree_size"])
+    assert in_callers_words(error, Given(config={"goal_tree_size": 0})) == said
+
+
+def test_kinds_of_tasks_are_called_as_in_the_schema():
+    error = BadInput("the task is of kind initial_prompt; num_reviews_initial_prompt stays")
+    assert in_callers_words(error)[0] == "the task is of kind INITIAL_PROMPT; num_reviews_initial_prompt stays"
 
 
 @pytest.mark.parametrize("value", ["", "x", "VGFzaw==", "🙂"])
