@@ -54,8 +54,8 @@ async def appeal(database: Database, user: User, message_id: str, text: str) -> 
         made = await load(database, made.id)
         if made.text != text:
             on = f"{made.created_at:%Y-%m-%d}"
-            told = f"you appealed against this decision already, on {on}; once is all there is"
-            raise Conflict(told, path=("message_id",)) from None
+            again = f"you appealed against this decision already, on {on}; once is all there is"
+            raise Conflict(again, path=("message_id",)) from None
     if made.state == "open":
         evidence = {"by": user.id, "reason": made.text, "decision": decision}
         await enqueue(database, f"message:{message_id}", "appeal", 3, evidence)
