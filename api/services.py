@@ -71,7 +71,7 @@ async def open_services(
         stack.push_async_callback(client.close)
         database = client[settings.mongodb_database]
         await migrate(database)
-        store = ObjectStore(settings.s3_bucket, settings.s3_endpoint, region=settings.s3_region)
+        store = ObjectStore(settings.s3_bucket, settings.s3_endpoint, settings.s3_region, discreet=True)
         if settings.embedded:
             await asyncio.to_thread(store.ensure_bucket)
         rules = settings.collection

@@ -44,6 +44,7 @@ from .leaving import unless_gone
 from .rate import address_of, rate_headers
 from .refusals import JSON_TYPE, SPEC_TYPE, BodyTooLong, media_of, refusal
 from .settings import Settings
+from .socket_messages import SocketMessages, wrong_part
 
 if TYPE_CHECKING:
     from core.rate_limits import Verdict
@@ -53,12 +54,6 @@ STATUS = {"UNAUTHENTICATED": 401, "FORBIDDEN": 403, "DEADLINE": 408, "TOO_MANY":
 """Status by code, of a request that was refused before it was looked at."""
 TAKEN = frozenset({SPEC_TYPE, JSON_TYPE, STREAM, "application/*", "*/*", "", "text/html", "text/*"})
 """What a caller may take: our answers, streams, and the page for browsers."""
-PARTS = (
-    ("query", (str, type(None)), "a string"),
-    ("variables", (dict, type(None)), "an object"),
-    ("extensions", (dict, type(None)), "an object"),
-)
-"""Of a request: name, type, and how the type is called."""
 NOT_EXECUTED = {"TOO_MANY": 429, "DEADLINE": 504}
 """Status by code, under the draft, of an operation that was looked at and has no data; 400 for others."""
 
@@ -78,6 +73,8 @@ class GraphQLView(GraphQL[Context, None]):
         settings: origins, and whether browsers get a page to try the API by hand.
         callers: turns credentials into viewers.
     """
+
+    graphql_transport_ws_handler_class = SocketMessages
 
     def __init__(self, schema: ApiSchema, settings: Settings, callers: Callers) -> None:
         super().__init__(
@@ -153,9 +150,8 @@ class GraphQLView(GraphQL[Context, None]):
             raise HTTPException(400, "Batching is not enabled")
         if not isinstance(whole, dict):
             raise HTTPException(400, "the body must be a JSON object with `query`")
-        for name, kind, form in PARTS:
-            if not isinstance(whole.get(name), kind):
-                raise HTTPException(400, f"`{name}` must be {form} or null, if it is there")
+        if (wrong := wrong_part(whole)) is not None:
+            raise HTTPException(400, wrong)
         data = GraphQLRequestData(
             whole.get("query"), whole.get("variables"), whole.get("operationName"), whole.get("extensions")
         )

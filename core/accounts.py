@@ -15,6 +15,7 @@ from core.ids import new_id
 from core.journal import record
 from core.records import USER_ROLES, User, identity
 from core.scoring import streak
+from core.texts import is_name
 from core.trust import roles_set
 
 NAME_LIMIT = 256
@@ -92,7 +93,7 @@ class Accounts:
     async def set_display_name(self, user_id: str, display_name: str) -> User:
         """Give the person another name, which everybody sees."""
         shown = display_name.strip()
-        if not 1 <= len(shown) <= SHOWN_LIMIT or not shown.isprintable():
+        if not 1 <= len(shown) <= SHOWN_LIMIT or not is_name(shown):
             raise BadInput(f"the name must have 1 to {SHOWN_LIMIT} visible characters", path=("display_name",))
         # The journal outlives the account, so it does not say which name.
         return await self._change(user_id, "set_display_name", {"display_name": shown}, user_id, told={})

@@ -12,6 +12,7 @@ from core.oauth_records import DAY, KEY_PREFIX, MINUTE, ApiKey
 from core.records import milliseconds, now
 from core.scopes import SCOPES, check_scopes
 from core.secret_values import hashed, matches, new_secret
+from core.texts import is_name
 
 MAX_DAYS = 366
 MAX_NAME = 80
@@ -46,7 +47,7 @@ class ApiKeys:
             BadInput: the name, a scope or the number of days is wrong, or there are too many keys.
         """
         name = name.strip()
-        if not 1 <= len(name) <= MAX_NAME or not name.isprintable():
+        if not 1 <= len(name) <= MAX_NAME or not is_name(name):
             raise BadInput(f"name has {len(name)} characters; it must have 1 to {MAX_NAME}", path=("name",))
         if not 1 <= days <= MAX_DAYS:
             raise BadInput(f"days is {days}; it must be 1 to {MAX_DAYS}", path=("days",))

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from core.errors import BadInput, Conflict, NotFound
 from core.records import moment
+from core.texts import is_visible
 
 State = Literal["streaming", "complete", "stopped", "failed"]
 Role = Literal["prompter", "assistant"]
@@ -236,7 +237,7 @@ def check_text(text: str) -> str:
         BadInput: with code `TEXT_EMPTY` or `TEXT_TOO_LONG`.
     """
     stripped = text.strip()
-    if not any(character.isprintable() and not character.isspace() for character in stripped):
+    if not is_visible(stripped):
         raise BadInput("the message has no visible character; write something", code="TEXT_EMPTY", path=("text",))
     return check_length("text", stripped, MAX_TEXT)
 

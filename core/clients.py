@@ -18,6 +18,7 @@ from core.redirects import check_redirect_uri
 from core.scopes import SERVICE_ONLY, check_scopes
 from core.secret_values import hashed, matches, new_secret
 from core.sessions import Sessions
+from core.texts import is_name
 
 MAX_NAME = 80
 MAX_URIS = 10
@@ -173,7 +174,7 @@ def checked_fields(wanted: dict[str, Any]) -> dict[str, Any]:
         BadInput: says which is wrong, and the right form.
     """
     name, kind = str(wanted.get("name") or "").strip(), wanted.get("kind") or "public"
-    if not 1 <= len(name) <= MAX_NAME or not name.isprintable():
+    if not 1 <= len(name) <= MAX_NAME or not is_name(name):
         raise BadInput(f"name has {len(name)} characters; it must have 1 to {MAX_NAME} visible ones", path=("name",))
     if kind not in CLIENT_KINDS:
         raise BadInput(f"kind {kind!r} is unknown; one of: {', '.join(CLIENT_KINDS)}", path=("kind",))

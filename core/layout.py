@@ -14,7 +14,6 @@
     jobs/<job-id>/result.json                                    outcome, per stage; written once
     models/<name>/<version>/manifest.json, card.md, hf/, onnx/   hashed; manifest last; loaded only if hashes match
     models/<name>/promoted.json                                  which version serves
-    people/<user-id>/<name>.json.gz                              one's own data, for its person; removed after a week
     people/<user-id>/<name>.json.gz                              all of one's own data, for its person alone; removed
 
 A stage's folder is `<index:02d>-<kind>`, for instance `00-sft`.
@@ -22,10 +21,29 @@ A stage's folder is `<index:02d>-<kind>`, for instance `00-sft`.
 
 from __future__ import annotations
 
+import re
+
+from core.errors import NotFound
+
+_PART = re.compile(r"(?!\.{1,2}$)[^/\\\x00-\x1f\x7f]{1,200}")
+
+
+def is_part(name: str) -> bool:
+    """Whether `name` can be one step of a key. Others would lead out of where what they name lies, and callers write
+    them: a name, a version, an id of a job or person."""
+    return _PART.fullmatch(name) is not None
+
+
+def _part(name: str) -> str:
+    """`name`; raises `NotFound` where nothing can be called so."""
+    if not is_part(name):
+        raise NotFound(f"nothing is called {name[:80]!r}")
+    return name
+
 
 def dataset(name: str, version: str) -> str:
     """Prefix of a frozen snapshot."""
-    return f"datasets/{name}/{version}/"
+    return f"datasets/{_part(name)}/{_part(version)}/"
 
 
 def dataset_manifest(name: str, version: str) -> str:
@@ -35,42 +53,42 @@ def dataset_manifest(name: str, version: str) -> str:
 
 def queued(job_id: str) -> str:
     """Key of the marker that a job waits or runs."""
-    return f"queue/{job_id}.json"
+    return f"queue/{_part(job_id)}.json"
 
 
 def job(job_id: str) -> str:
     """Prefix of everything of a job."""
-    return f"jobs/{job_id}/"
+    return f"jobs/{_part(job_id)}/"
 
 
 def spec(job_id: str) -> str:
     """Key of a job's specification."""
-    return f"jobs/{job_id}/spec.json"
+    return f"{job(job_id)}spec.json"
 
 
 def cancel(job_id: str) -> str:
     """Key whose presence asks the holder of a job to stop."""
-    return f"jobs/{job_id}/cancel.json"
+    return f"{job(job_id)}cancel.json"
 
 
 def claims(job_id: str) -> str:
     """Prefix of a job's claims and heartbeats."""
-    return f"jobs/{job_id}/claims/"
+    return f"{job(job_id)}claims/"
 
 
 def claim(job_id: str, attempt: int) -> str:
     """Key of claim number `attempt` (from 1)."""
-    return f"jobs/{job_id}/claims/{attempt:06d}.json"
+    return f"{job(job_id)}claims/{attempt:06d}.json"
 
 
 def heartbeat(job_id: str, attempt: int) -> str:
     """Key of the heartbeat of claim number `attempt`."""
-    return f"jobs/{job_id}/claims/{attempt:06d}.heartbeat.json"
+    return f"{job(job_id)}claims/{attempt:06d}.heartbeat.json"
 
 
 def events(job_id: str, stage: str | None = None) -> str:
     """Prefix of a job's event objects, of one stage or of all."""
-    return f"jobs/{job_id}/events/" + (f"{stage}/" if stage else "")
+    return f"{job(job_id)}events/" + (f"{stage}/" if stage else "")
 
 
 def event_batch(job_id: str, stage: str, attempt: int, seq: int) -> str:
@@ -80,7 +98,7 @@ def event_batch(job_id: str, stage: str, attempt: int, seq: int) -> str:
 
 def checkpoints(job_id: str, stage: str) -> str:
     """Prefix of a stage's checkpoints."""
-    return f"jobs/{job_id}/checkpoints/{stage}/"
+    return f"{job(job_id)}checkpoints/{stage}/"
 
 
 def checkpoint(job_id: str, stage: str, step: int, attempt: int) -> str:
@@ -90,27 +108,27 @@ def checkpoint(job_id: str, stage: str, step: int, attempt: int) -> str:
 
 def stage_output(job_id: str, stage: str, attempt: int) -> str:
     """Prefix of the files that a stage made under claim `attempt`; two holders never write under the same one."""
-    return f"jobs/{job_id}/stages/{stage}/output/{attempt:06d}/"
+    return f"{job(job_id)}stages/{stage}/output/{attempt:06d}/"
 
 
 def outcome(job_id: str, attempt: int) -> str:
     """Key of how the training under claim `attempt` ended."""
-    return f"jobs/{job_id}/outcomes/{attempt:06d}.json"
+    return f"{job(job_id)}outcomes/{attempt:06d}.json"
 
 
 def stage_success(job_id: str, stage: str) -> str:
     """Key of a stage's success marker: its key, metrics and output."""
-    return f"jobs/{job_id}/stages/{stage}/success.json"
+    return f"{job(job_id)}stages/{stage}/success.json"
 
 
 def result(job_id: str) -> str:
     """Key of a job's outcome."""
-    return f"jobs/{job_id}/result.json"
+    return f"{job(job_id)}result.json"
 
 
 def model(name: str, version: str) -> str:
     """Prefix of a published model version."""
-    return f"models/{name}/{version}/"
+    return f"models/{_part(name)}/{_part(version)}/"
 
 
 def model_manifest(name: str, version: str) -> str:
@@ -120,12 +138,12 @@ def model_manifest(name: str, version: str) -> str:
 
 def promoted(name: str) -> str:
     """Key of the pointer to the version of `name` that serves."""
-    return f"models/{name}/promoted.json"
+    return f"models/{_part(name)}/promoted.json"
 
 
 def personal_exports(user_id: str) -> str:
     """Prefix of the exports of one person's data."""
-    return f"people/{user_id}/"
+    return f"people/{_part(user_id)}/"
 
 
 def personal_export(user_id: str, name: str) -> str:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 def list_versions(store: ObjectStore, name: str | None = None) -> list[ModelVersion]:
     """All published versions, or those of one name, newest first."""
+    if name is not None and not layout.is_part(name):
+        return []
     keys = [item.key for item in store.list(f"models/{name}/" if name else "models/")]
     manifests = [store.get_json(key) for key in keys if key.endswith("/manifest.json") and key.count("/") == 3]
     serving = {each["name"]: promoted_version(store, each["name"]) for each in manifests}

@@ -10,6 +10,7 @@ endpoint is given.
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -26,6 +27,7 @@ from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
 from core.errors import BadInput, Conflict, Corrupt, NotFound, Unavailable
 
+log = logging.getLogger("oa.objects")
 CHUNK = 1 << 20
 _BUCKET = re.compile(r"[A-Za-z0-9._-]{1,255}")
 _FORM = "OA_S3_ENDPOINT must be http://HOST:PORT or https://HOST, or empty for AWS; OA_S3_REGION such as us-east-1"
@@ -46,6 +48,7 @@ class ObjectStore:
         bucket: its name; it must exist (`ensure_bucket` makes it).
         endpoint: URL of an S3-compatible server; None for AWS itself.
         region: AWS region name.
+        discreet: errors are shown to strangers: they do not say where the store is, which is logged instead.
 
     Credentials come from the usual AWS places (environment, profile, role). The embedded server checks none, but
     boto3 wants some, so with an endpoint on loopback and none set, placeholders are used.
@@ -56,7 +59,9 @@ class ObjectStore:
         Unavailable: the server does not answer or answers with a fault of its own.
     """
 
-    def __init__(self, bucket: str, endpoint: str | None = None, region: str = "us-east-1") -> None:
+    def __init__(
+        self, bucket: str, endpoint: str | None = None, region: str = "us-east-1", *, discreet: bool = False
+    ) -> None:  # fmt: skip
         if not _BUCKET.fullmatch(bucket):
             raise BadInput(f"OA_S3_BUCKET is {bucket!r}; a bucket's name has letters, digits, '.', '_' and '-' alone")
         if endpoint is not None and not endpoint.startswith(("http://", "https://")):
@@ -64,6 +69,7 @@ class ObjectStore:
         self.bucket = bucket
         self.endpoint = endpoint
         self.region = region
+        self.discreet = discreet
         placeholders = _placeholders(endpoint)
         config = Config(
             region_name=region,
@@ -211,14 +217,14 @@ class ObjectStore:
         except ClientError as error:
             raise self._translated(error, key) from error
         except NoCredentialsError as error:
-            raise Unavailable(
+            raise self._unavailable(
                 f"there are no credentials for the object store at {self.endpoint or 'AWS'}; name another by "
                 "OA_S3_ENDPOINT (`oa up` starts one), or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
             ) from error
         except (BotoCoreError, Boto3Error) as error:
             if isinstance(error.__context__, ClientError):  # a file transfer wraps the server's answer
                 raise self._translated(error.__context__, key) from error
-            raise Unavailable(f"object store at {self.endpoint or 'AWS'} does not answer: {error}") from error
+            raise self._unavailable(f"object store at {self.endpoint or 'AWS'} does not answer: {error}") from error
 
     def _translated(self, error: ClientError, key: str) -> Exception:
         code = error.response.get("Error", {}).get("Code", "")
@@ -226,12 +232,24 @@ class ObjectStore:
         where = f"at {self.endpoint or 'AWS'}"
         if code == "NoSuchBucket" or (not key and status == 404):
             message = f"bucket {self.bucket!r} does not exist {where}; make it, or set OA_S3_BUCKET to one that does"
-            return NotFound(message, code="BUCKET_MISSING")
+            return NotFound(self._told(message, "the object store has no such bucket"), code="BUCKET_MISSING")
         if status == 404:
-            return NotFound(f"object {key!r} does not exist in bucket {self.bucket!r} {where}")
+            message = f"object {key!r} does not exist in bucket {self.bucket!r} {where}"
+            return NotFound("no such object" if self.discreet else message)
         if status in (409, 412):
-            return Conflict(f"object {key!r} exists already in bucket {self.bucket!r}")
-        return Unavailable(f"object store {where} refused {key!r}: {code or status}")
+            message = f"object {key!r} exists already in bucket {self.bucket!r}"
+            return Conflict("it exists already" if self.discreet else message)
+        return self._unavailable(f"object store {where} refused {key!r}: {code or status}")
+
+    def _unavailable(self, message: str) -> Unavailable:
+        return Unavailable(self._told(message, "the object store does not answer"))
+
+    def _told(self, message: str, discreet: str) -> str:
+        """What an error says; the whole is in the log where it does not."""
+        if not self.discreet:
+            return message
+        log.warning("object store", extra={"fields": {"error": message}})
+        return discreet
 
 
 def file_sha256(path: Path) -> str:

@@ -27,7 +27,7 @@ from core.journal import record
 from core.pages import one
 from core.pools import DEFAULT
 from core.records import TREE_STATES, Tree, User
-from core.texts import check_lang
+from core.texts import check_lang, is_name
 
 FRESH_SECONDS = 2.0
 """How old what a process knows of the rules may be."""
@@ -283,7 +283,7 @@ def _check_shared(collection: str, config: Mapping[str, Any]) -> None:
 
 
 def _name(name: str) -> str:
-    if not 1 <= len(name.strip()) <= NAME_LIMIT or not name.isprintable():
+    if not 1 <= len(name.strip()) <= NAME_LIMIT or not is_name(name):
         raise BadInput(f"name is {name[:40]!r}; it must have 1 to {NAME_LIMIT} visible characters", path=("name",))
     return name.strip()
 

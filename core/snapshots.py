@@ -354,6 +354,8 @@ def signed_files(store: ObjectStore, about: Mapping[str, Any], seconds: int) -> 
 
 def list_snapshots(store: ObjectStore, name: str | None = None) -> list[dict[str, Any]]:
     """Manifests of all snapshots, or of those of one name, newest first. Blocking."""
+    if name is not None and not layout.is_part(name):
+        return []
     prefix = f"datasets/{name}/" if name else "datasets/"
     keys = [item.key for item in store.list(prefix) if item.key.endswith("/manifest.json")]
     found = [store.get_json(key) for key in keys]

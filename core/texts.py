@@ -14,6 +14,8 @@ _REGION, _SCRIPT = 2, 4
 """Letters of a subtag that names a region or a script."""
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _INVISIBLE = ("Cc", "Cf", "Cs", "Zs", "Zl", "Zp", "Mn", "Me")
+_BLANK = frozenset("\u115f\u1160\u2800\u3164\uffa0")
+"""Letters and symbols that are drawn as nothing: fillers of Hangul, the empty cell of Braille."""
 
 
 def check_lang(lang: str, field: str = "lang") -> str:
@@ -42,6 +44,17 @@ def check_langs(langs: Iterable[str]) -> tuple[str, ...]:
     return checked
 
 
+def is_visible(text: str) -> bool:
+    """Whether there is anything in `text` that a reader sees."""
+    return any(unicodedata.category(one) not in _INVISIBLE and one not in _BLANK for one in text)
+
+
+def is_name(text: str) -> bool:
+    """Whether `text` can be shown as a name: all of it is printed (no control of direction, nothing of no width) and
+    something of it is seen."""
+    return text.isprintable() and is_visible(text)
+
+
 def check_text(text: str, limit: int) -> str:
     """`text` without white space around it.
 
@@ -57,7 +70,7 @@ def check_text(text: str, limit: int) -> str:
         message = f"the text has the control character {control[0]!r} at {control.start()}; tabs and line breaks may be"
         raise BadInput(message, path=("text",))
     text = text.strip()
-    if all(unicodedata.category(character) in _INVISIBLE for character in text):
+    if not is_visible(text):
         raise BadInput("the text has no visible character; write something", code="TEXT_EMPTY", path=("text",))
     if len(text) > limit:
         message = f"the text has {len(text)} characters; at most {limit} are allowed"

@@ -19,6 +19,7 @@ from typing import Any
 import strawberry
 from graphql import GraphQLError
 from strawberry import BasePermission
+from strawberry.exceptions import MissingQueryError
 from strawberry.extensions import FieldExtension
 from strawberry.extensions.field_extension import AsyncExtensionResolver
 from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
@@ -30,7 +31,7 @@ from .context import Context, Info
 from .wording import camel, in_callers_words
 
 log = logging.getLogger("oa.graphql")
-BAD_QUERY = (GraphQLError, CannotGetOperationTypeError, InvalidOperationTypeError)
+BAD_QUERY = (GraphQLError, CannotGetOperationTypeError, InvalidOperationTypeError, MissingQueryError)
 """What the GraphQL machinery itself raises about a document."""
 LOGGED_LINES = 20
 """Lines of a traceback that are logged, the last ones."""

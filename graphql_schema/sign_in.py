@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import strawberry
 
 from core.errors import BadInput
+from core.texts import is_name
 
 from .context import Info, needed
 from .enums import UserRole, stored
@@ -45,7 +46,7 @@ class SignInMutation:
     async def development_sign_in(self, info: Info, input: DevelopmentSignInInput) -> DevelopmentSignInPayload:
         """Make the user if there is none of that name, set the roles, give a token."""
         name, services = input.name.strip(), info.context.services
-        if not 1 <= len(name) <= MAX_NAME or not name.isprintable():
+        if not 1 <= len(name) <= MAX_NAME or not is_name(name):
             raise BadInput(f"name is {name[:80]!r}; it must have 1 to {MAX_NAME} visible characters", path=("name",))
         roles = sorted({stored(role) for role in input.roles}) or ["contributor"]
         user = await services.accounts.ensure_user("development", name, name, roles)

@@ -102,6 +102,9 @@ async def _worth(call: Call, token: str) -> dict[str, Any]:
         client = await auth.clients.find(session.client_id)
         if client is None or not session.good(milliseconds(now())) or not _may_see(call.client, client.id):
             return inactive
+        user = (await auth.accounts.get_many([session.user_id])).get(session.user_id)
+        if user is None or user.deleted or not user.enabled:
+            return inactive
         told = {"client_id": client.id, "sub": session.user_id, "exp": session.expires_ms // 1000}
         return {"active": True, "token_type": "refresh_token", **told, **_scope(scopes_left(session, client))}
     context = Context(services=services_of(call.request))

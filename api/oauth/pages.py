@@ -97,7 +97,7 @@ def shows_errors(handler: Handler) -> Handler:
 
 def _error(request: Request, error: OaError) -> Response:
     status = STATUS.get(error.code, 400)
-    log.info("sign-in refused", extra={"fields": {"path": request.url.path, "code": error.code}})
+    log.info("sign-in refused", extra={"fields": {"path": request.url.path[:256], "code": error.code}})
     response = message(request, "That did not work", error.message[:1].upper() + error.message[1:] + ".", status)
     if error.retry_after is not None:
         response.headers["retry-after"] = str(round(error.retry_after + 0.5))

@@ -17,6 +17,7 @@ from core.oauth_records import ATTEMPT_LIFE, MINUTE, Attempt
 from core.records import User, identity
 from core.redirects import local_page
 from core.secret_values import hashed, new_secret
+from core.texts import is_name
 
 from ..rate import address_of
 from .mail import check_address
@@ -164,7 +165,7 @@ async def by_name(request: Request) -> Response:
         raise NotFound("there is no sign-in without a password here")
     form = await page_form(request)
     name = form.get("name", "").strip()
-    if not 1 <= len(name) <= MAX_NAME or not name.isprintable():
+    if not 1 <= len(name) <= MAX_NAME or not is_name(name):
         raise BadInput(f"the name must have 1 to {MAX_NAME} visible characters")
     user = await auth_of(request).accounts.ensure_user("development", name, name)
     return await _signed_in(request, user, form.get("next", ""))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.errors import Unauthenticated, Unavailable
 from core.oauth_records import Attempt
+from core.texts import is_visible
 
 from .providers import SAFE_URL, Provider
 
@@ -94,7 +95,7 @@ class Upstream:
             if about.get("issuer") != provider.issuer:
                 raise Unavailable(f"{provider.label} calls itself {str(about.get('issuer'))[:80]!r} in its discovery")
             for name in ("authorization_endpoint", "token_endpoint", "jwks_uri"):
-                if not SAFE_URL.fullmatch(str(about.get(name))):
+                if not _is_safe(provider, str(about.get(name))):
                     raise Unavailable(f"{provider.label} names no safe {name} in its discovery")
             known = self._known[provider.id] = _Known(about, time.monotonic())
         return known.about
@@ -132,6 +133,13 @@ class Upstream:
             except (JoseError, KeyError, TypeError, ValueError) as error:
                 raise Unavailable(f"{provider.label} publishes keys that cannot be read") from error
         return known.keys
+
+
+def _is_safe(provider: Provider, url: str) -> bool:
+    """Whether to ask there: by https, or on this machine where the issuer is on it; a remote one must not lead us to
+    what listens on loopback."""
+    at_home = provider.issuer.startswith("http://")
+    return SAFE_URL.fullmatch(url) is not None and (at_home or url.startswith("https://"))
 
 
 def _check_issuer(provider: Provider, about: dict[str, Any], iss: str | None) -> None:
@@ -175,7 +183,7 @@ def _name(*names: Any) -> str:
         if (
             isinstance(name, str)
             and "@" not in name
-            and (shown := "".join(one for one in name if one.isprintable()).strip())
+            and is_visible(shown := "".join(one for one in name if one.isprintable()).strip())
         ):
             return shown[:64]
     return plain_name()
