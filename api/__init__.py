@@ -1,5 +1,5 @@
 """The app: settings, tokens, GraphQL over HTTP, SSE and WebSocket, the chat relay, health. Starlette, stateless.
 
 Knows how a request becomes a `graphql_schema.context.Context`; does not know what any field means, nor Ray, torch or
-ONNX. Start it with `uvicorn api.app:app_from_env --factory`.
+ONNX. Start it with `python -m api.server`.
 """

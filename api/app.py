@@ -1,6 +1,6 @@
 """The Starlette app: routes, middleware, and what is opened at start and closed at the end.
 
-`create_app(settings)` for tests and embedding, `app_from_env` for `uvicorn api.app:app_from_env --factory`. Importing
+`create_app(settings)` for tests and embedding, `app_from_env` for `api.server`. Importing
 this module loads the schema, but no driver: the stores' modules are imported when the app starts.
 """
 

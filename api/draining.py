@@ -3,7 +3,7 @@
     SIGTERM            /readyz says 503 for `notice` seconds while everything goes on, so that load balancers look away
     then               subscriptions end with UNAVAILABLE and `retryAfter`, new ones are refused, the server stops
                        listening and ends WebSockets (1012); requests under way end, for as long as the server was given
-                       (uvicorn's --timeout-graceful-shutdown)
+                       (`--grace` of `api.server`)
     then               the relay hands over the replies that still stream, the stores are closed
 
 A second SIGTERM skips the notice.

@@ -51,9 +51,14 @@ def dataset_manifest(name: str, version: str) -> str:
     return f"{dataset(name, version)}manifest.json"
 
 
+def queue() -> str:
+    """Prefix of the markers of jobs that nobody has finished."""
+    return "queue/"
+
+
 def queued(job_id: str) -> str:
     """Key of the marker that a job waits or runs."""
-    return f"queue/{_part(job_id)}.json"
+    return f"{queue()}{_part(job_id)}.json"
 
 
 def job(job_id: str) -> str:

@@ -26,4 +26,4 @@ RUN python -m pip install --constraint constraints.txt --no-deps --editable . \
     && useradd --create-home --uid 1000 oa && install -d -o oa /var/lib/open-assistant
 USER oa
 EXPOSE 8000
-CMD ["uvicorn", "api.app:app_from_env", "--factory", "--host", "0.0.0.0", "--port", "8000", "--no-access-log", "--timeout-graceful-shutdown", "25", "--ws-max-size", "65536", "--ws-per-message-deflate", "false", "--no-proxy-headers"]
+CMD ["python", "-m", "api.server", "--host", "0.0.0.0", "--port", "8000", "--grace", "25"]

@@ -209,7 +209,7 @@ def _patiently(ask: Callable[[], bool]) -> bool:
 
 def queued_jobs(store: ObjectStore) -> list[str]:
     """Ids of the jobs in the queue, in key order, which is age for ids made here."""
-    prefix = layout.queued("").removesuffix(".json")
+    prefix = layout.queue()
     return [item.key.removeprefix(prefix).removesuffix(".json") for item in store.list(prefix)]
 
 

@@ -132,11 +132,7 @@ def _objects(var: Path, port: int, environment: Mapping[str, str]) -> Part:
 
 
 def _api(port: int) -> Part:
-    where = ("--host", HOST, "--port", str(port))
-    command = [sys.executable, "-m", "uvicorn", "api.app:app_from_env", "--factory", *where, "--no-access-log"]
-    # A message of a WebSocket is bounded as a body is; without this all of it is taken in before it is measured.
-    command += ["--timeout-graceful-shutdown", "15", "--ws-max-size", "65536", "--ws-per-message-deflate", "false"]
-    command += ["--no-proxy-headers"]  # the API itself reads them, from those in OA_TRUSTED_PROXIES alone
+    command = [sys.executable, "-m", "api.server", "--host", HOST, "--port", str(port), "--grace", "15"]
     address = f"http://{HOST}:{port}/graphql"
     return Part("api", command, answers(port, "/healthz"), address, needs=("documents", "objects"))
 

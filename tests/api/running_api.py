@@ -13,6 +13,7 @@ import httpx
 import uvicorn
 
 from api.app import create_app
+from api.server import options
 from api.settings import Settings
 from oa.embedded import free_port
 
@@ -33,15 +34,8 @@ def eventually(check: Callable[[], Any], seconds: float = DEADLINE) -> Any:
 def serving(settings: Settings, port: int | None = None) -> Iterator[str]:
     """The app of `settings` under uvicorn; yields its base URL."""
     port = port or free_port()
-    config = uvicorn.Config(
-        create_app(settings),
-        host="127.0.0.1",
-        port=port,
-        log_level="error",
-        lifespan="on",
-        timeout_graceful_shutdown=1,
-        proxy_headers=False,  # as `oa up` and the image have it
-    )
+    told = options(settings, "127.0.0.1", port, 1)
+    config = uvicorn.Config(lambda: create_app(settings), log_level="error", lifespan="on", **told)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

@@ -15,6 +15,7 @@ import pytest
 from running_api import DEADLINE, serving
 
 from api.production import insecure
+from api.server import options
 from api.settings import Settings, from_env
 from core.errors import BadInput
 from oa.stack import _api
@@ -69,8 +70,9 @@ def test_production_refuses_to_believe_everybody(settings):
     assert not [each for each in insecure(replace(settings, trusted_proxies=("10.0.0.0/8",))) if "PROXIES" in each]
 
 
-def test_the_server_itself_believes_nobody_wherever_we_start_it():
+def test_the_server_itself_believes_nobody(settings):
+    assert options(settings, "127.0.0.1", 1, 1)["proxy_headers"] is False
     image = (ROOT / "docker" / "api.Dockerfile").read_text("utf-8")
     command = json.loads(next(line for line in image.splitlines() if line.startswith("CMD "))[4:])
     for each in (command, list(_api(8000).command)):
-        assert "--no-proxy-headers" in each, shlex.join(each)
+        assert each[1:3] == ["-m", "api.server"], shlex.join(each)

@@ -30,8 +30,7 @@ class Server:
         port = free_port()
         self.base = f"http://127.0.0.1:{port}"
         self.file = folder / "log"
-        command = [sys.executable, "-m", "uvicorn", "api.app:app_from_env", "--factory", "--port", str(port)]
-        command += ["--timeout-graceful-shutdown", str(grace)]
+        command = [sys.executable, "-m", "api.server", "--port", str(port), "--grace", str(grace)]
         with self.file.open("wb") as log:
             env = {**os.environ, "OA_MODE": "embedded", "OA_VAR": str(folder), **environment}
             self.process = subprocess.Popen(command, env=env, stdout=log, stderr=log)
