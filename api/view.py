@@ -5,8 +5,8 @@
     either with     Accept: text/event-stream any operation, subscriptions too (graphql-sse, distinct connections)
     WebSocket       graphql-transport-ws      any operation; `connection_init` may carry {"authorization": "Bearer ..."}
 
-A document may be named instead of sent (`graphql_schema.persisted`), in requests over HTTP; `documentId` is taken as
-one more form of `extensions.persistedQuery`. A caller who goes away before the answer cancels what was asked for.
+A document may be named instead of sent (`graphql_schema.persisted`); over HTTP `documentId` is taken as one more form
+of `extensions.persistedQuery`. A caller who goes away before the answer cancels what was asked for.
 Answers `application/graphql-response+json`, with the status codes of the GraphQL-over-HTTP draft, to who asks for it,
 and `application/json` with 200 to others. The legacy `graphql-ws` protocol, batches and multipart bodies are off.
 Threat: a page on another site that opens a WebSocket with a visitor's browser; so origins are checked (here no cookie
