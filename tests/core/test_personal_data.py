@@ -96,7 +96,7 @@ def test_every_holding_says_what_the_export_has_and_what_leaving_does() -> None:
 
 
 def test_every_family_of_objects_is_in_the_list() -> None:
-    keys = re.findall(r'f"(\w+)/', Path(layout.__file__).read_text("utf-8"))
+    keys = re.findall(r'"(\w+)/', Path(layout.__file__).read_text("utf-8"))
     assert set(keys) == set(OBJECTS)
 
 
