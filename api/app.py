@@ -68,6 +68,7 @@ def create_app(settings: Settings, *, alone: bool = False) -> Starlette:
         async with open_services(settings, tokens, metrics, tracing) as services:
             draining = Draining(services.streams, settings.drain_notice_seconds)
             app.state.services, app.state.site, app.state.draining = services, site, draining
+            app.state.readiness = health.Readiness(services.database, services.store)
             services.link_url, services.public_keys = site.link_url, checked_keys
             if alone:
                 settle()

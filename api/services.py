@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
+from typing import Any
 
 from pymongo.errors import PyMongoError
 
 from core.accounts import Accounts
 from core.chats import Chats
 from core.collection import Collection
-from core.database import connect, migrate, unavailable
+from core.database import Database, connect, migrate, unavailable
 from core.documents import RegisteredDocuments
 from core.errands import run_errands
 from core.errors import BadInput, OaError
@@ -67,57 +68,76 @@ async def open_services(
     allowed = None if settings.documents is None else read_allow_list(settings.documents)
     async with AsyncExitStack() as stack:
         metrics = metrics or Metrics()
-        client = connect(settings.mongodb_uri, Commands(metrics, tracing), seconds=settings.database_seconds)
-        stack.push_async_callback(client.close)
-        database = client[settings.mongodb_database]
-        await migrate(database)
-        store = ObjectStore(settings.s3_bucket, settings.s3_endpoint, settings.s3_region, discreet=True)
-        if settings.embedded:
-            await asyncio.to_thread(store.ensure_bucket)
-        rules = settings.collection
-        collection = Collection(database, rules)
-        chats, runs, models = Chats(database, collection), Runs(database, store), Models(database, store)
-        services = Services(
-            collection=collection,
-            accounts=Accounts(database),
-            auth=SignIn(database),
-            moderators=Moderators(database, rules, store),
-            people=People(database, rules, store),
-            leaderboard=partial(leaderboard, database),
-            standing=partial(standing, database),
-            neighbours=partial(neighbours, database),
-            database=database,
-            store=store,
-            chats=chats,
-            runs=runs,
-            models=models,
-            terms=Terms(settings.terms_version, settings.terms_url) if settings.terms_version else None,
-            translate=_translated,
-            rates=RateLimits(database, rates) if rates else None,
-            documents=RegisteredDocuments(database),
-            allowed=allowed,
-            max_cost=settings.max_cost,
-            operation_seconds=settings.operation_seconds,
-            streams=Streams(settings.subscription_seconds, settings.streams_per_caller, settings.streams_per_address),
-            watch=metrics.operation,
-            answers=IdempotentAnswers(database, settings.operation_seconds + 5),
-        )
+        database, store = await _stores(settings, stack, Commands(metrics, tracing))
+        services = _services(settings, database, store, rates, metrics)
+        services.allowed = allowed
         if settings.embedded:
             services.sign_in = partial(_development_token, tokens, services.auth, settings.token_seconds)
-        relay = Relay(chats, settings.serving_urls, settings.serving_key, published=models.published)
+        published = services.models.published
+        relay = Relay(services.chats, settings.serving_urls, settings.serving_key, published=published)
         services.relay = await stack.enter_async_context(relay)
-        rechecks = run_rechecks(services, settings.stream_check_seconds)
-        stack.push_async_callback(_stop, asyncio.create_task(rechecks))
         swept = LastTime()
         metrics.follow(services, swept.ago)
-        if settings.sweep_seconds:
-            sweeper = run_sweeper(database, rules, settings.sweep_seconds, swept.now)
-            stack.push_async_callback(_stop, asyncio.create_task(sweeper))
-            stack.push_async_callback(_stop, asyncio.create_task(runs.run_mirror()))
-            errands = run_errands(database, rules, store, settings.sweep_seconds)
-            stack.push_async_callback(_stop, asyncio.create_task(errands))
-            stack.push_async_callback(_stop, asyncio.create_task(run_sign_in_sweeper(database)))
+        for work in _background(settings, services, store, swept):
+            stack.push_async_callback(_stop, asyncio.create_task(work))
         yield services
+
+
+async def _stores(settings: Settings, stack: AsyncExitStack, listener: Commands) -> tuple[Database, ObjectStore]:
+    """The document store, migrated, and the object store; the former's connections are closed with `stack`."""
+    client = connect(settings.mongodb_uri, listener, seconds=settings.database_seconds)
+    stack.push_async_callback(client.close)
+    database = client[settings.mongodb_database]
+    await migrate(database)
+    store = ObjectStore(settings.s3_bucket, settings.s3_endpoint, settings.s3_region, discreet=True)
+    if settings.embedded:
+        await asyncio.to_thread(store.ensure_bucket)
+    return database, store
+
+
+def _services(
+    settings: Settings, database: Database, store: ObjectStore, rates: Mapping[str, Rate], metrics: Metrics
+) -> Services:
+    """What needs the stores alone; nothing of it runs yet."""
+    rules = settings.collection
+    collection = Collection(database, rules)
+    return Services(
+        collection=collection,
+        accounts=Accounts(database),
+        auth=SignIn(database),
+        moderators=Moderators(database, rules, store),
+        people=People(database, rules, store),
+        leaderboard=partial(leaderboard, database),
+        standing=partial(standing, database),
+        neighbours=partial(neighbours, database),
+        database=database,
+        store=store,
+        chats=Chats(database, collection),
+        runs=Runs(database, store),
+        models=Models(database, store),
+        terms=Terms(settings.terms_version, settings.terms_url) if settings.terms_version else None,
+        translate=_translated,
+        rates=RateLimits(database, rates) if rates else None,
+        documents=RegisteredDocuments(database),
+        max_cost=settings.max_cost,
+        operation_seconds=settings.operation_seconds,
+        streams=Streams(settings.subscription_seconds, settings.streams_per_caller, settings.streams_per_address),
+        watch=metrics.operation,
+        answers=IdempotentAnswers(database, settings.operation_seconds + 5),
+    )
+
+
+def _background(
+    settings: Settings, services: Services, store: ObjectStore, swept: LastTime
+) -> Iterator[Coroutine[Any, Any, None]]:
+    """What runs beside the requests until the app stops; the sweeper and its like where this process sweeps."""
+    yield run_rechecks(services, settings.stream_check_seconds)
+    if settings.sweep_seconds:
+        database, rules, seconds = services.database, settings.collection, settings.sweep_seconds
+        yield run_sweeper(database, rules, seconds, swept.now)
+        yield services.runs.run_mirror()
+        yield run_errands(database, rules, store, seconds)
+        yield run_sign_in_sweeper(database)
 
 
 class LastTime:

@@ -9,10 +9,10 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Literal, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast
 
 from core.config import CollectionConfig
 from core.errors import BadInput
@@ -175,54 +175,35 @@ def from_env(environ: Mapping[str, str] = os.environ) -> Settings:
             "key that signs access tokens"
         )
     public_url = _public_url(environ)
-    return Settings(
-        mode=cast(Literal["production", "embedded"], mode),
-        mongodb_uri=environ["OA_MONGODB_URI"],
-        mongodb_database=environ.get("OA_MONGODB_DATABASE") or "open_assistant",
-        s3_endpoint=environ.get("OA_S3_ENDPOINT") or None,
-        s3_bucket=environ.get("OA_S3_BUCKET") or "open-assistant",
-        s3_region=environ.get("OA_S3_REGION") or "us-east-1",
-        token_key_file=Path(environ.get("OA_TOKEN_KEY_FILE") or var / "keys" / "token.pem"),
-        token_key=environ.get("OA_TOKEN_KEY") or None,
-        token_key_secret=environ.get("OA_TOKEN_KEY_SECRET") or None,
-        public_url=public_url,
-        token_issuer=environ.get("OA_TOKEN_ISSUER") or public_url or "open-assistant",
-        sign_in_file=_path(environ, "OA_SIGN_IN_FILE"),
-        smtp_url=environ.get("OA_SMTP_URL") or None,
-        mail_from=environ.get("OA_MAIL_FROM") or "open-assistant@localhost",
-        mail_outbox=_path(environ, "OA_MAIL_OUTBOX") or (var / "outbox" if mode == "embedded" else None),
-        page_client=environ.get("OA_PAGE_CLIENT") or None,
-        terms_version=environ.get("OA_TERMS_VERSION") or None,
-        terms_url=environ.get("OA_TERMS_URL") or None,
-        token_seconds=_number(environ, "OA_TOKEN_SECONDS", int, MAX_TOKEN_SECONDS),
-        cors_origins=_origins(environ),
-        introspection=cast(
-            Literal["anyone", "signed-in", "nobody"],
-            _one_of(environ, "OA_INTROSPECTION", INTROSPECTION, "anyone" if mode == "embedded" else "signed-in"),
+    own: dict[str, Any] = {
+        "mode": mode,
+        "token_key_file": Path(environ.get("OA_TOKEN_KEY_FILE") or var / "keys" / "token.pem"),
+        "public_url": public_url,
+        "token_issuer": environ.get("OA_TOKEN_ISSUER") or public_url or "open-assistant",
+        "mail_outbox": _path(environ, "OA_MAIL_OUTBOX") or (var / "outbox" if mode == "embedded" else None),
+        "cors_origins": _origins(environ),
+        "introspection": _one_of(
+            environ, "OA_INTROSPECTION", INTROSPECTION, "anyone" if mode == "embedded" else "signed-in"
         ),
-        body_bytes=_number(environ, "OA_BODY_BYTES", int, 64 * 1024),
-        sweep_seconds=_number(environ, "OA_SWEEP_SECONDS", float, 5.0),
-        collection=_collection(environ),
-        max_cost=_number(environ, "OA_MAX_COST", int, 10_000),
-        rate_limits=environ.get("OA_RATE_LIMITS") or "",
-        documents=_path(environ, "OA_DOCUMENTS"),
-        operation_seconds=_number(environ, "OA_OPERATION_SECONDS", float, 30.0),
-        serving_urls=_list(environ, "OA_SERVING_URLS") or ("http://127.0.0.1:8100",),
-        serving_key=environ.get("OA_SERVING_KEY") or None,
-        log_level=_one_of(environ, "OA_LOG_LEVEL", ("DEBUG", "INFO", "WARNING", "ERROR"), "INFO"),
-        trusted_hosts=_hosts(environ),
-        trusted_proxies=_proxies(environ),
-        subscription_seconds=_number(environ, "OA_SUBSCRIPTION_SECONDS", float, 3600.0),
-        streams_per_caller=_number(environ, "OA_STREAMS_PER_CALLER", int, 50),
-        streams_per_address=_number(environ, "OA_STREAMS_PER_ADDRESS", int, 500),
-        body_seconds=_number(environ, "OA_BODY_SECONDS", float, 30.0),
-        connection_init_seconds=_number(environ, "OA_CONNECTION_INIT_SECONDS", float, 10.0),
-        stream_check_seconds=_number(environ, "OA_STREAM_CHECK_SECONDS", float, 2.0),
-        database_seconds=_number(environ, "OA_DATABASE_SECONDS", float, 10.0),
-        drain_notice_seconds=_number(environ, "OA_DRAIN_NOTICE_SECONDS", float, 0.0),
-        metrics_key=environ.get("OA_METRICS_KEY") or None,
-        otlp_endpoint=environ.get("OA_OTLP_ENDPOINT") or None,
-    )
+        "collection": _collection(environ),
+        "serving_urls": _list(environ, "OA_SERVING_URLS") or ("http://127.0.0.1:8100",),
+        "log_level": _one_of(environ, "OA_LOG_LEVEL", ("DEBUG", "INFO", "WARNING", "ERROR"), "INFO"),
+        "trusted_hosts": _hosts(environ),
+        "trusted_proxies": _proxies(environ),
+    }
+    return Settings(**_plain(environ) | own)
+
+
+def _plain(environ: Mapping[str, str]) -> dict[str, Any]:
+    """The settings that are a number, a text or a path and nothing more, by field: each is `OA_` and its name."""
+    found: dict[str, Any] = {}
+    for each in fields(Settings):
+        name, default = f"OA_{each.name.upper()}", cast(Any, each.default)
+        if each.type in ("int", "float"):
+            found[each.name] = _number(environ, name, type(default), default)
+        elif environ.get(name) and each.type in ("str", "str | None", "Path | None"):
+            found[each.name] = Path(environ[name]) if "Path" in each.type else environ[name]
+    return found
 
 
 def _collection(environ: Mapping[str, str]) -> CollectionConfig:

@@ -86,18 +86,20 @@ async def count_range(
 
 
 async def migrate(database: Database) -> list[str]:
-    """Apply the migrations that `database` has not had, in order; each is idempotent and recorded when applied.
+    """Apply the migrations that `database` has not had, in order; each is idempotent and recorded by its name.
+
+    Stores that were migrated before records had the name for an id have it beside a number, and keep it so.
 
     Returns:
         the names of those applied now.
     """
     records = database["migrations"]
-    had = {record["_id"] async for record in records.find()}
+    had = {record.get("name", record["_id"]) async for record in records.find()}
     applied = []
-    for number, (name, apply) in enumerate(MIGRATIONS, start=1):
-        if number not in had:
+    for name, apply in MIGRATIONS:
+        if name not in had:
             with timeout(MIGRATION_SECONDS):
                 await apply(database)
-            await records.update_one({"_id": number}, {"$setOnInsert": {"name": name, "at": now()}}, upsert=True)
+            await records.update_one({"_id": name}, {"$setOnInsert": {"at": now()}}, upsert=True)
             applied.append(name)
     return applied

@@ -1,4 +1,4 @@
-"""Changes of the document store's shape: numbered by their place in `MIGRATIONS`, idempotent, never edited later.
+"""Changes of the document store's shape: known by name, in the order of `MIGRATIONS`, idempotent, never edited later.
 
 Every index that a hot path reads by has one scalar field. Ids are `_id` and need none.
 """

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from errno import EDQUOT, ENOSPC
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from core import __version__
 from core.errors import OaError
 from oa.settings import settings
 
@@ -96,12 +97,31 @@ def load(name: str) -> Any:
     return command
 
 
-cli = LazyGroup(
+def _say_version(asked: bool) -> None:
+    if asked:
+        print(f"oa {__version__}")
+        raise typer.Exit()
+
+
+root = typer.Typer(
     name="oa",
+    cls=LazyGroup,
     help="Open Assistant: collect and rank conversations, train on them, serve what was trained.",
     no_args_is_help=True,
+    add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+@root.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_say_version, help="Print the version.")
+    ] = False,
+) -> None: ...
+
+
+cli = typer.main.get_group(root)
 
 
 def app() -> None:

@@ -33,9 +33,10 @@ exit code 2.
 
 def page() -> str:
     """The whole page."""
-    from oa.main import ENTRIES, load
+    from oa.main import ENTRIES, cli, load
 
-    return "\n".join([HEAD, *(line for name in ENTRIES for line in _section(load(name), f"oa {name}", 2))])
+    sections = (line for name in ENTRIES for line in _section(load(name), f"oa {name}", 2))
+    return "\n".join([HEAD, *_section(cli, "oa", 2, deep=False), *sections])
 
 
 def spec_schema() -> str:
@@ -62,13 +63,13 @@ def limits_page(text: str) -> str:
     return between_marks(text, {"settings": "\n".join(rows)}, LIMITS)
 
 
-def _section(command: Any, name: str, level: int) -> Iterator[str]:
+def _section(command: Any, name: str, level: int, *, deep: bool = True) -> Iterator[str]:
     yield f"{'#' * level} {name}\n"
     yield f"{' '.join((command.help or '').split())}\n"
     lines = [_parameter(one) for one in command.params if one.name != "help" and not getattr(one, "hidden", False)]
     if lines:
         yield "\n".join(lines) + "\n"
-    for child, one in getattr(command, "commands", {}).items():
+    for child, one in (getattr(command, "commands", {}) if deep else {}).items():
         yield from _section(one, f"{name} {child}", level + 1)
 
 

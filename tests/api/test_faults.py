@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 from pymongo import MongoClient
-from running_api import Caller, serving
+from running_api import Caller, eventually, serving
 
 from api.logs import JsonLines
 from oa import embedded
@@ -69,7 +69,8 @@ def test_a_store_that_is_gone_is_said_to_be_gone(settings, tmp_path):
             with ThreadPoolExecutor() as pool:  # each waits out the driver's patience
                 board = pool.submit(anyone.post, "{ leaderboard(frame: DAY, first: 1) { points } }")
                 signed_in = pool.submit(ada.post, "{ viewer { streakDays } }").result()
-                ready = pool.submit(anyone.http.get, f"{url}/readyz").result()
+                eventually(lambda: anyone.http.get(f"{url}/readyz").status_code == 503)  # seen a second ago at most
+                ready = anyone.http.get(f"{url}/readyz")
             (error,) = board.result().json()["errors"]
             assert (board.result().status_code, error["extensions"]["code"]) == (200, "UNAVAILABLE")
             (error,) = signed_in.json()["errors"]

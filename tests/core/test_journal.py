@@ -31,7 +31,7 @@ async def test_older_entries_get_the_language_of_what_they_concern(database: Any
     for kind, subject in (("delete_message", "m"), ("halt_tree", "t"), ("set_notes", "u"), ("create_client", "c")):
         await record(database, kind, subject, {})
     await database["events"].update_many({}, {"$unset": {"lang": ""}})
-    await database["migrations"].delete_one({"name": "languages of the journal's entries"})
+    await database["migrations"].delete_one({"_id": "languages of the journal's entries"})
     assert await migrate(database) == ["languages of the journal's entries"]
     assert await kinds(database, "en") == ["set_notes", "delete_message"]
     assert await kinds(database, "de") == ["set_notes", "halt_tree"]

@@ -12,6 +12,7 @@ import socket
 import stat
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -308,6 +309,13 @@ def test_help_names_every_command_and_imports_no_driver(tmp_path: Path) -> None:
     run = oa("--help", var=tmp_path)
     assert run.returncode == 0
     assert [name for name in main.ENTRIES if f" {name} " not in run.stdout] == []
+
+
+def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main.cli.main(["--version"], prog_name="oa")
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    assert (end.value.code, capsys.readouterr().out) == (0, f"oa {project['version']}\n")
 
 
 @pytest.mark.parametrize("name", main.ENTRIES)
