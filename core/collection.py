@@ -196,17 +196,18 @@ class Collection:
         return await pages.thread(self.database, message_id)
 
     async def trees_page(
-        self, state: str | None = None, lang: str | None = None, after: str | None = None, first: int = 20
-    ) -> Page[Tree]:
-        """Trees, oldest first; `after` is `Page.key` of the last one seen."""
-        return await pages.trees_page(self.database, state, lang, after, first)
+        self, state: str | None = None, lang: str | None = None, after: str | None = None, first: int = 20,
+        newest_first: bool = False,
+    ) -> Page[Tree]:  # fmt: skip
+        """Trees, oldest (or newest) first; `after` is `Page.key` of the last one seen."""
+        return await pages.trees_page(self.database, state, lang, after, first, newest_first)
 
     async def messages_page(
         self, lang: str | None = None, author_id: str | None = None, after: str | None = None, first: int = 20,
-        include_deleted: bool = False,
+        include_deleted: bool = False, newest_first: bool = False,
     ) -> Page[Message]:  # fmt: skip
-        """Messages, oldest first; `after` is `Page.key` of the last one seen."""
-        return await pages.messages_page(self.database, lang, author_id, after, first, include_deleted)
+        """Messages, oldest (or newest) first; `after` is `Page.key` of the last one seen."""
+        return await pages.messages_page(self.database, lang, author_id, after, first, include_deleted, newest_first)
 
     async def register_rewards(self, model_version: str, scores: Mapping[str, float]) -> int:
         """Take a reward model's scores, by message id; see `core.rewards.register`."""

@@ -19,7 +19,7 @@ MAX_FIRST = 1000
 
 @dataclass(frozen=True)
 class Page(Generic[T]):
-    """Some records in order of time, oldest first, and whether more follow the last."""
+    """Some records in order of time, and whether more follow the last."""
 
     items: tuple[T, ...]
     has_next: bool
@@ -31,38 +31,42 @@ class Page(Generic[T]):
 
 
 async def trees_page(
-    database: Database, state: str | None, lang: str | None, after: str | None, first: int
+    database: Database, state: str | None, lang: str | None, after: str | None, first: int, newest_first: bool = False
 ) -> Page[Tree]:
-    """Trees, oldest first, of one state or language or both where given."""
+    """Trees, oldest (or newest) first, of one state or language or both where given."""
     if state is not None and state not in TREE_STATES:
         raise BadInput(f"unknown tree state {state!r}; one of: {', '.join(TREE_STATES)}", path=("state",))
     field = "by_" + "_".join(name for name, value in (("state", state), ("lang", lang)) if value is not None)
     prefix = "".join(f"{value}|" for value in (state, lang) if value is not None)
-    return await _page(database, "trees", Tree, "by_time" if field == "by_" else field, prefix, after, first, {})
+    field = "by_time" if field == "by_" else field
+    return await _page(database, "trees", Tree, field, prefix, after, first, {}, newest_first)
 
 
 async def messages_page(
-    database: Database, lang: str | None, author_id: str | None, after: str | None, first: int, include_deleted: bool
-) -> Page[Message]:
-    """Messages of all trees, oldest first, in one language or by one author where given."""
+    database: Database, lang: str | None, author_id: str | None, after: str | None, first: int, include_deleted: bool,
+    newest_first: bool = False,
+) -> Page[Message]:  # fmt: skip
+    """Messages of all trees, oldest (or newest) first, in one language or by one author where given."""
     also: dict[str, Any] = {} if include_deleted else {"deleted": False}
     if author_id is not None:
         if lang is not None:
             also["lang"] = lang
-        return await _page(database, "messages", Message, "by_author", f"{author_id}|", after, first, also)
+        return await _page(database, "messages", Message, "by_author", f"{author_id}|", after, first, also, newest_first)
     field, prefix = ("by_time", "") if lang is None else ("by_lang", f"{lang}|")
-    return await _page(database, "messages", Message, field, prefix, after, first, also)
+    return await _page(database, "messages", Message, field, prefix, after, first, also, newest_first)
 
 
 async def _page(
     database: Database, name: str, kind: type[T], field: str, prefix: str, after: str | None, first: int,
-    also: dict[str, Any],
+    also: dict[str, Any], newest_first: bool,
 ) -> Page[T]:  # fmt: skip
     if not 1 <= first <= MAX_FIRST:
         raise BadInput(f"first is {first}; it must be from 1 to {MAX_FIRST}", path=("first",))
-    end = f"{prefix[:-1]}}}" if prefix else "}"
-    query = {field: {"$gt": f"{prefix}{after or ''}", "$lt": end}} | also
-    found = database[name].find(query).sort(field).limit(first + 1)
+    low, high = prefix, f"{prefix[:-1]}}}" if prefix else "}"
+    if after:
+        low, high = (low, f"{prefix}{after}") if newest_first else (f"{prefix}{after}", high)
+    query = {field: {"$gt": low, "$lt": high}} | also
+    found = database[name].find(query).sort(field, -1 if newest_first else 1).limit(first + 1)
     records = [kind.from_document(document) async for document in found]
     return Page(items=tuple(records[:first]), has_next=len(records) > first)
 

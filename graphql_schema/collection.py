@@ -43,6 +43,7 @@ Around = Annotated[
 LastId = Annotated[strawberry.ID, strawberry.argument(description="The message that the thread ends in.")]
 InState = Annotated[TreeState | None, strawberry.argument(description="Only trees in this state.")]
 InLang = Annotated[str | None, strawberry.argument(description="Only this language, a BCP 47 tag.")]
+NewestFirst = Annotated[bool, strawberry.argument(description="The newest first instead.")]
 
 
 @strawberry.type
@@ -61,20 +62,25 @@ class CollectionQuery(
         """The signed-in user."""
         return None if info.context.viewer is None else Viewer.of(info.context.user())
 
-    @strawberry.field(description="Conversation trees, oldest first.", permission_classes=[SignedIn])
+    @strawberry.field(
+        description="Conversation trees by the time of their prompt, oldest first.", permission_classes=[SignedIn]
+    )
     async def trees(
-        self, info: Info, first: First, after: After = None, state: InState = None, lang: InLang = None
-    ) -> Connection[TreeNode]:
+        self, info: Info, first: First, after: After = None, state: InState = None, lang: InLang = None,
+        newest_first: NewestFirst = False,
+    ) -> Connection[TreeNode]:  # fmt: skip
         """A page of trees."""
         wanted, lang = None if state is None else stored(state), _lang(lang)
         page = await info.context.services.collection.trees_page(
-            state=wanted, lang=lang, after=decode_cursor(after), first=page_size(first)
+            state=wanted, lang=lang, after=decode_cursor(after), first=page_size(first), newest_first=newest_first
         )
         return connection(page.items, key=page.key, has_next=page.has_next, node=TreeNode.of)
 
-    @strawberry.field(description="Messages of all trees, oldest first.", permission_classes=[SignedIn])
+    @strawberry.field(
+        description="Messages of all trees by the time of writing, oldest first.", permission_classes=[SignedIn]
+    )
     async def messages(
-        self, info: Info, first: First, after: After = None, lang: InLang = None
+        self, info: Info, first: First, after: After = None, lang: InLang = None, newest_first: NewestFirst = False
     ) -> Connection[MessageNode]:
         """A page of messages."""
         page = await info.context.services.collection.messages_page(
@@ -82,6 +88,7 @@ class CollectionQuery(
             after=decode_cursor(after),
             first=page_size(first),
             include_deleted=is_moderator(info.context),
+            newest_first=newest_first,
         )
         await prefetch(page.items, info)
         return connection(

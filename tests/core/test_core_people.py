@@ -222,6 +222,8 @@ async def test_pages_hold_everything_once_in_order_whatever_comes_meanwhile(data
     assert await read(collection.messages_page, lang="de") == names[::5]
     assert await read(collection.messages_page, author_id="a0", lang="de") == names[::10]
     assert await read(collection.trees_page, lang="fr") == []
+    assert await read(collection.trees_page, newest_first=True) == names[::-1]
+    assert await read(collection.messages_page, lang="de", newest_first=True) == names[20::-5]
 
 
 async def test_wrong_pages_are_refused(collection) -> None:
