@@ -51,7 +51,8 @@ async def messages_page(
     if author_id is not None:
         if lang is not None:
             also["lang"] = lang
-        return await _page(database, "messages", Message, "by_author", f"{author_id}|", after, first, also, newest_first)
+        own = f"{author_id}|"
+        return await _page(database, "messages", Message, "by_author", own, after, first, also, newest_first)
     field, prefix = ("by_time", "") if lang is None else ("by_lang", f"{lang}|")
     return await _page(database, "messages", Message, field, prefix, after, first, also, newest_first)
 

@@ -102,7 +102,7 @@ GUIDES: dict[str, Guide] = {
     ),
     "NO_MODEL": Guide(
         "Choose one of `models`, or tell the operator that none is promoted.",
-        "`createChat` with a model that does not exist.",
+        "`promoteModel` of a version that is not there; `chatReply` where none is promoted, as the reply's failure.",
     ),
     "PERSISTED_QUERY_NOT_FOUND": Guide(
         "Send the text once with its hash; client libraries do so by themselves.",

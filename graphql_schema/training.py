@@ -134,9 +134,14 @@ class TrainingMutation:
     @mutation(LaunchJobPayload, Operator, "Ask for a training job on frozen snapshots.")
     async def launch_job(self, info: Info, input: LaunchJobInput) -> LaunchJobPayload:
         """Write the job down for a worker to take."""
-        job = await runs(info.context).launch(
-            input.spec, by=info.context.user().id, idempotency_key=input.idempotency_key
-        )
+        try:
+            job = await runs(info.context).launch(
+                input.spec, by=info.context.user().id, idempotency_key=input.idempotency_key
+            )
+        except BadInput as error:
+            if error.code != "BAD_SPEC":
+                raise
+            raise BadInput(error.message, code=error.code, path=("spec", *error.path)) from error
         return LaunchJobPayload(job=JobNode.of(job))
 
     @mutation(CancelJobPayload, Operator, "Ask a job to stop; a finished one stays as it is.")

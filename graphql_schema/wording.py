@@ -1,7 +1,7 @@
-"""The rules' errors in a caller's words: fields in camel case, ids as the caller sent them, kinds of tasks as the enum.
+"""The rules' errors in a caller's words: fields in camel case, ids as the caller sent them, names of enums as theirs.
 
-The rules below speak of `task_id`, of their own ids and of `initial_prompt`; a caller knows `taskId`, opaque ids and
-`INITIAL_PROMPT`. Knows the names of an input's fields and its ids; does not know any code or rule.
+The rules below speak of `task_id`, of their own ids, of `initial_prompt` and of `spam`; a caller knows `taskId`, opaque
+ids, `INITIAL_PROMPT` and `SPAM`. Knows the names of an input's fields and its ids; does not know any code or rule.
 """
 
 from __future__ import annotations
@@ -10,11 +10,13 @@ import re
 from collections.abc import Iterator
 
 from core.errors import BadInput, OaError
+from core.labels import WIDGETS
 from core.records import TASK_KINDS
 
 from .relay import parse_id
 
 _KIND = re.compile(rf"\b({'|'.join(TASK_KINDS)})\b")
+_LABEL = re.compile(rf"\b({'|'.join(WIDGETS)})\b")
 
 
 def camel(name: str) -> str:
@@ -35,6 +37,8 @@ def in_callers_words(error: OaError, input: object = None) -> tuple[str, list[st
         input: a mutation's input object; None for none.
     """
     path, message = list(error.path), _KIND.sub(lambda kind: kind[0].upper(), error.message)
+    if path[:1] == ["labels"]:  # elsewhere these are words of JSON, or of English
+        message = _LABEL.sub(lambda label: label[0].upper(), message)
     if len(path) > 1 and not hasattr(input, path[0]) and hasattr(input, path[1]):
         del path[0]
     if path and isinstance(getattr(input, path[0], None), list):

@@ -185,15 +185,17 @@ async def test_latest_is_the_newest_snapshot_and_the_job_says_which(api: Api) ->
 
 
 @pytest.mark.parametrize(
-    ("spec", "names"),
+    ("spec", "names", "path"),
     [
-        ({}, "name"), ([], "dictionary"), ("spec", "dictionary"),
-        ({"name": "x", "base": "tiny", "stages": [{"kind": "brew"}]}, "stages.0"),
+        ({}, "name", ["name"]), ([], "dictionary", []), ("spec", "dictionary", []),
+        ({"name": "x", "base": "tiny", "stages": [{"kind": "brew"}]}, "stages.0", ["stages", "0"]),
+        ({"name": "x", "base": "tiny", "stages": [{"kind": "sft", "dataset": {"name": "a", "version": "b"},
+          "learning_rate": -1}]}, "learning_rate", ["stages", "0", "sft", "learning_rate"]),
     ],
 )  # fmt: skip
-async def test_a_wrong_spec_is_refused(api: Api, spec: Any, names: str) -> None:
+async def test_a_wrong_spec_is_refused(api: Api, spec: Any, names: str, path: list[str]) -> None:
     error = await api.refused(LAUNCH, spec=spec)
-    assert error["code"] == "BAD_SPEC"
+    assert (error["code"], error["path"]) == ("BAD_SPEC", ["spec", *path])
     assert names in error["message"]
     assert [item.key for item in api.services.store.list("queue/")] == []
 

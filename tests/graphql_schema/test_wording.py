@@ -45,7 +45,7 @@ def test_a_step_that_the_input_has_not_is_left_out():
 
 def test_the_path_into_a_list_ends_at_the_list():
     error = BadInput("label 'fails_task' is not asked here", path=("labels", "fails_task"))
-    assert in_callers_words(error, Given()) == ("label 'fails_task' is not asked here", ["labels"])
+    assert in_callers_words(error, Given()) == ("label 'FAILS_TASK' is not asked here", ["labels"])
 
 
 def test_names_below_a_field_of_json_are_the_callers_own():
