@@ -29,11 +29,14 @@ MOST: dict[str, float] = {
 MOST_OF_ANY = 1e9
 AT_LEAST_ONE = frozenset({
     "goal_tree_size", "max_children_count", "num_reviews_initial_prompt", "num_reviews_reply", "num_required_rankings",
-    "max_pending_tasks", "max_text_length",
+    "max_pending_tasks", "max_text_length", "auto_mod_red_flags", "auto_mod_max_skip_reply", "flood_people",
 })  # fmt: skip
-"""Settings that are from 1; all others are from 0."""
-OF_POLICY = frozenset({"reviews_least", "accept_from", "refuse_from", "accept_at_limit"})
-"""Settings whose ranges hang on others or are `ReviewPolicy`'s."""
+"""Settings that are from 1; all others are from 0. With no flag or skip needed, everything would be taken out."""
+OF_POLICY = {
+    "reviews_least": "1 to `reviews_most`", "accept_from": "0.5 to below 1", "refuse_from": "0.5 to below 1",
+    "accept_at_limit": "1 - `refuse_from` to `accept_from`",
+}  # fmt: skip
+"""Settings whose ranges hang on others or are `ReviewPolicy`'s, and these in words."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,7 +184,7 @@ class CollectionConfig:
             value = getattr(self, item.name)
             if value is None or isinstance(value, bool | tuple | str) or item.name in OF_POLICY:
                 continue
-            least, most = int(item.name in AT_LEAST_ONE), 1 if item.name.startswith(PARTS) else _most(item.name)
+            least, most = span(item.name)
             if not least <= value <= most:
                 message = f"{item.name} is {value:.12g}; it must be from {least} to {most:.12g}"
                 raise BadInput(message, path=(item.name,))
@@ -249,8 +252,10 @@ class CollectionConfig:
         }
 
 
-def _most(name: str) -> float:
-    return next((most for ending, most in MOST.items() if name.endswith(ending)), MOST_OF_ANY)
+def span(name: str) -> tuple[int, float]:
+    """The least and the largest value of a setting that is a number and none of `OF_POLICY`."""
+    most = next((most for ending, most in MOST.items() if name.endswith(ending)), MOST_OF_ANY)
+    return int(name in AT_LEAST_ONE), 1 if name.startswith(PARTS) else most
 
 
 def check_kind(kind: str) -> str:

@@ -1,6 +1,6 @@
 """`python -m oa.reference`: writes docs/commands.md, every command of `oa` with its arguments and options,
-docs/job-spec.schema.json, the JSON schema of a job's specification, and the table of docs/api/limits.md of the limits
-that operators set.
+docs/job-spec.schema.json, the JSON schema of a job's specification, the table of docs/api/limits.md of the limits that
+operators set, and that of docs/collections.md of a collection's settings.
 
 Reads the commands and the specification themselves, so the pages cannot say what they do not do; a test compares them.
 """
@@ -8,6 +8,7 @@ Reads the commands and the specification themselves, so the pages cannot say wha
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
 import re
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ DOCS = Path(__file__).resolve().parents[1] / "docs"
 PAGE = DOCS / "commands.md"
 SCHEMA = DOCS / "job-spec.schema.json"
 LIMITS = DOCS / "api" / "limits.md"
+COLLECTIONS = DOCS / "collections.md"
 LIMITING = (
     "body_bytes", "max_cost", "rate_limits", "operation_seconds", "database_seconds", "subscription_seconds",
     "streams_per_caller", "streams_per_address", "body_seconds", "connection_init_seconds", "stream_check_seconds",
@@ -48,19 +50,51 @@ def spec_schema() -> str:
 
 def limits_page(text: str) -> str:
     """`text` of the page about limits with the table of settings."""
-    import inspect
-
     from api.settings import Settings
     from graphql_schema.export import between_marks
 
-    fields = re.compile(r'^    (\w+): [^\n]*\n    """(.*?)"""', re.MULTILINE | re.DOTALL)
-    told = dict(fields.findall(inspect.getsource(Settings)))
+    told = _told(Settings)
     rows = ["| setting | default |", "| --- | --- |"]
     for field in dataclasses.fields(Settings):
         if field.name in LIMITING:
             default = f"`{field.default:g}`" if isinstance(field.default, int | float) else "as above"
-            rows.append(f"| {' '.join(told[field.name].split())} | {default} |")
+            rows.append(f"| {told[field.name]} | {default} |")
     return between_marks(text, {"settings": "\n".join(rows)}, LIMITS)
+
+
+def collections_page(text: str) -> str:
+    """`text` of the page about collections with the table of their settings."""
+    from core.config import CollectionConfig
+    from graphql_schema.export import between_marks
+
+    told = _told(CollectionConfig)
+    rows = ["| setting | default | it may be | what |", "| --- | --- | --- | --- |"]
+    for field in dataclasses.fields(CollectionConfig):
+        default = json.dumps(field.default).replace('", "', "`, `").replace('["', "`").replace('"]', "`")
+        shown = default if default.startswith("`") else f"`{default}`"
+        rows.append(f"| `{field.name}` | {shown} | {_range(field)} | {told[field.name]} |")
+    return between_marks(text, {"rules": "\n".join(rows)}, COLLECTIONS)
+
+
+def _range(field: Any) -> str:
+    """What a collection's setting may be, in words."""
+    from core.config import MODES, OF_POLICY, span
+    from core.rules import IN_WORDS, LEASE
+
+    kind = str(field.type).removesuffix(" | None")
+    if field.name == "mode":
+        return " or ".join(f"`{mode}`" for mode in MODES)
+    if kind not in ("int", "float"):
+        return IN_WORDS[kind]
+    least, most = span(field.name)
+    least = 1 if field.name.startswith(LEASE) else least
+    return OF_POLICY.get(field.name, f"{least} to {most:,.12g}") + (", whole" if kind == "int" else "")
+
+
+def _told(settings: type) -> dict[str, str]:
+    """What stands below each field of a class of settings."""
+    fields = re.compile(r'^    (\w+): [^\n]*\n    """(.*?)"""', re.MULTILINE | re.DOTALL)
+    return {name: " ".join(text.split()) for name, text in fields.findall(inspect.getsource(settings))}
 
 
 def _section(command: Any, name: str, level: int, *, deep: bool = True) -> Iterator[str]:
@@ -85,4 +119,5 @@ def _parameter(one: Any) -> str:
 if __name__ == "__main__":
     PAGE.write_text(page(), encoding="utf-8")
     SCHEMA.write_text(spec_schema(), encoding="utf-8")
-    LIMITS.write_text(limits_page(LIMITS.read_text("utf-8")), encoding="utf-8")
+    for path, written in ((LIMITS, limits_page), (COLLECTIONS, collections_page)):
+        path.write_text(written(path.read_text("utf-8")), encoding="utf-8")

@@ -43,6 +43,11 @@ def test_the_schema_of_a_job_is_the_one_that_is_checked() -> None:
         jsonschema.validate(json.loads(path.read_text()), json.loads(reference.SCHEMA.read_text()))
 
 
+def test_the_settings_of_collections_are_those_that_there_are() -> None:
+    written = reference.COLLECTIONS.read_text()
+    assert written == reference.collections_page(written), "run `make docs`"
+
+
 def test_the_limits_that_operators_set_are_those_of_the_settings() -> None:
     assert reference.LIMITS.read_text() == reference.limits_page(reference.LIMITS.read_text()), "run `make docs`"
     sorts = ("_bytes", "_cost", "_limits", "_seconds", "_per_caller", "_per_address")

@@ -142,6 +142,7 @@ async def test_a_language_that_is_closed_to_prompts_may_be_spelled_as_people_do(
         ({"lease_rank_seconds": 0}, "must be 1 or more"),
         ({"init_prompt_disabled_langs": ["klingon"]}, "no language tag"),
         ({"accept_from": 5}, "from 0.5 to below 1"),
+        ({"auto_mod_red_flags": 0}, "must be from 1"),
         ({"critical_labels": []}, "names none"),
         ({"weight_rank": 1e308}, "from 0 to 1000000000"),
         ({"weight_rank": float("inf")}, "weight_rank is inf"),
