@@ -6,6 +6,7 @@
 #   make up               the stack on this machine, until Ctrl-C
 #   make bench            every benchmark, and its goals beside the figures; results in var/bench
 #   make bench FULL=1     with sizes of a million messages: 10 GB of disk, an hour more
+#   make examples         what checks the frontend examples: npm packages, in their folders; the tests skip without
 #   make docs             write the generated documents again
 #   make localstack       LocalStack on port 4566, until Ctrl-C (its own environment, no Docker)
 #   make clean            remove environments and caches; var/ (your data) stays
@@ -23,7 +24,7 @@ LOCALSTACK_PORT ?= 4566
 # The newest release that runs on Python 3.11 without an account; the other three are what it worked with.
 LOCALSTACK_PINS := 'localstack-core[runtime]==4.9.2' 'pyopenssl==25.3.0' 'cryptography<47' 'cbor2<6'
 
-.PHONY: install demo test lint format up docs bench localstack localstack-venv clean
+.PHONY: install demo test lint format examples up docs bench localstack localstack-venv clean
 
 install: $(STAMP)
 
@@ -50,6 +51,11 @@ else
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --ignore tests/e2e
 	$(BIN)/python -m pytest tests/e2e
 endif
+
+# Needs npm. org.json, which Android has and Java has not, is Debian's libandroid-json-java.
+EXAMPLES := docs/api/examples/typescript docs/api/examples/mobile
+examples:
+	@for folder in $(EXAMPLES); do npm install --prefix $$folder --no-audit --no-fund --no-package-lock --loglevel=error || exit; done
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

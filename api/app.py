@@ -108,6 +108,7 @@ def middleware(
             "x-request-id",
             "traceparent",
             "idempotency-key",
+            "apollo-require-preflight",
             "apollographql-client-name",
             "apollographql-client-version",
         ],

@@ -16,7 +16,11 @@ from oa.main import ENTRIES, load
 
 ROOT = Path(__file__).resolve().parents[1]
 ROOMS = ("core", "graphql_schema", "api", "jobs", "serving", "oa")
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "samples" / "README.md"])
+PAGES = sorted(
+    page
+    for page in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "samples" / "README.md"]
+    if "node_modules" not in page.parts
+)
 SETTING = re.compile(r"\bOA_[A-Z0-9_]*[A-Z0-9]\b")
 TESTS_ONLY = {"OA_TERRAFORM_PLUGIN_DIR", "OA_MACHINE_STEPS"}
 

@@ -203,6 +203,14 @@ def test_cookies_are_kept_from_scripts_and_other_sites(auth, settings):
     assert (secure.secure, secure.cookie("session")) == (True, "__Host-oa_session")
 
 
+def test_the_cookie_of_the_pages_signs_nobody_in_to_the_api(auth):
+    browser = auth.browser()
+    browser.sign_in()
+    ask = {"query": "{ viewer { user { id } } }"}
+    answers = browser.http.post(f"{auth.base}/graphql", json=ask), browser.http.get(f"{auth.base}/graphql", params=ask)
+    assert [answer.json()["data"] for answer in answers] == [{"viewer": None}] * 2
+
+
 def test_secrets_in_addresses_are_refused(auth, app, grant):
     code, verifier = grant
     query = urlencode({"grant_type": "authorization_code", "code": code, "code_verifier": verifier, "client_id": app})

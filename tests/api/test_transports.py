@@ -91,12 +91,14 @@ def test_requests_are_named_and_a_harmless_given_name_is_kept(anyone):
 
 
 def test_pages_of_allowed_origins_may_call_and_others_may_not(anyone):
-    asked = {"access-control-request-method": "POST", "access-control-request-headers": "authorization,content-type"}
+    wanted = "authorization,content-type,apollo-require-preflight"
+    asked = {"access-control-request-method": "POST", "access-control-request-headers": wanted}
 
     def preflight(origin: str) -> httpx.Response:
         return anyone.http.options(f"{anyone.base}/graphql", headers={**asked, "origin": origin})
 
     assert preflight("https://app.example.org").headers["access-control-allow-origin"] == "https://app.example.org"
+    assert preflight("https://app.example.org").status_code == 200
     assert "access-control-allow-origin" not in preflight("https://evil.example").headers
 
 

@@ -24,6 +24,8 @@ IN_PYTHON = re.compile(r"\s*(query|mutation|subscription)\b[^{]*\{")
 def documents() -> Iterator[tuple[str, str]]:
     """(where it is, its text) of every document."""
     for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
+        if "node_modules" in page.parts:
+            continue
         for place, quoted in enumerate(IN_JSON.findall(page.read_text("utf-8"))):
             yield f"{page.name}-{place}", json.loads(quoted)
         fences = IN_FENCE.findall(page.read_text("utf-8"))

@@ -1,11 +1,18 @@
-"""The types of the Swift and Kotlin examples are those of the schema and of the documents that the examples send."""
+"""The types of the Swift and Kotlin examples are those of the schema and of the documents that the examples send.
+
+Kotlin is compiled and run besides, in tests/api/test_kotlin_example.py. Swift has no compiler in the registries that
+tests use, so its grammar is checked here, and what Apollo's generator for Swift makes of the schema.
+"""
 
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
+import tree_sitter_swift
 from graphql import (
     GraphQLField,
     GraphQLInterfaceType,
@@ -24,28 +31,35 @@ from graphql import (
     validate,
     visit,
 )
+from tree_sitter import Language, Parser
 
 ROOT = Path(__file__).parents[2]
 MOBILE = ROOT / "docs" / "api" / "examples" / "mobile"
 SCHEMA = build_schema((ROOT / "graphql_schema" / "schema.graphql").read_text("utf-8"))
 OPERATIONS = {file.stem: file.read_text("utf-8") for file in sorted((MOBILE / "operations").glob("*.graphql"))}
-OWN = {"Answer", "ApiError"}
-"""Types of the examples that are of HTTP and not of the schema."""
 SCALARS = {"ID": "String", "DateTime": "String", "String": "String", "Int": "Int", "Float": "Double", "Boolean": "Bool"}
+
+GENERATOR = MOBILE / "node_modules" / "apollo-codegen-swift"
+GRAMMAR = Parser(Language(tree_sitter_swift.language()))
 
 Fields = dict[str, str]
 
 
+def is_swift(source: str) -> bool:
+    """Whether the grammar of Swift has it."""
+    return not GRAMMAR.parse(source.encode()).root_node.has_error
+
+
 def swift() -> dict[str, Fields]:
     """Fields by type; a field as `Message`, `[Message]`, with `?` where it may be null."""
-    text = (MOBILE / "swift" / "Client.swift").read_text("utf-8")
+    text = (MOBILE / "swift" / "Types.swift").read_text("utf-8")
     structs = re.findall(r"^struct (\w+)[^{\n]*\{\n(.*?)^\}", text, re.MULTILINE | re.DOTALL)
     return {name: dict(re.findall(r"^    let (\w+): (\S+)$", body, re.MULTILINE)) for name, body in structs}
 
 
 def kotlin() -> dict[str, Fields]:
     """The same, written as in Swift."""
-    text = (MOBILE / "kotlin" / "Client.kt").read_text("utf-8")
+    text = (MOBILE / "kotlin" / "Types.kt").read_text("utf-8")
     found = {}
     for name, body in re.findall(r"^data class (\w+)\(\n(.*?)^\)", text, re.MULTILINE | re.DOTALL):
         fields = re.findall(r"^    (?:override )?val (\w+): (\S+?)(?: = null)?,$", body, re.MULTILINE)
@@ -106,14 +120,47 @@ def field_of(schema: GraphQLSchema, owner: str, name: str) -> str:
 
 @pytest.mark.parametrize("types", [swift, kotlin])
 def test_the_types_are_those_of_schema_and_documents(types) -> None:
-    found = {name: fields for name, fields in types().items() if name not in OWN}
-    asked = {name: fields for name, fields in asked_for().items() if name not in ("Query", "Mutation")}
+    found = types()
+    asked = {name: fields for name, fields in asked_for().items() if name not in ("Query", "Mutation", "Subscription")}
     assert {name: set(fields) for name, fields in found.items()} == asked
     assert found == {name: {field: field_of(SCHEMA, name, field) for field in found[name]} for name in found}
 
 
 @pytest.mark.parametrize("file", ["swift/Client.swift", "kotlin/Client.kt"])
 def test_every_document_that_is_run_is_there(file: str) -> None:
-    run = set(re.findall(r'run\("(\w+)"', (MOBILE / file).read_text("utf-8")))
+    run = set(re.findall(r'(?:run|follow|send)\("(\w+)"', (MOBILE / file).read_text("utf-8")))
     assert run
     assert run <= set(OPERATIONS)
+
+
+@pytest.mark.parametrize("file", sorted((MOBILE / "swift").glob("*.swift")), ids=lambda file: file.stem)
+def test_the_swift_is_grammatical(file: Path) -> None:
+    source = file.read_text("utf-8")
+    assert is_swift(source)
+    assert not is_swift(source.rstrip().removesuffix("}"))
+
+
+def fenced() -> dict[str, str]:
+    """Every operation and fragment of the pages for frontends, by name."""
+    found = dict(OPERATIONS)
+    for page in sorted((ROOT / "docs").glob("**/*.md")):
+        if "node_modules" not in page.parts:
+            for text in re.findall(r"```graphql\n(.*?)```", page.read_text("utf-8"), re.DOTALL):
+                found[text.split()[1].partition("(")[0]] = text
+    return found
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="Apollo's generator needs Node, which is not on this machine")
+@pytest.mark.skipif(not GENERATOR.is_dir(), reason="Apollo's generator is not installed (`make examples`)")
+def test_apollos_generator_for_swift_takes_schema_and_documents(tmp_path: Path) -> None:
+    documents = fenced()
+    for name, text in documents.items():
+        (tmp_path / f"{name}.graphql").write_text(text, "utf-8")
+    command = ["node", MOBILE / "apollo.mjs", ROOT / "graphql_schema" / "schema.graphql", tmp_path]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert ran.returncode == 0, ran.stderr
+    assert is_swift(ran.stdout)
+    for name, text in documents.items():
+        kind = text.split()[0].capitalize()
+        if kind != "Fragment":
+            assert re.search(rf"^public final class {name}{kind}: GraphQL{kind} ", ran.stdout, re.MULTILINE), name

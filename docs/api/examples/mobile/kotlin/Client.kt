@@ -1,163 +1,54 @@
-// A small client for Android and the JVM: HttpURLConnection and kotlinx.serialization. The documents are
-// ../operations/*.graphql, put into the resources. The types below have the fields that those documents ask for; a test
-// of the project compares them with the schema. Call it from a background thread or `withContext(Dispatchers.IO)`.
+// A small client for Android and the JVM: HttpURLConnection and org.json, which are both part of Android. The documents
+// are ../operations/*.graphql, put into the resources.
 package org.openassistant.example
 
 import java.net.HttpURLConnection
-import java.net.URL
-import kotlinx.serialization.DeserializationStrategy
-import kotlinx.serialization.Serializable
-import kotlinx.serialization.json.Json
-import kotlinx.serialization.json.JsonArray
-import kotlinx.serialization.json.JsonObject
-import kotlinx.serialization.json.JsonPrimitive
-import kotlinx.serialization.json.contentOrNull
-import kotlinx.serialization.json.doubleOrNull
-import kotlinx.serialization.json.jsonObject
-import kotlinx.serialization.json.jsonPrimitive
+import org.json.JSONObject
 
-/** An error that the API gave: act on its code. */
-class ApiError(val code: String, message: String, val retryAfter: Double? = null) : Exception(message)
-
-@Serializable
-data class UserError(
-    val code: String,
-    val message: String,
-    val path: List<String>,
-    val retryAfter: Double? = null,
-)
-
-@Serializable
-data class Message(
-    val id: String,
-    val role: String,
-    val text: String,
-    val mine: Boolean,
-)
-
-@Serializable
-data class LabelQuestion(
-    val name: String,
-    val widget: String,
-    val mandatory: Boolean,
-)
-
-@Serializable
-data class RankingCandidate(
-    val id: String,
-    val text: String,
-)
-
-/** Its `__typename` says which of the last three fields it has. */
-@Serializable
-data class Task(
-    val __typename: String,
-    val id: String,
-    val kind: String,
-    val lang: String,
-    val expiresAt: String,
-    val draft: String? = null,
-    val thread: List<Message>? = null,
-    val labels: List<LabelQuestion>? = null,
-    val replies: List<RankingCandidate>? = null,
-)
-
-@Serializable
-data class TaskAvailability(
-    val kind: String,
-    val count: Int,
-)
-
-@Serializable
-data class User(
-    val id: String,
-    val displayName: String,
-)
-
-@Serializable
-data class Viewer(
-    val user: User,
-    val availableTasks: List<TaskAvailability>,
-)
-
-interface Payload {
-    val userErrors: List<UserError>
-}
-
-@Serializable
-data class DevelopmentSignInPayload(
-    override val userErrors: List<UserError>,
-    val token: String? = null,
-    val expiresAt: String? = null,
-) : Payload
-
-@Serializable
-data class RequestTaskPayload(
-    override val userErrors: List<UserError>,
-    val task: Task? = null,
-) : Payload
-
-@Serializable
-data class SubmitPromptPayload(
-    override val userErrors: List<UserError>,
-    val message: Message? = null,
-) : Payload
-
-@Serializable
-data class SubmitReplyPayload(
-    override val userErrors: List<UserError>,
-    val message: Message? = null,
-) : Payload
-
-@Serializable
-data class SignInData(
-    val developmentSignIn: DevelopmentSignInPayload,
-)
-
-@Serializable
-data class DashboardData(
-    val viewer: Viewer? = null,
-)
-
-@Serializable
-data class TakeTaskData(
-    val requestTask: RequestTaskPayload,
-)
-
-@Serializable
-data class WritePromptData(
-    val submitPrompt: SubmitPromptPayload,
-)
-
-@Serializable
-data class WriteReplyData(
-    val submitReply: SubmitReplyPayload,
-)
-
-class Client(private val url: String, var token: String? = null) {
-    private val json = Json { ignoreUnknownKeys = true }
-
+/** `token` is asked anew for each request: `Session.token`, so that one that has run out is renewed first. */
+class Client(private val url: String, private val token: () -> String? = { null }) {
     /** Run the document of that name. Mutations on tasks may be sent again safely: they are idempotent. */
-    fun <Data> run(name: String, variables: JsonObject, type: DeserializationStrategy<Data>): Data {
+    fun <Data> run(name: String, variables: Map<String, Any?>, read: (JSONObject) -> Data): Data {
+        val connection = send(name, variables, "application/json", 30_000)
+        return read(dataOf(JSONObject(connection.text())))
+    }
+
+    /** Follow the subscription of that name by server-sent events until it ends or `each` answers false. */
+    fun <Data> follow(name: String, variables: Map<String, Any?>, read: (JSONObject) -> Data, each: (Data) -> Boolean) {
+        val connection = send(name, variables, "text/event-stream", 90_000)
+        try {
+            if (connection.responseCode != 200) dataOf(JSONObject(connection.text()))
+            connection.inputStream.bufferedReader().useLines { lines ->
+                var event = ""
+                for (line in lines) {
+                    val value = line.substringAfter(':', "").removePrefix(" ")
+                    when (line.substringBefore(':')) {
+                        "event" -> event = value
+                        "data" -> if (event == "next" && !each(read(dataOf(JSONObject(value))))) return
+                    }
+                    if (event == "complete") return
+                }
+            }
+        } finally {
+            connection.disconnect()
+        }
+    }
+
+    private fun send(name: String, variables: Map<String, Any?>, accept: String, wait: Int): HttpURLConnection {
         val document = javaClass.getResource("/$name.graphql")?.readText()
             ?: throw ApiError("BAD_QUERY", "no document $name in the resources")
-        val body = JsonObject(mapOf("query" to JsonPrimitive(document), "variables" to variables))
-        val connection = URL(url).openConnection() as HttpURLConnection
-        connection.requestMethod = "POST"
-        connection.doOutput = true
-        connection.setRequestProperty("content-type", "application/json")
-        token?.let { connection.setRequestProperty("authorization", "Bearer $it") }
-        connection.outputStream.use { it.write(body.toString().toByteArray()) }
-        val bytes = (connection.errorStream ?: connection.inputStream).use { it.readBytes() }
-        val answer = json.parseToJsonElement(bytes.decodeToString()).jsonObject
-        (answer["errors"] as? JsonArray)?.firstOrNull()?.jsonObject?.let { first ->
-            val about = first["extensions"]?.jsonObject
-            val code = about?.get("code")?.jsonPrimitive?.contentOrNull ?: "INTERNAL"
-            val message = first["message"]?.jsonPrimitive?.contentOrNull ?: code
-            throw ApiError(code, message, about?.get("retryAfter")?.jsonPrimitive?.doubleOrNull)
+        val headers = mutableMapOf("content-type" to "application/json", "accept" to accept)
+        token()?.let { headers["authorization"] = "Bearer $it" }
+        return post(url, JSONObject(mapOf("query" to document, "variables" to variables)).toString(), headers, wait)
+    }
+
+    private fun dataOf(answer: JSONObject): JSONObject {
+        answer.optJSONArray("errors")?.optJSONObject(0)?.let { first ->
+            val about = first.optJSONObject("extensions") ?: JSONObject()
+            val wait = if (about.isNull("retryAfter")) null else about.getDouble("retryAfter")
+            throw ApiError(about.optString("code", "INTERNAL"), first.getString("message"), wait)
         }
-        val data = answer["data"] ?: throw ApiError("INTERNAL", "an answer without data")
-        return json.decodeFromJsonElement(type, data)
+        return answer.optJSONObject("data") ?: throw ApiError("INTERNAL", "an answer without data")
     }
 
     /** `payload`, unless it says what the caller did wrong. */
@@ -166,19 +57,30 @@ class Client(private val url: String, var token: String? = null) {
         return payload
     }
 
-    /** A task of any kind in one of these languages; null when there is nothing to do. */
-    fun takeTask(langs: List<String>): Task? = try {
-        val input = JsonObject(mapOf("langs" to JsonArray(langs.map(::JsonPrimitive))))
-        val data = run("TakeTask", JsonObject(mapOf("input" to input)), TakeTaskData.serializer())
-        done(data.requestTask).task
+    /** Who is signed in, and how much there is to do. */
+    fun viewer(langs: List<String>): Viewer? = run("Dashboard", mapOf("langs" to langs), ::dashboardData).viewer
+
+    /** A task in one of these languages, of any kind or of `kind`; null when there is nothing to do. */
+    fun takeTask(langs: List<String>, kind: String? = null): Task? = try {
+        val input = mapOf("langs" to langs) + if (kind == null) emptyMap() else mapOf("kind" to kind)
+        done(run("TakeTask", mapOf("input" to input), ::takeTaskData).requestTask).task
     } catch (error: ApiError) {
         if (error.code == "NOTHING_TO_DO") null else throw error
     }
 
+    /** The message that a first prompt became. */
+    fun prompt(task: Task, text: String): Message? {
+        val input = mapOf("taskId" to task.id, "text" to text)
+        return done(run("WritePrompt", mapOf("input" to input), ::writePromptData).submitPrompt).message
+    }
+
     /** The message that a reply became. */
     fun reply(task: Task, text: String): Message? {
-        val input = JsonObject(mapOf("taskId" to JsonPrimitive(task.id), "text" to JsonPrimitive(text)))
-        val data = run("WriteReply", JsonObject(mapOf("input" to input)), WriteReplyData.serializer())
-        return done(data.submitReply).message
+        val input = mapOf("taskId" to task.id, "text" to text)
+        return done(run("WriteReply", mapOf("input" to input), ::writeReplyData).submitReply).message
     }
+
+    /** How much there is to do, at once and whenever it changes, until `each` answers false. */
+    fun watchTasks(langs: List<String>, each: (List<TaskAvailability>) -> Boolean) =
+        follow("WatchTasks", mapOf("langs" to langs), ::watchTasksData) { each(it.taskAvailable) }
 }

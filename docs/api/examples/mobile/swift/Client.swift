@@ -1,150 +1,85 @@
 // A small client for iOS and macOS: Foundation alone. The documents are ../operations/*.graphql, put into the bundle.
-// The types below have the fields that those documents ask for; a test of the project compares them with the schema.
 import Foundation
 
 /// An error that the API gave: act on its code.
 struct ApiError: Error {
     let code: String
     let message: String
-    let retryAfter: Double?
+    var retryAfter: Double?
 }
 
-struct UserError: Decodable {
-    let code: String
-    let message: String
-    let path: [String]
-    let retryAfter: Double?
-}
-
-struct Message: Decodable {
-    let id: String
-    let role: String
-    let text: String
-    let mine: Bool
-}
-
-struct LabelQuestion: Decodable {
-    let name: String
-    let widget: String
-    let mandatory: Bool
-}
-
-struct RankingCandidate: Decodable {
-    let id: String
-    let text: String
-}
-
-/// Its `__typename` says which of the last three fields it has.
-struct Task: Decodable {
-    let __typename: String
-    let id: String
-    let kind: String
-    let lang: String
-    let expiresAt: String
-    let draft: String?
-    let thread: [Message]?
-    let labels: [LabelQuestion]?
-    let replies: [RankingCandidate]?
-}
-
-struct TaskAvailability: Decodable {
-    let kind: String
-    let count: Int
-}
-
-struct User: Decodable {
-    let id: String
-    let displayName: String
-}
-
-struct Viewer: Decodable {
-    let user: User
-    let availableTasks: [TaskAvailability]
-}
-
-protocol Payload: Decodable {
-    var userErrors: [UserError] { get }
-}
-
-struct DevelopmentSignInPayload: Payload {
-    let userErrors: [UserError]
-    let token: String?
-    let expiresAt: String?
-}
-
-struct RequestTaskPayload: Payload {
-    let userErrors: [UserError]
-    let task: Task?
-}
-
-struct SubmitPromptPayload: Payload {
-    let userErrors: [UserError]
-    let message: Message?
-}
-
-struct SubmitReplyPayload: Payload {
-    let userErrors: [UserError]
-    let message: Message?
-}
-
-struct SignInData: Decodable {
-    let developmentSignIn: DevelopmentSignInPayload
-}
-
-struct DashboardData: Decodable {
-    let viewer: Viewer?
-}
-
-struct TakeTaskData: Decodable {
-    let requestTask: RequestTaskPayload
-}
-
-struct WritePromptData: Decodable {
-    let submitPrompt: SubmitPromptPayload
-}
-
-struct WriteReplyData: Decodable {
-    let submitReply: SubmitReplyPayload
-}
-
-/// What comes back over HTTP.
-struct Answer<Data: Decodable>: Decodable {
+/// What comes back over HTTP, and in each event of a subscription.
+struct Answer<Value: Decodable>: Decodable {
     struct Problem: Decodable { let message: String; let extensions: Extensions? }
     struct Extensions: Decodable { let code: String?; let retryAfter: Double? }
-    let data: Data?
+    let data: Value?
     let errors: [Problem]?
+
+    /// What was asked for.
+    func value() throws -> Value {
+        if let first = errors?.first {
+            let about = first.extensions
+            throw ApiError(code: about?.code ?? "INTERNAL", message: first.message, retryAfter: about?.retryAfter)
+        }
+        guard let data else { throw ApiError(code: "INTERNAL", message: "an answer without data") }
+        return data
+    }
 }
 
 final class Client {
     let url: URL
-    var token: String?
+    /// Asked anew for each request: `Session.token`, so that one that has run out is renewed first.
+    let token: () async throws -> String?
 
-    init(url: URL, token: String? = nil) {
+    init(url: URL, token: @escaping () async throws -> String? = { nil }) {
         self.url = url
         self.token = token
     }
 
     /// Run the document of that name. Mutations on tasks may be sent again safely: they are idempotent.
-    func run<Data: Decodable>(_ name: String, _ variables: [String: Any], as: Data.Type) async throws -> Data {
-        guard let file = Bundle.main.url(forResource: name, withExtension: "graphql") else {
-            throw ApiError(code: "BAD_QUERY", message: "no document \(name) in the bundle", retryAfter: nil)
+    func run<Value: Decodable>(_ name: String, _ variables: [String: Any], as type: Value.Type) async throws -> Value {
+        let request = try await self.request(name, variables, accept: "application/json", wait: 30)
+        let (bytes, _) = try await URLSession.shared.data(for: request)
+        return try JSONDecoder().decode(Answer<Value>.self, from: bytes).value()
+    }
+
+    /// Follow the subscription of that name by server-sent events until it ends or `each` answers false.
+    func follow<Value: Decodable>(
+        _ name: String, _ variables: [String: Any], as type: Value.Type, each: (Value) throws -> Bool
+    ) async throws {
+        let request = try await self.request(name, variables, accept: "text/event-stream", wait: 90)
+        let (bytes, response) = try await URLSession.shared.bytes(for: request)
+        if (response as? HTTPURLResponse)?.statusCode != 200 {
+            let text = try await bytes.lines.reduce("", +)
+            _ = try JSONDecoder().decode(Answer<Value>.self, from: Data(text.utf8)).value()
         }
-        var request = URLRequest(url: url)
+        var event = ""
+        for try await line in bytes.lines {
+            if line.hasPrefix("event: ") {
+                event = String(line.dropFirst(7))
+                if event == "complete" { return }
+            } else if line.hasPrefix("data: "), event == "next" {
+                let said = try JSONDecoder().decode(Answer<Value>.self, from: Data(line.dropFirst(6).utf8))
+                let wanted = try each(said.value())
+                if !wanted { return }
+            }
+        }
+    }
+
+    private func request(
+        _ name: String, _ variables: [String: Any], accept: String, wait: TimeInterval
+    ) async throws -> URLRequest {
+        guard let file = Bundle.main.url(forResource: name, withExtension: "graphql") else {
+            throw ApiError(code: "BAD_QUERY", message: "no document \(name) in the bundle")
+        }
+        var request = URLRequest(url: url, timeoutInterval: wait)
         request.httpMethod = "POST"
         request.setValue("application/json", forHTTPHeaderField: "content-type")
-        if let token { request.setValue("Bearer \(token)", forHTTPHeaderField: "authorization") }
+        request.setValue(accept, forHTTPHeaderField: "accept")
+        if let token = try await token() { request.setValue("Bearer \(token)", forHTTPHeaderField: "authorization") }
         let body: [String: Any] = ["query": try String(contentsOf: file, encoding: .utf8), "variables": variables]
         request.httpBody = try JSONSerialization.data(withJSONObject: body)
-        let (bytes, _) = try await URLSession.shared.data(for: request)
-        let answer = try JSONDecoder().decode(Answer<Data>.self, from: bytes)
-        if let first = answer.errors?.first {
-            let about = first.extensions
-            throw ApiError(code: about?.code ?? "INTERNAL", message: first.message, retryAfter: about?.retryAfter)
-        }
-        guard let data = answer.data else {
-            throw ApiError(code: "INTERNAL", message: "an answer without data", retryAfter: nil)
-        }
-        return data
+        return request
     }
 
     /// `payload`, unless it says what the caller did wrong.
@@ -155,19 +90,37 @@ final class Client {
         return payload
     }
 
-    /// A task of any kind in one of these languages; nil when there is nothing to do.
-    func takeTask(langs: [String]) async throws -> Task? {
+    /// Who is signed in, and how much there is to do.
+    func viewer(langs: [String]) async throws -> Viewer? {
+        try await run("Dashboard", ["langs": langs], as: DashboardData.self).viewer
+    }
+
+    /// A task in one of these languages, of any kind or of `kind`; nil when there is nothing to do.
+    func takeTask(langs: [String], kind: String? = nil) async throws -> Task? {
+        var input: [String: Any] = ["langs": langs]
+        if let kind { input["kind"] = kind }
         do {
-            let data = try await run("TakeTask", ["input": ["langs": langs]], as: TakeTaskData.self)
+            let data = try await run("TakeTask", ["input": input], as: TakeTaskData.self)
             return try done(data.requestTask).task
         } catch let error as ApiError where error.code == "NOTHING_TO_DO" {
             return nil
         }
     }
 
+    /// The message that a first prompt became.
+    func prompt(_ task: Task, text: String) async throws -> Message? {
+        let input = ["input": ["taskId": task.id, "text": text]]
+        return try done(try await run("WritePrompt", input, as: WritePromptData.self).submitPrompt).message
+    }
+
     /// The message that a reply became.
     func reply(to task: Task, text: String) async throws -> Message? {
         let input = ["input": ["taskId": task.id, "text": text]]
         return try done(try await run("WriteReply", input, as: WriteReplyData.self).submitReply).message
+    }
+
+    /// How much there is to do, at once and whenever it changes, until `each` answers false.
+    func watchTasks(langs: [String], each: ([TaskAvailability]) throws -> Bool) async throws {
+        try await follow("WatchTasks", ["langs": langs], as: WatchTasksData.self) { try each($0.taskAvailable) }
     }
 }
