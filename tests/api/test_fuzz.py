@@ -50,6 +50,7 @@ class Crowd:
         self.public += [
             global_id(kind, "nothing") for kind in ("Job", "Snapshot", "ModerationItem", "Appeal", "Nothing")
         ]
+        self.public += [global_id(kind, own) for kind in ("Model", "Snapshot", "Job") for own in ("../x@y", "a\0b@v1")]
 
     def _belongings(self, caller: Caller, name: str) -> list[str]:
         mark = f"{MARK}{name}"
