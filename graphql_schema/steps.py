@@ -37,7 +37,11 @@ async def prepare(operation: ExecutionContext, context: Context) -> PreExecution
         GraphQLError: the document cannot be parsed.
         MissingQueryError, CannotGetOperationTypeError, InvalidOperationTypeError: as Strawberry raises them.
     """
-    to_register = await persisted.find(operation, context)
+    try:
+        to_register = await persisted.find(operation, context)
+    except OaError:
+        await take_for_nothing(context)
+        raise
     if not operation.query:
         raise MissingQueryError
     try:

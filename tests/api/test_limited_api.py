@@ -334,6 +334,13 @@ def test_what_is_refused_is_charged_for_as_much_as_it_costs(settings):
         assert ada.post(ASK).json()["data"] == {"viewer": {"streakDays": 0}}, "others are not charged"
 
 
+def test_documents_that_nobody_registered_cannot_be_asked_for_for_ever(settings):
+    with another(settings, rate_limits="cost=1000/3600", max_cost=1000) as caller:
+        asked = [{"extensions": {"persistedQuery": {"version": 1, "sha256Hash": f"{n:064x}"}}} for n in range(12)]
+        answers = [caller.http.post(f"{caller.base}/graphql", json=each) for each in asked]
+        assert [error_code(each) for each in answers] == ["PERSISTED_QUERY_NOT_FOUND"] * 10 + ["TOO_MANY"] * 2
+
+
 def test_credentials_cannot_be_guessed_for_ever(settings):
     with another(settings, rate_limits="cost=1000/3600", max_cost=1000) as caller:
         answers = [caller.post(ASK, authorization=f"Bearer oa_{number:040d}") for number in range(12)]
