@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.requests import HTTPConnection
 
 if TYPE_CHECKING:
-    from core.rate_limits import Verdict
+    from core.rates import Verdict
 
 HEADERS = ("ratelimit-limit", "ratelimit-remaining", "ratelimit-reset", "ratelimit-policy")
 """Of the bucket that is nearest to its end (the IETF's draft "RateLimit header fields", its first form)."""

@@ -28,7 +28,9 @@ from core.models import Models
 from core.moderators import Moderators
 from core.objects import ObjectStore
 from core.people import People
-from core.rate_limits import Rate, RateLimits, parse_rates
+from core.rate_blocks import Blocks
+from core.rate_limits import RateLimits
+from core.rates import ROOM, Rate, parse_rates
 from core.records import User
 from core.runs import Runs
 from core.sign_in import SignIn, run_sign_in_sweeper
@@ -101,6 +103,7 @@ def _services(
     """What needs the stores alone; nothing of it runs yet."""
     rules = settings.collection
     collection = Collection(database, rules)
+    buckets = RateLimits(database, rates) if rates else None
     return Services(
         collection=collection,
         accounts=Accounts(database),
@@ -117,7 +120,8 @@ def _services(
         models=Models(database, store),
         terms=Terms(settings.terms_version, settings.terms_url) if settings.terms_version else None,
         translate=_translated,
-        rates=RateLimits(database, rates) if rates else None,
+        rates=buckets,
+        shared_rates=None if buckets is None else Blocks(buckets),
         documents=RegisteredDocuments(database),
         max_cost=settings.max_cost,
         operation_seconds=settings.operation_seconds,
@@ -158,10 +162,12 @@ class LastTime:
 def rates_of(settings: Settings) -> dict[str, Rate]:
     """The rates of this deployment; an operation that may run must fit into its bucket."""
     rates = parse_rates(settings.rate_limits)
-    if "cost" in rates and rates["cost"].count < settings.max_cost:
-        raise BadInput(
-            f"OA_MAX_COST is {settings.max_cost} and the rate of cost {rates['cost']}; the rate's count must be as much"
-        )
+    for name in ("cost", *(f"cost_{kind}" for kind in ROOM)):
+        if name in rates and rates[name].count < settings.max_cost:
+            raise BadInput(
+                f"OA_MAX_COST is {settings.max_cost} and the rate of {name} {rates[name]}; the rate's count must be as "
+                "much"
+            )
     return rates
 
 

@@ -47,7 +47,7 @@ from .settings import Settings
 from .socket_messages import SocketMessages, wrong_part
 
 if TYPE_CHECKING:
-    from core.rate_limits import Verdict
+    from core.rates import Verdict
 
 STREAM = "text/event-stream"
 STATUS = {"UNAUTHENTICATED": 401, "FORBIDDEN": 403, "DEADLINE": 408, "TOO_MANY": 429, "UNAVAILABLE": 503}

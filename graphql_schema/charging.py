@@ -7,6 +7,7 @@ does not. Knows buckets by the name of what they count, and no HTTP: `api.rate` 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from graphql import (
@@ -20,6 +21,8 @@ from graphql import (
 from strawberry.types.execution import ExecutionContext
 
 from core.errors import BadInput
+from core.rates import PERSONAL, OutOfTokens, Verdict
+from core.trust import PROVEN
 
 from .context import Context
 from .cost import Price, price, units
@@ -39,6 +42,12 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
     "device_code_address": ("the same by all behind an address", "address"),
 }
 """Actions that no operation is charged for: what they count, and by whom."""
+BESIDE: dict[str, str] = {
+    "trusted": "trusted person, in place of the one above (moderators, admins and services too)",
+    "client": "app or service, over all people who are signed in through it",
+    "address": "address, over all people who are signed in there, but not services",
+}
+"""By whom the buckets of `core.rates.ROOM` count."""
 
 
 class Asked(NamedTuple):
@@ -124,21 +133,55 @@ async def take_for_nothing(context: Context, caller: str | None = None) -> None:
     Raises:
         TooMany: the bucket does not hold as much now.
     """
-    if context.services.rates is not None:
-        await context.services.rates.take(caller or context.caller(), "cost", REFUSED)
+    if caller is None:
+        await _take(context, {"cost": REFUSED})
+    elif context.services.rates is not None:
+        await context.services.rates.take(caller, "cost", REFUSED)
 
 
 async def take(context: Context, charge: Price) -> None:
-    """Charge the caller's buckets; what they say is added to `context.verdicts`.
+    """Charge the buckets of the caller, of the app and of the address; what they say is added to `context.verdicts`,
+    and what refuses stands there alone.
 
     Raises:
         TooMany: a bucket does not hold as much now.
     """
-    rates = context.services.rates
+    await _take(context, {**charge.actions, "cost": units(charge)})
+
+
+async def _take(context: Context, amounts: Mapping[str, int]) -> None:
+    rates, blocks = context.services.rates, context.services.shared_rates
     if rates is None:
         return
-    for action, amount in [*charge.actions.items(), ("cost", units(charge))]:
-        caller = context.address if action in BY_ADDRESS else context.caller()
-        verdict = await rates.take(caller, action, int(amount))
-        if verdict is not None and context.verdicts is not None:
-            context.verdicts.append(verdict)
+    said: list[Verdict | None] = []
+    try:
+        for action, amount in amounts.items():
+            said.append(await rates.take(*own_bucket(context, action), int(amount)))
+        if blocks is not None:  # after the caller's own, lest whom those refuse empties what others share
+            for action, amount in amounts.items():
+                said += [await blocks.take(*bucket, int(amount)) for bucket in shared_buckets(context, action)]
+    except OutOfTokens as refused:
+        said = [refused.verdict]
+        raise
+    finally:
+        if context.verdicts is not None:
+            context.verdicts += [verdict for verdict in said if verdict is not None]
+
+
+def own_bucket(context: Context, action: str) -> tuple[str, str]:
+    """The caller and the action as `core.rate_limits` counts them: the address of who is not known, and the person; one
+    who is trusted has buckets of another size."""
+    if context.viewer is None or action in BY_ADDRESS:
+        return context.address, action
+    trusted = action in PERSONAL and context.viewer.has_role(*PROVEN)
+    return context.caller(), f"{action}_trusted" if trusted else action
+
+
+def shared_buckets(context: Context, action: str) -> list[tuple[str, str]]:
+    """The buckets that the caller shares with others: of the app, and of the address; a service asks for many people
+    from one place, and is counted as an app alone."""
+    if context.viewer is None or action not in PERSONAL:
+        return []
+    shared = [] if context.client_id is None else [(f"client:{context.client_id}", f"{action}_client")]
+    service = context.actor is not None or context.viewer.has_role("service")
+    return shared if service else [*shared, (context.address, f"{action}_address")]

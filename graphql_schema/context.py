@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from core.moderators import Moderators
     from core.objects import ObjectStore
     from core.people import People
-    from core.rate_limits import RateLimits, Verdict
+    from core.rate_blocks import Blocks
+    from core.rate_limits import RateLimits
+    from core.rates import Verdict
     from core.records import User
     from core.sign_in import SignIn
 
@@ -58,6 +60,7 @@ class Services:
         terms: version and address of the terms of use that contributors must accept; None where there are none.
         translate: an error of a driver as one that a caller may see, or None where it is a defect.
         rates: the buckets that operations are charged to; None where nothing is counted.
+        shared_rates: the same for buckets that many share: of an app, of an address.
         documents: those that clients registered; None where there are none.
         allowed: the only documents that run; None where any may.
         max_cost: the most that one operation may cost, in units of `cost`.
@@ -89,6 +92,7 @@ class Services:
     public_keys: Callable[[object], tuple[dict[str, Any], ...]] | None = None
     translate: Callable[[Exception], OaError | None] = lambda error: None
     rates: RateLimits | None = None
+    shared_rates: Blocks | None = None
     documents: RegisteredDocuments | None = None
     allowed: AllowList | None = None
     max_cost: int = 10_000

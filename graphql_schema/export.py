@@ -15,13 +15,14 @@ from typing import cast
 from strawberry.types.field import StrawberryField
 
 from core.errors import Unauthenticated
-from core.rate_limits import DEFAULT_RATES as RATES
+from core.rates import DEFAULT_RATES as RATES
+from core.rates import PERSONAL
 from core.records import User
 from core.scopes import SCOPES
 
 from . import cost
 from .access import GUARDED, OBJECTS
-from .charging import BY_ADDRESS, ELSEWHERE, REFUSED
+from .charging import BESIDE, BY_ADDRESS, ELSEWHERE, REFUSED
 from .context import AccessToken, Context, Services
 from .error_guide import error_page
 from .limits import LIMITS
@@ -154,6 +155,7 @@ def rate_table() -> str:
         action: (counted[action] or "the cost of every operation", "address" if action in BY_ADDRESS else PERSON)
         for action in RATES
     } | ELSEWHERE
+    told |= {f"{action}_{kind}": (f"as `{action}`", by) for action in PERSONAL for kind, by in BESIDE.items()}
     rows = [
         f"| `{action}` | {' | '.join(told[action])} | {rate.count:,} in {rate.seconds:g} s |"
         for action, rate in RATES.items()

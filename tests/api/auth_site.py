@@ -51,9 +51,10 @@ class AuthSite:
 
         return self.store(make)
 
-    def app(self, name: str, scope: str, **wanted: Any) -> Caller:
-        """A caller with a token that somebody gave an app for `scope`, on the pages."""
-        client, verifier = self.client(**{"scopes": scope.split()} | wanted)[0], secrets.token_urlsafe(48)
+    def app(self, name: str, scope: str, client: str | None = None, **wanted: Any) -> Caller:
+        """A caller with a token that somebody gave an app, a new one if none is named, for `scope`, on the pages."""
+        client = client or self.client(**{"scopes": scope.split()} | wanted)[0]
+        verifier = secrets.token_urlsafe(48)
         browser = self.browser()
         browser.sign_in(name)
         browser.authorize(client, WEB, verifier, scope=scope)

@@ -13,17 +13,22 @@ from dataclasses import replace
 
 import httpx
 import pytest
+from auth_site import auth_site
+from command_counting import counting
 from running_api import Caller, eventually, serving
 from websockets.sync.client import connect
 
 from api.leaving import unless_gone
 from api.rate import address_of, rate_headers
 from core.errors import BadInput
-from core.rate_limits import Rate, Verdict
+from core.rates import Rate, Verdict
+from core.records import User
+from graphql_schema.charging import own_bucket, shared_buckets
 from graphql_schema.context import Context
 
 SPEC = "application/graphql-response+json"
 ASK = "{ viewer { streakDays } }"
+TAKE = 'mutation { requestTask(input: {kind: INITIAL_PROMPT, langs: ["en"]}) { userErrors { code } } }'
 HASH = hashlib.sha256(ASK.encode()).hexdigest()
 
 
@@ -362,3 +367,71 @@ def test_a_body_that_comes_slowly_has_an_end(settings):
 def error_code(response):
     (error,) = response.json()["errors"]
     return error["extensions"]["code"]
+
+
+def test_new_accounts_have_less_room_than_trusted_ones(settings):
+    with another(settings, rate_limits="request_task=2/3600") as caller:
+        for name, roles, most in (("ada", (), 2), ("bob", ("CONTRIBUTOR", "TRUSTED"), 4)):
+            person = caller.sign_in(name, *roles)
+            answers = [person.post(TAKE) for _ in range(most + 1)]
+            assert ["errors" in each.json() for each in answers] == [False] * most + [True]
+            kind = "request_task" if most == 2 else "request_task_trusted"
+            for answer in (answers[most - 1], answers[most]):
+                assert answer.headers["ratelimit-policy"] == f"{most};w=3600;name={kind}"
+                assert answer.headers["ratelimit-remaining"] == "0"
+            assert int(answers[most].headers["retry-after"]) > 0
+
+
+def test_all_behind_one_address_share_a_bucket_beside_their_own(settings):
+    with another(settings, rate_limits="request_task_address=3/3600") as caller:
+        shared([caller.sign_in("ada"), caller.sign_in("bob")], "request_task_address")
+
+
+def test_all_who_come_with_one_app_share_a_bucket_beside_their_own(settings):
+    with auth_site(settings, rate_limits="request_task_client=3/3600") as site:
+        client = site.client(scopes=["read", "tasks"])[0]
+        shared([site.app(name, "read tasks", client=client) for name in ("ada", "bob")], "request_task_client")
+
+
+def shared(people: list[Caller], bucket: str) -> None:
+    """Check that two people together get what a bucket of three holds."""
+    answers = [people[turn].post(TAKE, accept=SPEC) for turn in (0, 1, 0, 1, 0)]
+    assert [each.status_code for each in answers] == [200] * 3 + [429] * 2
+    for refused in answers[3:]:
+        assert error_code(refused) == "TOO_MANY"
+        assert f"{bucket}: 3 are allowed" in refused.json()["errors"][0]["message"]
+        assert refused.headers["ratelimit-policy"] == f"3;w=3600;name={bucket}"
+        assert refused.headers["ratelimit-remaining"] == "0"
+        assert 0 < int(refused.headers["retry-after"]) <= 1201
+
+
+def test_what_is_counted_by_person_and_address_costs_a_command_for_each_count_of_the_person(settings):
+    with counting() as counts, another(settings, rate_limits="") as caller:
+        ada = caller.sign_in("ada")
+        for document, counted in ((ASK, 1), (TAKE, 2)):
+            sent = []
+            for _ in range(10):
+                request = uuid.uuid4().hex
+                assert ada.post(document, x_request_id=request).status_code == 200
+                sent.append(sum("rate_buckets" in each for each in counts.commands.pop(request)))
+            print(document, sent)
+            assert sum(sent[1:]) == 9 * counted, "the first of an address draws a block for many"
+
+
+def test_a_service_is_counted_as_an_app_and_not_by_the_place_that_it_asks_from():
+    person = User(id="ada", auth_method="x", subject="ada", display_name="ada")
+    service = replace(person, id="bot", roles=("service",))
+
+    def buckets(action: str = "cost", **given):
+        context = Context(services=None, address="address:192.0.2.1", **given)
+        return [own_bucket(context, action), *shared_buckets(context, action)]
+
+    at = "address:192.0.2.1"
+    assert buckets() == [(at, "cost")]
+    assert buckets(viewer=person) == [("user:ada", "cost"), (at, "cost_address")]
+    assert buckets(viewer=person, client_id="c") == [
+        ("user:ada", "cost"), ("client:c", "cost_client"), (at, "cost_address"),
+    ]  # fmt: skip
+    assert buckets(viewer=person, actor=service, client_id="c") == [("user:ada", "cost"), ("client:c", "cost_client")]
+    assert buckets(viewer=service, client_id="c") == [("user:bot", "cost_trusted"), ("client:c", "cost_client")]
+    assert buckets("sign_in", viewer=person, client_id="c") == [(at, "sign_in")]

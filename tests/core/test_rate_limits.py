@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from core.errors import BadInput, TooMany
-from core.rate_limits import DEFAULT_RATES, PURGE_EVERY, SECOND, Rate, RateLimits, parse_rates
+from core.rate_limits import PURGE_EVERY, SECOND, RateLimits
+from core.rates import DEFAULT_RATES, Rate, parse_rates
 
 
 class Clock:
@@ -138,9 +139,22 @@ async def test_it_allows_what_a_bucket_by_the_book_allows(database, count, takes
 
 @pytest.mark.parametrize(
     ("text", "changed"),
-    [("", {}), ("sign_in=5/10", {"sign_in": Rate(5, 10)}), (" cost=9/0.5, ", {"cost": Rate(9, 0.5)})],
+    [
+        ("", {}),
+        ("sign_in=5/10", {"sign_in": Rate(5, 10)}),
+        (
+            " cost=9/0.5, ",
+            {
+                "cost": Rate(9, 0.5),
+                "cost_trusted": Rate(18, 0.5),
+                "cost_address": Rate(180, 0.5),
+                "cost_client": Rate(1800, 0.5),
+            },
+        ),
+        ("generate_address=9/60", {"generate_address": Rate(9, 60)}),
+    ],
 )
-def test_rates_are_read_over_the_usual_ones(text, changed):
+def test_rates_are_read_over_the_usual_ones_and_others_follow_them(text, changed):
     assert parse_rates(text) == DEFAULT_RATES | changed
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import TooMany
-from core.rate_limits import Rate, Verdict
+from core.rates import Rate, Verdict
 from core.records import User
 from graphql_schema import cost
 from graphql_schema.charging import REFUSED
@@ -77,7 +77,7 @@ def test_actions_are_counted_through_fragments_and_each_use_is_a_use():
 
 @pytest.mark.parametrize("name", ACTIONS)
 def test_what_is_counted_by_itself_is_a_mutation_and_its_action_has_a_rate(name):
-    from core.rate_limits import DEFAULT_RATES
+    from core.rates import DEFAULT_RATES
 
     assert name in SCHEMA._schema.mutation_type.fields
     assert ACTIONS[name][0] in DEFAULT_RATES
