@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from .tracing import Tracing
 
 KNOWN = frozenset(
-    {"aggregate", "count", "createIndexes", "delete", "distinct", "endSessions", "find", "findAndModify", "getMore",
-     "hello", "insert", "killCursors", "ping", "update"}
+    {"aggregate", "bulkWrite", "count", "createIndexes", "delete", "distinct", "endSessions", "find", "findAndModify",
+     "getMore", "hello", "insert", "killCursors", "ping", "update"}
 )  # fmt: skip
 
 

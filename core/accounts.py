@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 from pymongo.errors import DuplicateKeyError
@@ -13,10 +12,12 @@ from core.database import Database, aware
 from core.errors import BadInput, Forbidden, NotFound
 from core.ids import new_id
 from core.journal import record
+from core.pages import many
 from core.records import USER_ROLES, User, identity
 from core.scoring import streak
 from core.texts import is_name
 from core.trust import roles_set
+from core.writes import Change, Write
 
 NAME_LIMIT = 256
 """Characters of a display name."""
@@ -71,8 +72,7 @@ class Accounts:
 
     async def get_many(self, user_ids: Sequence[str]) -> dict[str, User]:
         """The accounts of those ids that exist, by id."""
-        found = self.database["users"].find({"_id": {"$in": list(user_ids)}})
-        return {document["_id"]: User.from_document(document) async for document in found}
+        return await many(self.database, "users", User, list(user_ids))
 
     async def page(self, after: str | None = None, first: int = 20) -> list[tuple[str, User]]:
         """Accounts, oldest first, each with its cursor; `after` is the cursor of the last one seen."""
@@ -144,20 +144,10 @@ def _check_names(auth_method: str, subject: str, display_name: str) -> None:
         raise BadInput(f"authMethod {auth_method!r} has a colon; it must have none", path=("authMethod",))
 
 
-async def touch(database: Database, user_id: str, moment: datetime, user: User | None = None) -> None:
-    """Note that the user did something at `moment`: last activity and streak. Of two at once either stands.
-
-    Args:
-        user: the account as read a moment ago, if it was.
-    """
-    if user is None:
-        document = await database["users"].find_one({"_id": user_id})
-        if document is None:
-            return
-        user = User.from_document(document)
+def touching(user: User, moment: datetime) -> list[Write]:
+    """What notes that the user did something at `moment`: last activity and streak. Of two at once either stands."""
     if user.last_activity_at is not None and moment - user.last_activity_at < ACTIVITY_STEP:
-        return
+        return []
     began, days = streak(user.streak_started_at, user.last_activity_at, moment)
-    user = replace(user, last_activity_at=moment, streak_started_at=began, streak_days=days)
-    changes = {"last_activity_at": moment, "streak_started_at": user.streak_started_at, "streak_days": user.streak_days}
-    await database["users"].update_one({"_id": user_id}, {"$set": changes})
+    changes = {"last_activity_at": moment, "streak_started_at": began, "streak_days": days}
+    return [Change("users", {"_id": user.id}, {"$set": changes})]

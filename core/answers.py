@@ -13,22 +13,22 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from pymongo.errors import DuplicateKeyError
-
 from core import screening, tasks
 from core import work as queue
-from core.accounts import touch
+from core.accounts import touching
 from core.config import CollectionConfig
 from core.database import Database
 from core.errors import BadInput, Conflict, TaskGone
 from core.facts import Facts
 from core.labels import check_labels
 from core.opinions import Ranking, Review
-from core.records import Message, Record, Task, Tree, User, now, text_hash
+from core.records import Message, Task, Tree, User, now, text_hash
 from core.rules import rules_of
 from core.settle import settle
+from core.similar_texts import rows_of
 from core.surroundings import Surroundings, look_around
 from core.texts import check_lang, check_text
+from core.writes import New, Write, together
 
 RANK_KINDS = ("rank_assistant_replies", "rank_prompter_replies")
 CLOSED = ("aborted_low_grade", "halted_by_moderator")
@@ -205,13 +205,16 @@ async def apply(
     if "text" in (task.answer or {}):
         at_hand = await _apply_text(database, await rules_of(database, config, task.collection), task, around)
     elif task.kind.startswith("label_"):
-        await _store(database, "reviews", _review(task))
+        await together(database, [New("reviews", _review(task).to_document())])
     else:
-        await _store(database, "rankings", _ranking(task))
+        await together(database, [New("rankings", _ranking(task).to_document())])
     tree_id = task.tree_id or task.id
     await settle(database, config, tree_id, answered=True, known=(task.user_id,), at_hand=at_hand)
-    await touch(database, task.user_id, task.answered_at or task.created_at, user)
-    await tasks.move(database, task, "done")
+    if user is None:
+        document = await database["users"].find_one({"_id": task.user_id})
+        user = User.from_document(document) if document else None
+    touched = touching(user, task.answered_at or task.created_at) if user else []
+    await together(database, [*touched, tasks.moving(task, "done")])
     return replace(task, state="done")
 
 
@@ -230,23 +233,13 @@ async def _apply_text(
     message = _prompt(task) if task.target_id is None else _reply(task, around.parent)
     found = await screening.look(config, message, around.rows)
     message = replace(message, extra_reviews=screening.extra_reviews(found, config))
-    stored = await _store(database, "messages", message)
-    await screening.keep(database, config, message, found)
-    if task.target_id is not None:
-        return None
-    tree = _tree(config, task)
-    stored = await _store(database, "trees", tree) and stored
-    await queue.pass_on(database, task.work_id, task.id)
-    return Facts(tree=tree, messages=(message,)) if stored else None
-
-
-async def _store(database: Database, name: str, made: Record) -> bool:
-    """Whether it is new; nothing happens where it is there."""
-    try:
-        await database[name].insert_one(made.to_document())
-    except DuplicateKeyError:
-        return False
-    return True
+    writes: list[Write] = [New("messages", message.to_document())]
+    tree = None if task.target_id is not None else _tree(config, task)
+    if tree is not None:
+        writes += [New("trees", tree.to_document()), queue.passing_on(task.work_id, task.id)]
+    stored = await together(database, [*writes, *rows_of(message)])
+    await screening.tell(database, config, message, found)
+    return Facts(tree=tree, messages=(message,)) if tree is not None and all(stored[:2]) else None
 
 
 def _text(task: Task) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from core.review_agreement import Agrees, by_rules
 from core.rules import rules_of
 from core.scoring import FRAMES, POINTS, Credit, bucket, credits_of, score, trouble_share
 from core.trust import enough_work
+from core.writes import New, together
 
 REMEMBERED = 500
 """Credits that a score document remembers having taken."""
@@ -38,11 +39,22 @@ async def credit_tree(
         known: users who are known to have an account; others are looked up.
         agrees: whether a review spoke for what came of its message; by the rules where nothing is given.
     """
-    agrees = agrees or by_rules(config)
-    due = turns(credits_of(facts.messages, facts.reviews, facts.rankings, agrees), facts.credits)
+    await together(database, await add_up(database, config, due_of(config, facts, agrees), known))
+
+
+def due_of(config: CollectionConfig, facts: Facts, agrees: Agrees | None = None) -> list[Credit]:
+    """What is to be added to people's scores, or taken from them, now; arguments as above."""
+    wanted = credits_of(facts.messages, facts.reviews, facts.rankings, agrees or by_rules(config))
+    return turns(wanted, facts.credits)
+
+
+async def add_up(
+    database: Database, config: CollectionConfig, due: Sequence[Credit], known: Collection[str] = ()
+) -> list[New]:  # fmt: skip
+    """Add credits to people's scores; what is to be stored after it, so that they are not due again."""
     unknown = {credit.user_id for credit in due if credit.amount > 0} - set(known)
-    if due := await apply(database, await rules_of(database, config), due, unknown):
-        await insert_new(database, "credits", [replace(credit, applied=True).to_document() for credit in due])
+    counted = await apply(database, await rules_of(database, config), due, unknown) if due else []
+    return [New("credits", replace(credit, applied=True).to_document()) for credit in counted]
 
 
 def turns(wanted: Iterable[Credit], had: Iterable[Credit]) -> list[Credit]:

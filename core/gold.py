@@ -25,6 +25,7 @@ from core.pages import one, thread
 from core.records import GOLD, Message, Tree, User
 from core.review_agreement import by_answers
 from core.work_records import Work
+from core.writes import together
 
 
 async def make_review(
@@ -108,7 +109,7 @@ async def settle_gold(
     holding = set() if held is None else held.holds.keys() - done
     blank = held or replace(queue.opened(wanted, facts.tree.id, random.Random(), item.collection), gold=True)  # noqa: S311
     changed: Work = queue.adjusted(blank, wanted, holding, None)
-    if not await queue.write_all(database, [(held, changed)]):
+    if not all(await together(database, queue.writes([(held, changed)]))):
         return None
     shown = tuple(decided(item, message) for message in facts.messages)
     await credit_tree(database, config, replace(facts, messages=shown), known, by_answers(item.answers))

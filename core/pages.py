@@ -9,10 +9,11 @@ from typing import Any, Generic, TypeVar
 from core.database import Database
 from core.errors import BadInput, NotFound
 from core.facts import of_tree
-from core.records import TREE_STATES, Message, Task, Tree, time_key
+from core.records import TREE_STATES, Message, Record, Task, Tree, time_key
 from core.tree_reading import among
 
 T = TypeVar("T", Tree, Message)
+AnyRecord = TypeVar("AnyRecord", bound=Record)
 MAX_FIRST = 1000
 """Records of one page."""
 
@@ -80,8 +81,13 @@ async def one(database: Database, name: str, kind: type[T], identity: str) -> T:
     return kind.from_document(document)
 
 
-async def many(database: Database, name: str, kind: type[T], identities: list[str]) -> dict[str, T]:
+async def many(
+    database: Database, name: str, kind: type[AnyRecord], identities: list[str]
+) -> dict[str, AnyRecord]:  # fmt: skip
     """The records of those ids that exist, by id."""
+    if len(identities) == 1:  # which stores answer with less ado
+        only = await database[name].find_one({"_id": identities[0]})
+        return {} if only is None else {only["_id"]: kind.from_document(only)}
     found = database[name].find({"_id": {"$in": identities}})
     return {document["_id"]: kind.from_document(document) async for document in found}
 

@@ -110,6 +110,11 @@ async def keep(database: Database, config: CollectionConfig, message: Message, f
     What is kept is of the present text; the moderators' queue item has what was found about those before.
     """
     await remember(database, message)
+    await tell(database, config, message, found)
+
+
+async def tell(database: Database, config: CollectionConfig, message: Message, found: Screening) -> None:
+    """The same, of a message whose text others find already."""
     suspicions = found.suspicions(config)
     if not suspicions:
         if message.revision:

@@ -13,20 +13,18 @@ import random
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from pymongo import UpdateOne
-
 from core import agreement_over_time, learning
 from core import work as queue
 from core.advance import ENDED, advance
 from core.attention import notices
 from core.backlog import after_end
 from core.config import CollectionConfig
-from core.credits import credit_tree
+from core.credits import add_up, due_of
 from core.database import Database, count_range
 from core.facts import Facts, load, mark
 from core.gold import settle_gold
 from core.journal import record
-from core.lessons import lessons
+from core.lessons import Lesson, Said, lessons
 from core.lottery import missing_prompts
 from core.moderation_queue import enqueue
 from core.patience import last_answers, waiting
@@ -36,6 +34,7 @@ from core.rules import rules_of
 from core.transition import Opening, Transition
 from core.voices import Voices
 from core.work_records import Work
+from core.writes import Change, Write, together
 
 ATTEMPTS = 100
 """Lost guards after which a tree is left to the sweeper."""
@@ -69,27 +68,39 @@ async def settle(
         if answered:
             facts = replace(facts, tree=replace(facts.tree, dirty=True))
         rules = await rules_of(database, config, facts.tree.collection)
-        attempt_at = settle_gold if facts.tree.origin == GOLD else _attempt
-        if (tree := await attempt_at(database, rules, facts, known)) is not None:
+        if facts.tree.origin == GOLD:
+            tree = await settle_gold(database, rules, facts, known)
+        else:
+            tree = await _attempt(database, rules, facts, known, at_once=answered)
+        if tree is not None:
             return tree
         await asyncio.sleep(random.random() * 0.002 * min(attempt, 10))  # noqa: S311 - spreads the contenders
     await mark(database, tree_id)
     return None
 
 
-async def _attempt(database: Database, config: CollectionConfig, facts: Facts, known: Collection[str]) -> Tree | None:
-    """One round; None when a guard was lost."""
+async def _attempt(
+    database: Database, config: CollectionConfig, facts: Facts, known: Collection[str], *, at_once: bool
+) -> Tree | None:  # fmt: skip
+    """One round; None when a guard was lost.
+
+    Args:
+        at_once: the tree may be written clean by the command that writes the rest, though a guard of that may be lost
+            and the process end before the next round: somebody repeats all this for a reason of their own.
+    """
     tree = facts.tree
     voices = await learning.voices(database, _heard(facts)) if config.weighted else {}
     following = advance(tree, facts.messages, facts.reviews, facts.rankings, config, facts.reactions, voices)
     await _tell_moderators(database, config, facts, following)
-    if not await _write_messages(database, facts.messages, following.messages):
-        return None
+    changes = _message_writes(facts.messages, following.messages)
     if following.state != tree.state:
+        if not all(await together(database, changes)):
+            return None
+        changes = []
         ranked_in = config.mode if following.state == "ready_for_export" else tree.ranked_in
         following_tree = replace(tree, state=following.state, ranked_in=ranked_in, dirty=True)
-        moved = await _write_tree(database, tree, following_tree)
-        if moved is None:
+        moved, write = _tree_write(tree, following_tree)
+        if not all(await together(database, [write])):
             return None
         told = {"from": tree.state, "to": moved.state}
         await record(database, "tree_state", tree.id, told, key=str(moved.version), lang=tree.lang)
@@ -97,14 +108,24 @@ async def _attempt(database: Database, config: CollectionConfig, facts: Facts, k
             await after_end(database, config, moved)
         tree = moved
     # Work opens only after the state that wants it is stored under the version that the facts were read at.
-    if not await _write_work(database, config, tree, following, facts):
+    changes += await _work_writes(database, config, tree, following, facts)
+    due = due_of(config, replace(facts, messages=following.messages))
+    ended = tree.state == "ready_for_export" and tree.dirty
+    taught = _taught(config, facts, following, voices)
+    clean, clean_write = _tree_write(tree, replace(tree, dirty=False))
+    if at_once and tree.dirty and not (due or ended or taught):
+        return clean if all(await together(database, [*changes, clean_write])) else None
+    if not all(await together(database, changes)):
         return None
-    await credit_tree(database, config, replace(facts, tree=tree, messages=following.messages), known)
-    if tree.state == "ready_for_export" and tree.dirty:
+    kept: list[Write] = [*await add_up(database, config, due, known)]
+    if ended:
         await agreement_over_time.note(database, tree, following.messages, facts.rankings)
-    if not await _learn(database, config, facts, following, voices):
+    if taught and not await learning.learn(database, tree.id, *taught):
         return None
-    return await _write_tree(database, tree, replace(tree, dirty=False)) if tree.dirty else tree
+    if not tree.dirty:
+        await together(database, kept)
+        return tree
+    return clean if (await together(database, [*kept, clean_write]))[-1] else None
 
 
 def _heard(facts: Facts) -> set[str]:
@@ -116,16 +137,17 @@ def _heard(facts: Facts) -> set[str]:
     return {user for user in heard if user is not None}
 
 
-async def _learn(
-    database: Database, config: CollectionConfig, facts: Facts, following: Transition, voices: Voices
-) -> bool:
-    """Let people's voices follow from what was decided; False when another did so at the same moment."""
+def _taught(
+    config: CollectionConfig, facts: Facts, following: Transition, voices: Voices
+) -> tuple[dict[str, tuple[tuple[str, ...], Said]], dict[str, Lesson]] | None:
+    """What people's voices are to learn from what was decided, and what they learned of this tree before; None where
+    there is nothing to learn."""
     if not config.weighted:
-        return True
+        return None
     known = {lesson.id: lesson for lesson in facts.lessons}
     fresh = lessons(following.messages, facts.reviews, facts.rankings, config.review_policy, voices, known)
     unfinished = any(lesson.following is not None for lesson in facts.lessons)
-    return not (fresh or unfinished) or await learning.learn(database, facts.tree.id, fresh, known)
+    return (fresh, known) if fresh or unfinished else None
 
 
 async def _tell_moderators(database: Database, config: CollectionConfig, facts: Facts, following: Transition) -> None:
@@ -139,21 +161,19 @@ async def _tell_moderators(database: Database, config: CollectionConfig, facts: 
             await record(database, notice.reason, identity, told, key=key, lang=facts.tree.lang)
 
 
-async def _write_messages(database: Database, before: tuple[Message, ...], after: tuple[Message, ...]) -> bool:
-    updates = []
-    for old, new in zip(before, after, strict=True):
-        if old != new:
-            change = replace(new, rev=old.rev + 1).changes_from(old)
-            updates.append(UpdateOne({"_id": old.id, "rev": old.rev}, {"$set": change}))
-    return not updates or (await database["messages"].bulk_write(updates)).matched_count == len(updates)
+def _message_writes(before: tuple[Message, ...], after: tuple[Message, ...]) -> list[Write]:
+    return [
+        Change("messages", {"_id": old.id, "rev": old.rev}, {"$set": replace(new, rev=old.rev + 1).changes_from(old)})
+        for old, new in zip(before, after, strict=True)
+        if old != new
+    ]
 
 
-async def _write_tree(database: Database, before: Tree, after: Tree) -> Tree | None:
-    """The tree as stored; None when it was changed meanwhile."""
+def _tree_write(before: Tree, after: Tree) -> tuple[Tree, Write]:
+    """The tree as it is stored by the write."""
     after = replace(after, version=before.version + 1)
     guard = {"_id": before.id, "version": before.version}
-    result = await database["trees"].update_one(guard, {"$set": after.changes_from(before)})
-    return after if result.matched_count == 1 else None
+    return after, Change("trees", guard, {"$set": after.changes_from(before)})
 
 
 def _finished(facts: Facts) -> set[str]:
@@ -161,10 +181,10 @@ def _finished(facts: Facts) -> set[str]:
     return {each.id for each in (*facts.messages, *facts.reviews, *facts.rankings)}
 
 
-async def _write_work(
+async def _work_writes(
     database: Database, config: CollectionConfig, tree: Tree, following: Transition, facts: Facts
-) -> bool:
-    """Make the tree's open work what `following` wants; False when a guard was lost."""
+) -> list[Write]:
+    """What makes the tree's open work what `following` wants."""
     held = facts.work
     holding = await _holding(database, held, _finished(facts))
     answers, moment = last_answers(facts.rankings, facts.reviews), milliseconds(now())
@@ -179,7 +199,7 @@ async def _write_work(
         wanted = queue.adjusted(blank, opening, holding, bound)
         changes.append((work, waiting(wanted, answers, moment, config)))
     changes += [(work, None) for work in existing.values()]
-    return await queue.write_all(database, changes)
+    return queue.writes(changes)
 
 
 def _reply_places(following: Transition, held: Sequence[Work], holding: set[str]) -> dict[str, int]:

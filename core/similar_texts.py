@@ -12,10 +12,10 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from core.alike import Alike, Group
-from core.credits import insert_new
 from core.database import Database, Document
 from core.records import Message, milliseconds, now
 from core.sketches import BANDS, bands, packed, similarity, sketch, unpacked
+from core.writes import New, together
 
 PER_KEY = 50
 """Rows read of one key."""
@@ -52,16 +52,20 @@ def among(text: str, rows: Iterable[Document], least: float, *, but: str | None 
 
 async def remember(database: Database, message: Message) -> None:
     """Keep a message's text, in place of one that it had before, so that others find it; twice is as once."""
+    if message.revision:
+        await forget(database, message.id)
+    await together(database, rows_of(message))
+
+
+def rows_of(message: Message) -> list[New]:
+    """What is kept of a message's text."""
     mine = sketch(message.text)
     common = {
         "sketch": packed(mine), "message_id": message.id, "tree_id": message.tree_id,
         "user_id": message.author_id or "", "lang": message.lang, "at": milliseconds(message.created_at),
     }  # fmt: skip
     rows = [{"_id": f"{message.id}|{key.partition('|')[0]}", "band": key, **common} for key in bands(mine)]
-    if message.revision:
-        await forget(database, message.id)
-    if rows:
-        await insert_new(database, "text_bands", rows)
+    return [New("text_bands", row) for row in rows]
 
 
 async def forget(database: Database, message_id: str) -> None:

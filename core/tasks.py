@@ -27,6 +27,7 @@ from core.rules import find, rules
 from core.settle import settle, settle_prompts
 from core.trust import pending_limit
 from core.work_records import Work
+from core.writes import Change, Write, together
 
 SKIP_EMOJI = {"label": "_skip_labeling", "rank": "_skip_ranking"}
 REASON_LIMIT = 512
@@ -227,10 +228,13 @@ async def _note_skip(database: Database, task: Task) -> None:
 
 async def move(database: Database, task: Task, state: str, **changes: object) -> bool:
     """Change the task's state by one write, if it is still as given; False otherwise."""
+    return all(await together(database, [moving(task, state, **changes)]))
+
+
+def moving(task: Task, state: str, **changes: object) -> Write:
+    """What changes the task's state, if it is still as given."""
     following = replace(task, state=state, **changes)  # type: ignore[arg-type]
-    change = {"$set": following.changes_from(task)}
-    result = await database["tasks"].update_one({"_id": task.id, "state": task.state}, change)
-    return result.matched_count == 1
+    return Change("tasks", {"_id": task.id, "state": task.state}, {"$set": following.changes_from(task)})
 
 
 async def answered(database: Database, task: Task, answer: dict[str, Any], moment: datetime) -> Task:

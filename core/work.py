@@ -11,16 +11,16 @@ import random
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
-from pymongo import DeleteOne, InsertOne, UpdateOne
-from pymongo.errors import BulkWriteError, DuplicateKeyError
+from pymongo.errors import DuplicateKeyError
 
 from core.config import CollectionConfig
-from core.database import DUPLICATE, Database, Document, count_range
+from core.database import Database, Document, count_range
 from core.errors import Unavailable
 from core.pools import DEFAULT
 from core.records import holder_key
 from core.transition import Opening
 from core.work_records import Work
+from core.writes import Change, Gone, New, Write
 
 CANDIDATES = 8
 """Pieces of work read at once from one range of keys."""
@@ -125,32 +125,20 @@ async def insert(database: Database, work: Work) -> bool:
     return True
 
 
-async def write_all(database: Database, changes: Sequence[tuple[Work | None, Work | None]]) -> bool:
-    """Make each piece of work what it should be: (as read or None where new, as wanted or None where it goes).
+def writes(changes: Sequence[tuple[Work | None, Work | None]]) -> list[Write]:
+    """What makes each piece of work what it should be: (as read or None where new, as wanted or None where it goes).
 
-    One command for each sort of change; every change is guarded as in `write`. False when any was lost; the others
-    stand.
+    Every change is guarded as in `write`.
     """
-    writes: list[InsertOne[Document] | UpdateOne | DeleteOne] = []
-    updated = removed = 0
+    found: list[Write] = []
     for before, after in changes:
         if before is None and after is not None:
-            writes.append(InsertOne(after.to_document()))
+            found.append(New("work", after.to_document()))
         elif before is not None and after is None:
-            writes.append(DeleteOne({"_id": before.id, "rev": before.rev}))
-            removed += 1
+            found.append(Gone("work", {"_id": before.id, "rev": before.rev}))
         elif before is not None and after is not None and after != before:
-            writes.append(UpdateOne(*_update(before, after)))
-            updated += 1
-    if not writes:
-        return True
-    try:
-        found = await database["work"].bulk_write(writes, ordered=False)
-    except BulkWriteError as error:
-        if any(each["code"] != DUPLICATE for each in error.details["writeErrors"]):
-            raise
-        return False
-    return found.matched_count == updated and found.deleted_count == removed
+            found.append(Change("work", *_update(before, after)))
+    return found
 
 
 async def claim(
@@ -265,8 +253,7 @@ async def release(database: Database, work_id: str, task_id: str) -> None:
             return
 
 
-async def pass_on(database: Database, work_id: str, task_id: str) -> None:
-    """End the hold of a task whose answer takes its place for good; nothing when it holds none. One command."""
+def passing_on(work_id: str, task_id: str) -> Write:
+    """What ends the hold of a task whose answer takes its place for good; nothing when it holds none."""
     hold = f"holds.{task_id}"
-    guard = {"_id": work_id, hold: {"$exists": True}}
-    await database["work"].update_one(guard, {"$unset": {hold: ""}, "$inc": {"rev": 1}})
+    return Change("work", {"_id": work_id, hold: {"$exists": True}}, {"$unset": {hold: ""}, "$inc": {"rev": 1}})

@@ -1,4 +1,4 @@
-"""The two embedded stores as child processes: nx-27017 (MongoDB protocol) and localbucket (S3 protocol).
+"""The two embedded stores as child processes: nx-27017 (MongoDB protocol, `oa.document_server`) and localbucket (S3).
 
 Knows how to start each on a loopback port, how to tell that it answers, and nothing of who restarts it. Threat: the
 embedded object store checks no credentials and the document store none either, so both bind 127.0.0.1 only.
@@ -41,7 +41,7 @@ def document_store_command(folder: Path, port: int) -> list[str]:
     """Arguments that start the MongoDB-protocol server with its data under `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     return [
-        _script("nx-27017"), "--host", HOST, "--port", str(port), "--data-dir", str(folder),
+        sys.executable, "-m", "oa.document_server", "--host", HOST, "--port", str(port), "--data-dir", str(folder),
         "--pid-file", str(folder / "server.pid"), "--log-file", str(folder / "server.log"),
     ]  # fmt: skip
 

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from threading import get_ident
 from unittest.mock import patch
 
+from pymongo import AsyncMongoClient
 from pymongo.asynchronous.collection import AsyncCollection
 
 WRITES = ("insert_one", "update_one", "delete_one", "find_one_and_update", "bulk_write", "insert_many")
@@ -29,7 +30,7 @@ class Writes:
 
 @contextmanager
 def crash_after(limit: int | None):
-    """Let `limit` writes of this thread through, then crash; None counts only.
+    """Let `limit` writes of this thread through, then crash, amid a command of several too; None counts only.
 
     Other threads write on: an API that other tests share may run in one.
     """
@@ -43,5 +44,21 @@ def crash_after(limit: int | None):
 
         return write
 
-    with patch.multiple(AsyncCollection, **{name: counted(getattr(AsyncCollection, name)) for name in WRITES}):
+    at_once = AsyncMongoClient.bulk_write
+
+    async def several(self, models, *args, **kwargs):
+        if get_ident() == thread:
+            for place in range(len(models)):
+                try:
+                    writes.ask()
+                except Crashed:
+                    if place:
+                        await at_once(self, models[:place], *args, **kwargs)
+                    raise
+        return await at_once(self, models, *args, **kwargs)
+
+    with (
+        patch.multiple(AsyncCollection, **{name: counted(getattr(AsyncCollection, name)) for name in WRITES}),
+        patch.object(AsyncMongoClient, "bulk_write", several),
+    ):
         yield writes

@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 
 from core import leaderboard as leaderboard_module
 from core import score_marks
-from core.accounts import touch
+from core.accounts import touching
 from core.credits import apply, board_key
 from core.errors import BadInput, Forbidden, NotFound
 from core.leaderboard import first_places, leaderboard, neighbours, standing
-from core.records import Message, Tree
+from core.records import Message, Tree, User
 from core.scoring import POINTS, Credit, score
+from core.writes import together
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
@@ -72,13 +73,18 @@ async def test_accounts_are_paged_in_order(accounts) -> None:
     assert sorted(seen) == sorted(user.id for user in made)
 
 
+async def acted(accounts, user, moment) -> User:
+    assert all(await together(accounts.database, touching(user, moment)))
+    return await accounts.get(user.id)
+
+
 async def test_activity_makes_a_streak(accounts) -> None:
     ann = await accounts.ensure_user("test", "ann", "Ann")
     for days in (0, 1, 2):
-        await touch(accounts.database, ann.id, NOON + timedelta(days=days))
+        ann = await acted(accounts, ann, NOON + timedelta(days=days))
     user = await accounts.get(ann.id)
     assert (user.streak_days, user.streak_started_at, user.last_activity_at) == (2, NOON, NOON + timedelta(days=2))
-    await touch(accounts.database, ann.id, NOON)
+    assert touching(user, NOON) == []
     assert (await accounts.get(ann.id)).last_activity_at == NOON + timedelta(days=2)
 
 

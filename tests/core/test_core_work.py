@@ -21,6 +21,7 @@ from core.records import TASK_KINDS
 from core.sweeper import sweep_once
 from core.transition import Opening
 from core.work_records import Work
+from core.writes import together
 
 
 class Places(RuleBasedStateMachine):
@@ -147,9 +148,8 @@ async def test_a_write_on_stale_work_is_refused(database) -> None:
     work = Work.from_document(document)
     assert await queue.write(database, work, queue.take(work, "t1", "ann", 5))
     assert not await queue.write(database, work, queue.take(work, "t2", "bob", 5))
-    assert not await queue.write_all(database, [(work, None)])
-    assert not await queue.write_all(database, [(work, queue.take(work, "t2", "bob", 5))])
-    assert not await queue.write_all(database, [(None, work)])
+    stale = queue.writes([(work, None), (work, queue.take(work, "t2", "bob", 5)), (None, work)])
+    assert await together(database, stale) == (False, False, False)
     assert not await queue.insert(database, work)
 
 

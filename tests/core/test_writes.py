@@ -1,0 +1,76 @@
+"""Several writes by one command: each is told by itself, what is there stops nothing, old stores do the same."""
+
+from __future__ import annotations
+
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pymongo import AsyncMongoClient
+from pymongo.errors import InvalidOperation, PyMongoError
+
+from core import writes
+from core.writes import Change, Gone, New, Write, together
+
+IDS = st.sampled_from(["a", "b"])
+NAMES = st.sampled_from(["one", "two"])
+REVS = st.integers(0, 2)
+
+
+@st.composite
+def some_write(draw: st.DrawFn) -> Write:
+    name, identity, rev = draw(NAMES), draw(IDS), draw(REVS)
+    return draw(
+        st.sampled_from([
+            New(name, {"_id": identity, "rev": 0}),
+            Change(name, {"_id": identity, "rev": rev}, {"$set": {"rev": rev + 1}}),
+            Gone(name, {"_id": identity, "rev": rev}),
+        ])
+    )  # fmt: skip
+
+
+def expected(made: list[Write]) -> tuple[tuple[bool, ...], dict[str, dict[str, int]]]:
+    """What each write comes to, and what is stored then: collection -> id -> rev."""
+    stored: dict[str, dict[str, int]] = {"one": {}, "two": {}}
+    done = []
+    for write in made:
+        there = stored[write.collection]
+        if isinstance(write, New):
+            done.append(write.document["_id"] not in there)
+            there.setdefault(write.document["_id"], 0)
+            continue
+        identity, rev = write.guard["_id"], write.guard["rev"]
+        done.append(there.get(identity) == rev)
+        if done[-1] and isinstance(write, Change):
+            there[identity] = rev + 1
+        elif done[-1]:
+            del there[identity]
+    return tuple(done), stored
+
+
+async def read(database) -> dict[str, dict[str, int]]:
+    return {name: {each["_id"]: each["rev"] async for each in database[name].find()} for name in ("one", "two")}
+
+
+@pytest.mark.parametrize("old", [False, True])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25, deadline=None)
+@given(made=st.lists(some_write(), max_size=8))
+async def test_each_write_is_done_or_told_not_to_be(database, old: bool, made: list[Write]) -> None:
+    for name in ("one", "two"):
+        await database[name].delete_many({})
+
+    async def unknown(*_: Any, **__: Any) -> None:
+        raise InvalidOperation("MongoClient.bulk_write requires MongoDB server version 8.0+.")
+
+    done, stored = expected(made)
+    with patch.object(AsyncMongoClient, "bulk_write", unknown if old else AsyncMongoClient.bulk_write):
+        assert await together(database, made) == done
+    writes._too_old.discard(database.client)
+    assert await read(database) == stored
+
+
+async def test_another_failure_is_raised(database) -> None:
+    with pytest.raises(PyMongoError):
+        await together(database, [New("one", {"_id": "a"}), Change("one", {"_id": "a"}, {"$inc": {"_id": "x"}})])
