@@ -11,10 +11,16 @@ from contextvars import ContextVar
 from typing import Any
 
 from strawberry.subscriptions.protocols.graphql_transport_ws.handlers import BaseGraphQLTransportWSHandler
+from strawberry.subscriptions.protocols.graphql_transport_ws.types import ConnectionInitMessage
 
+from core.errors import OaError
 from graphql_schema.context import Context
 
 LONGEST_ID = 200
+LONGEST_REASON = 123
+"""Bytes of the reason of a close (RFC 6455, section 5.5)."""
+REFUSED = 4403
+"""Close code of graphql-transport-ws for a `connection_init` that is refused."""
 PARTS = (
     ("query", (str, type(None)), "a string"),
     ("variables", (dict, type(None)), "an object"),
@@ -76,3 +82,11 @@ class SocketMessages(BaseGraphQLTransportWSHandler[Context, None]):
             message["payload"].setdefault("query", None)
             _EXTENSIONS.set(message["payload"].get("extensions"))
         await super().handle_message(message)
+
+    async def handle_connection_init(self, message: ConnectionInitMessage) -> None:
+        """Take the credentials; the reason of a refusal begins with its code, so that a client knows to renew them."""
+        try:
+            await super().handle_connection_init(message)
+        except OaError as error:
+            reason = f"{error.code}: {error.message}".encode()[:LONGEST_REASON].decode(errors="ignore")
+            await self.websocket.close(code=REFUSED, reason=reason)

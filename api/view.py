@@ -28,7 +28,6 @@ from starlette.responses import HTMLResponse, Response
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket
 from strawberry.asgi import GraphQL
-from strawberry.exceptions import ConnectionRejectionError
 from strawberry.http import GraphQLHTTPResponse, GraphQLRequestData, process_result
 from strawberry.http.base import BaseRequestProtocol
 from strawberry.schema.exceptions import InvalidOperationTypeError
@@ -180,7 +179,7 @@ class GraphQLView(GraphQL[Context, None]):
         return context
 
     async def on_ws_connect(self, context: Context) -> dict[str, object] | None:
-        """Take the credentials in `connection_init`, if any; close with 4403 when they are not good."""
+        """Take the credentials in `connection_init`, if any; `OaError` where they are not good."""
         given = context.connection_params or {}
         if given.get("authorization") is None:
             return None
@@ -188,10 +187,7 @@ class GraphQLView(GraphQL[Context, None]):
         context.renew = partial(
             self._identify, authorization=str(given["authorization"]), act_as=None if act_as is None else str(act_as)
         )
-        try:
-            await context.renew(context)
-        except OaError as error:
-            raise ConnectionRejectionError({"code": error.code, "message": error.message}) from error
+        await context.renew(context)
         return {"expiresAt": context.expires_at}
 
     async def get_sub_response(self, request: Request | WebSocket) -> Response:

@@ -231,6 +231,7 @@ def test_bad_credentials_in_connection_init_close_the_socket(anyone, authorizati
         with pytest.raises(ConnectionClosed) as closed:
             ws.recv(timeout=20)
     assert closed.value.rcvd.code == 4403
+    assert closed.value.rcvd.reason.startswith("UNAUTHENTICATED: ")
 
 
 def test_an_anonymous_socket_may_ask_what_anyone_may(anyone):
