@@ -185,7 +185,9 @@ async def _decide(
     if task.state == "open":
         task = await tasks.answered(database, task, answer, now())
     if task.state not in ("answered", "done"):
-        raise TaskGone(f"task {task.id} is {task.state}; ask for another")
+        early = task.state == "expired" and task.expires_at > now()
+        why = ", since what it is about was changed or closed meanwhile" if early else ""
+        raise TaskGone(f"task {task.id} is {task.state}{why}; ask for another")
     if task.answer != answer:
         raise Conflict(f"task {task.id} was already submitted with another answer")
     return await apply(database, config, task, user, around) if task.state == "answered" else task

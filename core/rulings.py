@@ -288,7 +288,7 @@ async def _moderate_one(
         subject_kind = found.subject.partition(":")[0]
         await _act(database, config, moderator, subject_kind, found.subject_id, act, reason)
     elif found.state == "open":
-        details = {"reason": reason, "why": found.reason}
+        details = {"reason": reason, "why": found.reason, "of": found.subject.partition(":")[0]}
         key = f"{found.id}|{found.count}"
         await record(database, "dismiss", found.subject_id, details, by=moderator.id, key=key, lang=found.lang)
     await close(database, found.id, act, reason, moderator.id)
@@ -333,5 +333,5 @@ async def _dismiss_about(database: Database, moderator: User, kind: str, identit
         else (await one(database, "trees", Tree, identity)).lang
     )
     check_moderator(moderator, lang)
-    await record(database, "dismiss", identity, {"reason": reason}, by=moderator.id, lang=lang)
+    await record(database, "dismiss", identity, {"reason": reason, "of": kind}, by=moderator.id, lang=lang)
     await close_about(database, f"{kind}:{identity}", "dismiss", reason, moderator.id)

@@ -21,13 +21,36 @@ ActorId = Annotated[strawberry.ID | None, strawberry.argument(description="Only 
 OfKind = Annotated[str | None, strawberry.argument(description="Only acts of this kind, such as delete_message.")]
 
 
+_ABOUT = {
+    "Message": "delete_message restore_message accept_message refuse_message edit_message withdraw_message appeal "
+               "decide_appeal auto_deleted",
+    "Tree": "tree_state lottery backlog halt_tree limit_tree review_lapsed ranking_lapsed auto_aborted auto_halted",
+    "User": "set_roles set_languages set_notes set_enabled set_trusted trust_by_work set_display_name set_shown "
+            "set_training_consent accept_terms link_identity unlink_identity request_data_export account_deleted "
+            "acted_for",
+    "Collection": "create_collection update_collection",
+    "Job": "launch_job cancel_job",
+    "OAuthClient": "create_client update_client delete_client",
+}  # fmt: skip
+_TYPE_OF = {kind: name for name, kinds in _ABOUT.items() for kind in kinds.split()}
+"""Type of what an act was done to, by its kind; others name it in their details, or are about what is no object."""
+
+
+def _about_id(event: Event) -> strawberry.ID | None:
+    name = _TYPE_OF.get(event.kind) or {"message": "Message", "tree": "Tree"}.get(str(event.details.get("of")))
+    return None if name is None else global_id(name, event.subject)
+
+
 @strawberry.type(name="Event", description="One act, as the journal has it.")
 class EventNode(Node):
     """An act."""
 
     actor_id: strawberry.Private[str | None]
     kind: str = strawberry.field(description="What was done, such as delete_message or tree_state.")
-    about: str = strawberry.field(description="Own id of what it was done to.")
+    about: str = strawberry.field(description="Own id of what it was done to, as it stands in `details` and exports.")
+    about_id: strawberry.ID | None = strawberry.field(
+        description="The same as an id for `node` and other operations; null for what these do not know."
+    )
     details: JSON = strawberry.field(description="Numbers and reasons.")
     at: datetime = strawberry.field(description="When.")
 
@@ -41,7 +64,7 @@ class EventNode(Node):
         """The act."""
         return cls(
             id=global_id("Event", event.id), actor_id=event.by, kind=event.kind, about=event.subject,
-            details=JSON(event.details), at=event.at,
+            about_id=_about_id(event), details=JSON(event.details), at=event.at,
         )  # fmt: skip
 
 

@@ -69,6 +69,7 @@ def test_a_report_goes_through_the_queue(api, page):
     acts = page.run("Journal", mod, first=50, actorId=mod.user_id)["nodes"]
     assert [act["kind"] for act in acts] == ["halt_tree", "halt_tree", "restore_message", "delete_message"]
     assert acts[-1]["details"]["reason"] == "spam"
+    assert [act["aboutId"] for act in acts] == [tree_id, tree_id, message, message]
     assert acts == page.run("Journal", mod, first=50, subjectId=tree_id, actorId=mod.user_id)["nodes"]
     for name, variables in (("Queue", {"first": 1}), ("Journal", {"first": 1})):
         assert bob.refused(page.operations[name], **variables)["extensions"]["code"] == "FORBIDDEN"

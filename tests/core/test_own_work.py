@@ -342,7 +342,7 @@ async def test_an_edit_keeps_the_old_text_and_ends_reviews_under_way(collection,
     assert edited.edited_at is not None
     assert await people.edit(ann, tree_id, "Why is the sky blue?") == edited
     assert [each.text for each in await people.revisions(tree_id)] == ["Why is the sky bleu?", "Why is the sky blue?"]
-    with pytest.raises(TaskGone):
+    with pytest.raises(TaskGone, match="was changed or closed meanwhile"):
         await collection.submit_review(bob, task.id, GOOD)
     again = await collection.request_task(bob, "label_initial_prompt", ["en"])
     (_, shown) = (again, (await collection.shown(again))[0][-1])
