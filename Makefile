@@ -55,7 +55,7 @@ endif
 # Needs npm. org.json, which Android has and Java has not, is Debian's libandroid-json-java.
 EXAMPLES := docs/api/examples/typescript docs/api/examples/mobile
 examples:
-	@for folder in $(EXAMPLES); do npm install --prefix $$folder --no-audit --no-fund --no-package-lock --loglevel=error || exit; done
+	@for folder in $(EXAMPLES); do npm install --prefix $$folder --no-audit --no-fund --no-package-lock --fetch-retries 1 --loglevel=error || exit; done
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

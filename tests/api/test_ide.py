@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
 import secrets
-import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -13,12 +13,10 @@ import httpx
 import pytest
 from auth_site import AuthSite
 from browsing import Browser
+from chromium import CHROMIUM, FLAGS, tab
 from running_api import Caller, serving
 
 from oa.embedded import free_port
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-dev-shm-usage"]
 
 
 def page(caller: Caller) -> str:
@@ -77,6 +75,33 @@ def test_outside_embedded_mode_one_signs_in_to_the_page_as_its_client(auth: Auth
         got = httpx.post(f"{base}/oauth/token", data=form, timeout=20).json()
         viewer = Caller(base, got["access_token"]).ask("{ viewer { user { displayName } } }")["viewer"]
         assert viewer == {"user": {"displayName": "ada-at-the-page"}}
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine")
+@pytest.mark.parametrize("width", [390, 1280])
+def test_a_person_signs_in_and_asks_in_the_page(auth: AuthSite, tmp_path: Path, width: int) -> None:
+    port = free_port()
+    base = f"http://127.0.0.1:{port}"
+    client, _ = auth.client(name="Page", redirect_uris=[f"{base}/graphql"])
+    mine = replace(auth.settings, public_url=base, token_issuer=base, page_client=client)
+    with serving(mine, port), tab(tmp_path) as page:
+        page.call(
+            "Emulation.setDeviceMetricsOverride", width=width, height=800, deviceScaleFactor=1, mobile=width < 800
+        )
+        page.open(f"{base}/graphql")
+        page.press("#login")
+        page.fill("form[action='/sign-in/development'] input[name=name]", f"ada-{width}")
+        page.press("form[action='/sign-in/development'] button")
+        page.press("button[value=allow]")
+        assert page.until("who.textContent.startsWith('signed in') && who.textContent") == "signed in for 15 minutes"
+        assert page.value("location.href") == f"{base}/graphql"
+        page.press("#run")
+        answer = page.until("answer.textContent.includes('data') && answer.textContent")
+        assert json.loads(answer)["data"]["viewer"]["user"] == {"displayName": f"ada-{width}"}
+        assert page.value("document.documentElement.scrollWidth") == width
+        for control in ("#query", "#variables", "#headers", "#answer", "#find", "#docs", "#run", "#stop"):
+            box = f"document.querySelector('{control}').getBoundingClientRect()"
+            assert page.value(f"{box}.left >= 0 && {box}.right <= {width} && {box}.height >= 24"), control
 
 
 def test_the_page_offers_what_there_is(anyone: Caller) -> None:

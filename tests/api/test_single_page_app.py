@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 import shutil
 import threading
+from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from auth_site import auth_site
 from chromium import CHROMIUM, tab
+from running_api import serving
 from test_api_docs import shell
 
 from api.settings import Settings
@@ -39,11 +40,12 @@ def test_the_single_page_app_works_as_it_stands(settings: Settings, tmp_path: Pa
         thread = threading.Thread(target=web.serve_forever, daemon=True)
         thread.start()
         origin = f"http://127.0.0.1:{web.server_port}"
-        with auth_site(settings, cors_origins=(origin,)) as api, tab(tmp_path / "browser") as page:
-            with shell(register, api.base) as process:
+        # As `oa up` has it: no public address is set, so the issuer is the address that was asked.
+        with serving(replace(settings, cors_origins=(origin,))) as api, tab(tmp_path / "browser") as page:
+            with shell(register, api) as process:
                 client, complaints = process.communicate(timeout=30)
             assert process.returncode == 0, complaints
-            html = html.replace("http://127.0.0.1:8000", api.base)
+            html = html.replace("http://127.0.0.1:8000", api)
             html = html.replace('CLIENT = "..."', f'CLIENT = "{client.strip()}"')
             (site / "index.html").write_text(html, "utf-8")
             page.open(f"{origin}/")

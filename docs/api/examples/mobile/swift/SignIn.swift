@@ -98,14 +98,14 @@ actor Session {
         // Whoever comes while it is being renewed waits for that: a second refresh would end the session.
         if let renewal { return try await renewal.value.access }
         guard let refresh = tokens.refresh, tokens.expiresAt < Date().addingTimeInterval(60) else { return tokens.access }
-        let renewal = _Concurrency.Task { [signIn, keep] in
+        let started = _Concurrency.Task { [signIn, keep] in
             let renewed = try await signIn.refresh(refresh)
             try keep(renewed)
             return renewed
         }
-        self.renewal = renewal
-        defer { self.renewal = nil }
-        tokens = try await renewal.value
+        renewal = started
+        defer { renewal = nil }
+        tokens = try await started.value
         return tokens.access
     }
 }
