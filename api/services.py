@@ -32,6 +32,7 @@ from core.rate_blocks import Blocks
 from core.rate_limits import RateLimits
 from core.rates import ROOM, Rate, parse_rates
 from core.records import User
+from core.reply_scores import run_reply_scores
 from core.runs import Runs
 from core.sign_in import SignIn, run_sign_in_sweeper
 from core.sweeper import run_sweeper
@@ -141,6 +142,8 @@ def _background(
         yield run_sweeper(database, rules, seconds, swept.now)
         yield services.runs.run_mirror()
         yield run_errands(database, rules, store, seconds)
+        if settings.score_seconds:
+            yield run_reply_scores(database, rules, store, settings.score_seconds)
         yield run_sign_in_sweeper(database)
 
 

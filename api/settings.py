@@ -78,6 +78,9 @@ class Settings:
     """`OA_BODY_BYTES`. Longest request body or WebSocket message, in bytes."""
     sweep_seconds: float = 5.0
     """`OA_SWEEP_SECONDS`. Pause between two rounds of the background sweeper, in seconds; 0 turns it off here."""
+    score_seconds: float = 300.0
+    """`OA_SCORE_SECONDS`. Pause between two rounds in which replies that the serving version's reward model has not
+    scored are given to the workers, in seconds; 0 turns it off here."""
     collection: CollectionConfig = field(default_factory=CollectionConfig)
     """`OA_COLLECTION_FILE`. JSON file: the fields of `core.config.CollectionConfig` that differ from the defaults."""
     max_cost: int = 10_000

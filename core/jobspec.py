@@ -138,6 +138,17 @@ class EvaluateStage(_Strict):
     max_new_tokens: Positive = 64
 
 
+class ScoreStage(_Strict):
+    """Score replies that wait to be ranked; the API asks for such jobs by itself. The only stage of its job."""
+
+    kind: Literal["score"] = "score"
+    reward_job: Annotated[str, Field(min_length=1, max_length=100)]
+    """Id of the job whose reward model scores; it began from the same base."""
+    save_every: Positive = 64
+    """Replies between checkpoints."""
+    bf16: bool | None = None
+
+
 class ExportStage(_Strict):
     """Publish the newest policy of the job in Hugging Face and ONNX form, if ONNX agrees with torch."""
 
@@ -154,7 +165,9 @@ class ExportStage(_Strict):
         return self.max_logit_difference or {"fp32": 1e-2, "fp16": 1.0}[self.precision]
 
 
-Stage = Annotated[SftStage | RewardStage | PpoStage | EvaluateStage | ExportStage, Field(discriminator="kind")]
+Stage = Annotated[
+    SftStage | RewardStage | PpoStage | EvaluateStage | ScoreStage | ExportStage, Field(discriminator="kind")
+]
 
 
 class Resources(_Strict):
@@ -185,6 +198,8 @@ class JobSpec(_Strict):
         kinds = [stage.kind for stage in self.stages]
         if len(set(kinds)) != len(kinds):
             raise ValueError(f"each stage kind may appear once; got {', '.join(kinds)}")
+        if "score" in kinds and len(kinds) > 1:
+            raise ValueError(f"stage 'score' must be the only one of its job; got {', '.join(kinds)}")
         for later, earlier in (("ppo", "reward"), ("evaluate", "reward")):
             if later in kinds and earlier not in kinds[: kinds.index(later)]:
                 raise ValueError(f"stage {later!r} needs a stage {earlier!r} before it; got {', '.join(kinds)}")

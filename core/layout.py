@@ -4,6 +4,7 @@
     queue/<job-id>.json                                          jobs that nobody has finished; removed with the result
     jobs/<job-id>/spec.json                                      what to run; written once
     jobs/<job-id>/cancel.json                                    a request to stop
+    jobs/<job-id>/replies.jsonl                                  what a job of the stage `score` scores; gone at its end
     jobs/<job-id>/claims/<n>.json                                claim n: conditional put (If-None-Match), who and when
     jobs/<job-id>/claims/<n>.heartbeat.json                      overwritten by the holder of claim n alone
     jobs/<job-id>/events/<stage>/<attempt>-<seq>.jsonl           progress, metrics, log lines; append by new object
@@ -14,7 +15,7 @@
     jobs/<job-id>/result.json                                    outcome, per stage; written once
     models/<name>/<version>/manifest.json, card.md, hf/, onnx/   hashed; manifest last; loaded only if hashes match
     models/<name>/promoted.json                                  which version serves
-    people/<user-id>/<name>.json.gz                              all of one's own data, for its person alone; removed
+    people/<user-id>/<name>.json.gz                              one's own data, for its person alone; kept a week
 
 A stage's folder is `<index:02d>-<kind>`, for instance `00-sft`.
 """
@@ -25,6 +26,10 @@ import re
 
 from core.errors import NotFound
 
+SCORES_PREFIX = "scores-"
+"""How the ids of jobs of the stage `score` begin: behind all others in the queue, and the API may remove them."""
+SCORES = "scores.json"
+"""File that the stage `score` leaves: message id -> score."""
 _PART = re.compile(r"(?!\.{1,2}$)[^/\\\x00-\x1f\x7f]{1,200}")
 
 
@@ -74,6 +79,11 @@ def spec(job_id: str) -> str:
 def cancel(job_id: str) -> str:
     """Key whose presence asks the holder of a job to stop."""
     return f"{job(job_id)}cancel.json"
+
+
+def replies(job_id: str) -> str:
+    """Key of the replies that a job of the stage `score` scores."""
+    return f"{job(job_id)}replies.jsonl"
 
 
 def claims(job_id: str) -> str:

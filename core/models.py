@@ -54,13 +54,30 @@ def load_version(store: ObjectStore, name: str, version: str) -> ModelVersion:
 
 def promoted_version(store: ObjectStore, name: str) -> str | None:
     """The version of `name` that serves; None while none does."""
+    pointer = _pointer(store, name)
+    return None if pointer is None else str(pointer["version"])
+
+
+def _pointer(store: ObjectStore, name: str) -> dict[str, Any] | None:
+    """What says which version of `name` serves since when."""
     try:
-        version: str = store.get_json(layout.promoted(name))["version"]
+        pointer: dict[str, Any] = store.get_json(layout.promoted(name))
     except NotFound as error:
         if error.code == "BUCKET_MISSING":
             raise
         return None
-    return version
+    return pointer
+
+
+def promoted_versions(store: ObjectStore) -> list[tuple[str, str]]:
+    """Name and version of all that serve, the latest promoted first; one listing call and one read a name."""
+    found, after = [], "models/"
+    while item := next(store.list("models/", after=after), None):
+        name = item.key.split("/")[1]
+        if (pointer := _pointer(store, name)) is not None:
+            found.append((str(pointer.get("at") or ""), name, str(pointer["version"])))
+        after = f"models/{name}/~"
+    return [(name, version) for _, name, version in sorted(found, reverse=True)]
 
 
 def promote(store: ObjectStore, name: str, version: str, *, by: str | None) -> ModelVersion:

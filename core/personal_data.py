@@ -168,12 +168,12 @@ HOLDINGS: dict[str, Holding] = {
 """Collection and what it holds of people."""
 NOTHING: frozenset[str] = frozenset({
     "deleted_contributions", "migrations", "tree_agreement", "agreement_periods", "snapshot_members",
-    "snapshot_index", "gone_sources", "client_assertions",
+    "snapshot_index", "gone_sources", "client_assertions", "reply_scoring",
 })  # fmt: skip
 """Collections that hold nothing of anybody: counts, names of snapshots, digests, ids that services made."""
 OBJECTS: dict[str, str] = {
     "datasets": "texts, nobody's: a snapshot never changes, so it is marked (`core.propagation`)",
-    "jobs": "what training said, samples too: made of marked snapshots; goes with its job",
+    "jobs": "what training said, samples too: made of marked snapshots; goes with its job; replies, until scored",
     "queue": "nothing of anybody",
     "models": "learned from snapshots: a model is marked where one of them is",
     "people": "exports of one's own data: deleted, and after a week at the latest",

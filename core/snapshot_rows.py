@@ -71,7 +71,7 @@ def _usable(messages: Iterable[Message], filters: Filters, right: bool) -> tuple
 
 def _sft(root: Message, children: Children, filters: Filters) -> Iterator[Row]:
     for thread in _best_threads([root], children, filters.top_k):
-        yield {"thread_id": thread[-1].id, "lang": root.lang, "messages": [_turn(message) for message in thread]}
+        yield {"thread_id": thread[-1].id, "lang": root.lang, "messages": [turn_of(message) for message in thread]}
 
 
 def _best_threads(thread: list[Message], children: Children, top_k: int) -> Iterator[list[Message]]:
@@ -103,7 +103,7 @@ def _preference(root: Message, children: Children, filters: Filters) -> Iterator
                 "pair_id": f"{better.id}|{worse.id}",
                 "parent_id": prompt.id,
                 "lang": root.lang,
-                "prompt": [_turn(message) for message in thread],
+                "prompt": [turn_of(message) for message in thread],
                 "chosen": better.text,
                 "rejected": worse.text,
                 "chosen_id": better.id,
@@ -147,7 +147,7 @@ def _sureness(prompt: Message, better: Message, worse: Message) -> Row:
 
 def _prompts(root: Message, children: Children, _: Filters) -> Iterator[Row]:
     for thread in _prompts_of(root, children):
-        yield {"prompt_id": thread[-1].id, "lang": root.lang, "prompt": [_turn(message) for message in thread]}
+        yield {"prompt_id": thread[-1].id, "lang": root.lang, "prompt": [turn_of(message) for message in thread]}
 
 
 def _prompts_of(root: Message, children: Children) -> Iterator[list[Message]]:
@@ -171,7 +171,8 @@ def _whole(tree: Tree, root: Message, children: Children) -> Iterator[Row]:
         yield message_row | {"user_id": None, "lang": message_row["lang"] or root.lang}
 
 
-def _turn(message: Message) -> Row:
+def turn_of(message: Message) -> Row:
+    """A message as a turn of a conversation."""
     return {"role": ROLE_NAMES[message.role], "content": message.text, "message_id": message.id}
 
 

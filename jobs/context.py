@@ -95,6 +95,7 @@ class StageContext:
         world: this process's place.
         outputs: finished earlier stages of the job by kind (`sft`, `reward`, ...).
         datasets: local folders of the snapshots (manifest.json and Parquet files) by `name/version`.
+        replies: the file of replies that a `score` stage was given (`core.waiting_replies`); None elsewhere.
         report: progress, metrics, logs, samples.
         checkpoints: save and resume.
         check_stop: raises `StageStopped` when the job should stop; called at least once a step.
@@ -115,6 +116,7 @@ class StageContext:
     checkpoints: Checkpoints
     check_stop: Callable[[], None] = lambda: None
     publish_as: tuple[str, str] | None = None
+    replies: Path | None = None
     lineage: Mapping[str, Any] = field(default_factory=dict)
 
     def random(self) -> random.Random:

@@ -24,6 +24,7 @@ STAGES: dict[str, Run] = {
     "reward": _later("jobs.reward"),
     "ppo": _later("jobs.ppo"),
     "evaluate": _later("jobs.evaluate"),
+    "score": _later("jobs.score"),
     "export": _later("jobs.export"),
 }
 """By `kind` of the job spec's stages."""

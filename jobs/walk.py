@@ -25,6 +25,7 @@ from jobs.checkpoints import StoreCheckpoints
 from jobs.claims import Cancelled, Fence, Lease, LeaseLost, now
 from jobs.context import Reporter, StageContext, StageOutput, StageResult, World
 from jobs.events import NullReporter, StoreReporter
+from jobs.lent import fetch_replies, lent_stages
 from jobs.outcomes import failure, is_final, read_outcome, read_success, record
 from jobs.stage_keys import base_identity, published_base, snapshot_hashes, stage_keys
 
@@ -129,7 +130,7 @@ class Walk:
         functions = load_stages(run.stages)
         snapshots = snapshot_hashes(run.store, run.spec)
         keys = stage_keys(run.job_id, run.spec, base_identity(run.store, run.spec.base), snapshots)
-        done: dict[str, dict[str, Any]] = {}
+        done = lent_stages(run.store, run.spec)
         for name, config, key in zip(run.spec.stage_names(), run.spec.stages, keys, strict=True):
             self.stage = name
             # Nobody may read a marker while the first rank writes it, or the ranks part ways.
@@ -183,6 +184,7 @@ class Walk:
                 checkpoints=checkpoints,
                 check_stop=self.fence.check if first else _go_on,
                 publish_as=(run.spec.name, key[:12]) if config.kind == "export" else None,
+                replies=fetch_replies(run.store, run.job_id, config.kind, workdir),
                 lineage=self._lineage(keys),
             )
             _state(report, "running")

@@ -64,6 +64,7 @@ def main(data: Path, recipe: Path) -> None:
     if ours:
         os.environ.setdefault("OA_COLLECTION_FILE", str(ROOT / "samples" / "collection.json"))
         os.environ.setdefault("OA_SWEEP_SECONDS", "1")
+        os.environ.setdefault("OA_SCORE_SECONDS", "5")
         oa("up", "--detach")
     try:
         turn(settings(), data, recipe)
@@ -126,6 +127,7 @@ def turn(found: dict[str, str], data: Path, recipe: Path) -> None:
     say.print(f"a {task['kind']} task asks a contributor which of {len(task['replies'])} drafts is best:")
     for draft in task["replies"]:
         say.print(f"  [dim]-[/] {escape(shortened(draft['text']))}", highlight=False)
+    say.print("[dim]the reward model scores them meanwhile: sets of which it is unsure are handed out first[/]")
 
     # 9. What was measured, and why the model says what it says.
     heading(9, "Results")

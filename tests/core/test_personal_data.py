@@ -17,7 +17,7 @@ from core.departures import carry_out, depart
 from core.errands import run_once
 from core.job_records import Job
 from core.people import People
-from core.personal_data import DELETED, EXPORTED, HOLDINGS, NOTHING, OBJECTS, collection_of_part, personal
+from core.personal_data import DELETED, EXPORTED, HOLDINGS, NOTHING, OBJECTS, Holding, collection_of_part, personal
 from core.records import Record
 
 ROOT = Path(core.__file__).parents[1]
@@ -30,7 +30,7 @@ STORED = {
     "CollectionRecord": "collections", "Credit": "credits", "ModerationItem": "moderation_items",
     "Client": "oauth_clients", "Session": "sessions", "Code": "oauth_codes", "DeviceGrant": "oauth_devices",
     "ApiKey": "api_keys", "Attempt": "sign_in_attempts", "Purge": "purges", "Chat": "chats",
-    "ChatMessage": "chat_messages", "Job": "jobs",
+    "ChatMessage": "chat_messages", "Job": "jobs", "Scoring": "reply_scoring",
 }  # fmt: skip
 NAMES_SOMEBODY = re.compile(r"^(by|subject|linked)$|user(?!_code)|author|owner|person|_by$|service_id")
 HOLDS_WORDS = re.compile(r"^(text|draft|answer|notes|title|name|words|comment|message)$|reason|display_name|_prompt$")
@@ -40,7 +40,7 @@ HARMLESS = {
     "trees": {"num_reviews_prompt", "enough", "heard"}, "free_labels": {"labels"},
     "reviews": {"labels"}, "gold": {"answers", "order"}, "purges": {"trees"},
     "collections": {"changes"}, "data_exports": {"name"}, "jobs": {"spec", "metrics", "stages", "error", "model"},
-    "chat_messages": {"error", "draft"}, "moderation_items": {"reason"},
+    "chat_messages": {"error", "draft"}, "moderation_items": {"reason"}, "reply_scoring": {"asked"},
 }  # fmt: skip
 """Fields of free form, or of such a name, that hold counts, labels, settings or names of files; by collection."""
 
@@ -77,7 +77,7 @@ def test_every_field_that_names_somebody_or_holds_words_is_in_the_list() -> None
     assert set(kinds) == set(STORED), "say here where it is kept"
     missing = []
     for kind, collection in STORED.items():
-        holding, harmless = HOLDINGS[collection], HARMLESS.get(collection, set())
+        holding, harmless = HOLDINGS.get(collection) or Holding(), HARMLESS.get(collection, set())
         listed = {*holding.people, *holding.words, *harmless}
         for each in fields(kinds[kind]):
             free = re.search(r"\b(dict|Mapping|Any)\b", str(each.type)) is not None

@@ -21,6 +21,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         "OA_VAR": str(var),
         "OA_COLLECTION_FILE": str(ROOT / "samples" / "collection.json"),
         "OA_SWEEP_SECONDS": "0.5",
+        "OA_SCORE_SECONDS": "1",
         "OA_JOB_BEAT_SECONDS": "0.5",
         "OA_JOB_STALE_SECONDS": "4",
         "CI": "",

@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
-from whole_stack import ROOT, Stack
+from pymongo import MongoClient
+from whole_stack import ROOT, Stack, until
 
 from core.objects import ObjectStore
+from core.reply_scores import JOB_NAME
+from oa.client import GraphQLClient
 from oa.demo_people import sign_in
 
 RECIPE = ROOT / "jobs" / "configs" / "tiny.json"
@@ -57,14 +61,33 @@ def test_the_model_that_serves_has_passed_its_checks(stack: Stack, first_turn: s
     assert model["label"] in first_turn
 
 
+def test_the_reward_model_scores_the_drafts_that_people_are_to_rank(stack: Stack, first_turn: str) -> None:
+    found = stack.record["environment"]
+    with MongoClient(found["OA_MONGODB_URI"]) as client:
+        messages = client[found.get("OA_MONGODB_DATABASE", "open_assistant")]["messages"]
+
+        def scored() -> list[Any]:
+            return [each["reward"] for each in messages.find({"synthetic": True}) if each.get("reward")]
+
+        rewards = until(scored, 120, "the scores of the drafts")
+    assert len(rewards) == 2
+    assert {each["model_version"] for each in rewards} <= set(re.findall(r"assistant@\w+", first_turn))
+    assert len({each["score"] for each in rewards}) == 2
+
+
 def test_a_second_run_makes_no_second_job_snapshot_or_model(stack: Stack, first_turn: str, recipe: Path) -> None:
     store = ObjectStore.from_env(stack.record["environment"])
     before = {item.key for item in store.list("datasets/")} | {item.key for item in store.list("models/")}
     operator = sign_in(stack.anyone(), "operator", "ADMIN")
-    jobs = operator.execute(JOBS)
+    jobs = launched(operator)
 
     again = stack.oa("--recipe", str(recipe), module="oa.demo")
 
     assert "the same job succeeded before" in again
     assert {item.key for item in store.list("datasets/")} | {item.key for item in store.list("models/")} == before
-    assert operator.execute(JOBS) == jobs
+    assert launched(operator) == jobs
+
+
+def launched(operator: GraphQLClient) -> list[Any]:
+    """The jobs that somebody asked for."""
+    return [job for job in operator.execute(JOBS)["jobs"]["nodes"] if job["name"] != JOB_NAME]

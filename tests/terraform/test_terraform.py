@@ -39,6 +39,10 @@ def test_the_roles_name_prefixes_of_the_object_layout() -> None:
         layout.spec("*"),
         layout.cancel("*"),
         layout.promoted("*"),
+        layout.replies("*"),
+        layout.personal_exports("*").split("*")[0] + "*",
+        layout.job(f"{layout.SCORES_PREFIX}*").removesuffix("/"),
+        layout.queued(f"{layout.SCORES_PREFIX}*").removesuffix(".json"),
         layout.checkpoints("*", "*").removesuffix("/"),
     ]
     assert [key for key in keys if f'"{key}"' not in text] == []

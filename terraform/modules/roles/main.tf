@@ -5,9 +5,13 @@ locals {
   # may_read, may_write, may_delete: prefixes of object keys. A conditional put is a put.
   roles = {
     api = {
-      may_read   = ["datasets/*", "jobs/*", "models/*", "queue/*"]
-      may_write  = ["datasets/*", "jobs/*/spec.json", "jobs/*/cancel.json", "queue/*", "models/*/promoted.json"]
-      may_delete = []
+      may_read = ["datasets/*", "jobs/*", "models/*", "people/*", "queue/*"]
+      may_write = [
+        "datasets/*", "jobs/*/spec.json", "jobs/*/cancel.json", "jobs/*/replies.jsonl", "queue/*",
+        "models/*/promoted.json", "people/*",
+      ]
+      # Jobs that score replies are the API's own, and go when the next one has ended.
+      may_delete = ["jobs/scores-*", "people/*", "queue/scores-*"]
     }
     worker = {
       may_read   = ["datasets/*", "jobs/*", "models/*", "queue/*"]
