@@ -27,6 +27,7 @@ class Permission(BasePermission):
 
     roles: ClassVar[frozenset[str] | None] = None
     who: ClassVar[str]
+    hint: ClassVar[str] = ""
 
     def has_permission(self, source: Any, info: Info, **_: Any) -> bool:
         """True, or raises as `check` does."""
@@ -42,7 +43,7 @@ class Permission(BasePermission):
             OaError: the terms of use are not accepted yet (`TERMS_NOT_ACCEPTED`).
         """
         if not self.allows(context):
-            raise Forbidden(f"{field} is for {self.who} only")
+            raise Forbidden(f"{field} is for {self.who} only{self.hint}")
         check_scope(context, field)
 
     def allows(self, context: Context) -> bool:
@@ -71,6 +72,7 @@ class Contributor(Permission):
     """People who write, review and rank; services do not."""
 
     who = "contributors"
+    hint = "; a service acts for one by X-Act-As"
     roles = CONTRIBUTOR
 
 

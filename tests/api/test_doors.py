@@ -86,7 +86,7 @@ def test_what_needs_a_person_refuses_nobody(anyone, document):
 def test_a_service_collects_nothing(somebody):
     error = somebody("SERVICE").refused('mutation { requestTask(input: {langs: ["en"]}) { task { id } } }')
     assert error["extensions"]["code"] == "FORBIDDEN"
-    assert error["message"] == "requestTask is for contributors only"
+    assert error["message"] == "requestTask is for contributors only; a service acts for one by X-Act-As"
 
 
 def test_an_unknown_task_kind_does_not_fit_the_schema(somebody):
