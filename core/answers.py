@@ -51,7 +51,7 @@ async def submit_reply(database: Database, config: CollectionConfig, user: User,
     task = await _mine(database, user, task_id, ("prompter_reply", "assistant_reply"))
     config = await rules_of(database, config, task.collection)
     text, around = await _check_text(database, config, user, task, text)
-    if around is not None and (around.tree is None or around.tree.state in CLOSED):
+    if around is not None and (around.facts is None or around.facts.tree.state in CLOSED):
         raise TaskGone("the conversation was closed by a moderator or refused; ask for another task")
     return await _decide(database, config, user, task, {"text": text}, around)
 
@@ -206,10 +206,9 @@ async def apply(
     at_hand = None
     if "text" in (task.answer or {}):
         at_hand = await _apply_text(database, await rules_of(database, config, task.collection), task, around)
-    elif task.kind.startswith("label_"):
-        await together(database, [New("reviews", _review(task).to_document())])
     else:
-        await together(database, [New("rankings", _ranking(task).to_document())])
+        made = ("reviews", _review(task)) if task.kind.startswith("label_") else ("rankings", _ranking(task))
+        await together(database, [New(made[0], made[1].to_document())])
     tree_id = task.tree_id or task.id
     await settle(database, config, tree_id, answered=True, known=(task.user_id,), at_hand=at_hand)
     if user is None:
@@ -226,10 +225,11 @@ async def _apply_text(
     """Store the message that an answer makes, with what is suspicious about its text, and its tree if it opens one.
 
     Returns:
-        all that is stored of a tree that was opened just now.
+        the facts of its tree, with it, where they are known. Those read before it came are as good as later ones: what
+        came since has changed the tree's `version`, or will find it changed.
     """
     if around is None:
-        around = await look_around(database, (task.answer or {})["text"], task.target_id)
+        around = await look_around(database, (task.answer or {})["text"], task.target_id, task.tree_id)
     if task.target_id is not None and around.parent is None:
         await tasks.move(database, task, "expired")  # or it would be tried for ever
     message = _prompt(task) if task.target_id is None else _reply(task, around.parent)
@@ -241,7 +241,12 @@ async def _apply_text(
         writes += [New("trees", tree.to_document()), queue.passing_on(task.work_id, task.id)]
     stored = await together(database, [*writes, *rows_of(message)])
     await screening.tell(database, config, message, found)
-    return Facts(tree=tree, messages=(message,)) if tree is not None and all(stored[:2]) else None
+    if tree is not None:
+        return Facts(tree=tree, messages=(message,)) if all(stored[:2]) else None
+    facts = around.facts
+    if facts is None or not stored[0]:
+        return None
+    return replace(facts, messages=tuple(sorted([*facts.messages, message], key=lambda each: each.id)))
 
 
 def _text(task: Task) -> dict[str, Any]:

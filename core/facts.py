@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from core.database import Database
+from core.database import Database, Document
 from core.lessons import Lesson
 from core.opinions import Ranking, Reaction, Review
 from core.records import Message, Record, Tree
@@ -48,23 +49,37 @@ READ: dict[str, tuple[type[Record], str]] = {
 Open work comes first, then the tree and its messages, then what was said about them: whoever writes by their `rev` and
 `version` then knows that no later fact was taken for an earlier one.
 """
+FIRST = next(iter(READ))
 
 
 async def load(database: Database, tree_id: str) -> Facts | None:
     """The facts of a tree, by one command; None where there is no such tree."""
-    first, *others = READ
-    unions = [{"$unionWith": {"coll": name, "pipeline": [_of(name, tree_id)]}} for name in others]
-    found: dict[str, list[Any]] = {name: [] for name in READ}
-    async for document in await database[first].aggregate([_of(first, tree_id), *unions], batchSize=AT_ONCE):
+    found = await database[FIRST].aggregate(reading(tree_id), batchSize=AT_ONCE)
+    return facts_of([document async for document in found])
+
+
+def reading(tree_id: str) -> list[Document]:
+    """The stages that read the facts of a tree, from the collection `FIRST` on."""
+    first, *others = [{"$match": {_key(name): tree_id}} for name in READ]
+    unions = [{"$unionWith": {"coll": name, "pipeline": [of]}} for name, of in zip(list(READ)[1:], others, strict=True)]
+    return [first, *unions]
+
+
+def facts_of(documents: Iterable[Document]) -> Facts | None:
+    """The facts that were read, some of them maybe twice; None where there is no tree among them."""
+    found: dict[str, dict[str, Document]] = {name: {} for name in READ}
+    for document in documents:
         name = next(name for name, (_, mark) in READ.items() if mark in document)
-        found[name].append(READ[name][0].from_document(document))
-    trees = found.pop("trees")
-    records = {name: tuple(sorted(each, key=lambda record: record.id)) for name, each in found.items()}
+        found[name][document["_id"]] = document
+    records: dict[str, Any] = {
+        name: tuple(READ[name][0].from_document(each) for _, each in sorted(of.items())) for name, of in found.items()
+    }
+    trees = records.pop("trees")
     return Facts(tree=trees[0], **records) if trees else None
 
 
-def _of(name: str, tree_id: str) -> dict[str, Any]:
-    return {"$match": {"_id" if name == "trees" else "tree_id": tree_id}}
+def _key(name: str) -> str:
+    return "_id" if name == "trees" else "tree_id"
 
 
 async def of_tree(database: Database, name: str, kind: type[AnyRecord], tree_id: str) -> tuple[AnyRecord, ...]:

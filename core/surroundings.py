@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from core.database import Database, Document
-from core.records import Message, Tree, text_hash
-from core.similar_texts import PER_KEY, candidates
-from core.sketches import BANDS
+from core.facts import AT_ONCE, FIRST, Facts, facts_of, reading
+from core.records import Message, text_hash
+from core.similar_texts import candidates
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,33 +16,35 @@ class Surroundings:
 
     Attributes:
         same: messages with that very text.
+        facts: of the tree that it is for, but for a new tree's.
         parent: the message that it replies to.
-        tree: the tree that it is for.
         rows: what is kept of texts that may be alike (`core.similar_texts`).
     """
 
     same: tuple[Message, ...] = ()
+    facts: Facts | None = None
     parent: Message | None = None
-    tree: Tree | None = None
     rows: tuple[Document, ...] = ()
 
 
 async def look_around(
     database: Database, text: str, parent_id: str | None = None, tree_id: str | None = None
 ) -> Surroundings:
-    """The surroundings of `text`; parent and tree where they are named and exist."""
+    """The surroundings of `text`; parent and facts where they are named and exist."""
     content = text_hash(text)
-    stages: list[Document] = [{"$match": {"content_hash": content}}, *candidates(text)]
-    for name, identity in (("messages", parent_id), ("trees", tree_id)):
-        if identity is not None:
-            stages.append({"$unionWith": {"coll": name, "pipeline": [{"$match": {"_id": identity}}]}})
-    found = await database["messages"].aggregate(stages, batchSize=2 * BANDS * PER_KEY)
+    same: Document = {"$match": {"content_hash": content}}
+    if tree_id is None:
+        name, stages = "messages", [same]
+    else:
+        name, stages = FIRST, [*reading(tree_id), {"$unionWith": {"coll": "messages", "pipeline": [same]}}]
+    found = await database[name].aggregate([*stages, *candidates(text)], batchSize=AT_ONCE)
     documents = [document async for document in found]
-    messages = [Message.from_document(each) for each in documents if "content_hash" in each]
-    trees = [Tree.from_document(each) for each in documents if "goal_size" in each]
+    rows = tuple(each for each in documents if "band" in each)
+    others = [each for each in documents if "band" not in each]
+    facts = facts_of(each for each in others if tree_id in (each.get("tree_id"), each["_id"]))
     return Surroundings(
-        same=tuple(each for each in messages if each.content_hash == content),
-        parent=next((each for each in messages if each.id == parent_id), None),
-        tree=next(iter(trees), None),
-        rows=tuple(each for each in documents if "band" in each),
+        same=tuple(Message.from_document(each) for each in others if each.get("content_hash") == content),
+        facts=facts,
+        parent=next((each for each in (facts.messages if facts else ()) if each.id == parent_id), None),
+        rows=rows,
     )

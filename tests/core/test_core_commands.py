@@ -18,10 +18,10 @@ from core.leaderboard import leaderboard
 
 MOST_TO_TAKE = 5
 """One more finds who calls."""
-MOST_TO_SUBMIT = 12
+MOST_TO_SUBMIT = 9
 FIRST_SCORES = 3
 """More for whose first credit in a day it is: the score documents are made."""
-MOVING_ON = 4
+MOVING_ON = 5
 """More when the tree moves on: its state, the journal, its messages, how far its rankers agree."""
 
 

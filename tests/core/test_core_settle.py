@@ -9,17 +9,17 @@ import core.settle
 from core.sweeper import sweep_once
 
 
-async def overtaken(monkeypatch, meanwhile) -> None:
-    """Let `meanwhile` happen once, right after the next settling has read its facts."""
-    real, left = core.settle.load, [meanwhile]
+async def overtaken(monkeypatch, meanwhile, module=core.settle, name="load") -> None:
+    """Let `meanwhile` happen once, right after the next settling has read its facts, by that function."""
+    real, left = getattr(module, name), [meanwhile]
 
-    async def load(database, tree_id, **options):
-        facts = await real(database, tree_id, **options)
+    async def load(*arguments):
+        facts = await real(*arguments)
         if left:
             await left.pop()()
         return facts
 
-    monkeypatch.setattr(core.settle, "load", load)
+    monkeypatch.setattr(module, name, load)
 
 
 async def test_a_reaction_that_overtakes_another_is_kept(collection, person, monkeypatch) -> None:
@@ -48,7 +48,7 @@ async def test_a_deletion_that_overtakes_a_reply_closes_its_work(collection, per
     mod = await person("mod", "moderator")
     tree_id = await until_growing(collection, people)
     task = await collection.request_task(people[1], "assistant_reply", ["en"])
-    await overtaken(monkeypatch, lambda: collection.delete_message(mod, tree_id))
+    await overtaken(monkeypatch, lambda: collection.delete_message(mod, tree_id), core.answers, "look_around")
     await collection.submit_reply(people[1], task.id, "An answer")
     tree = await collection.tree(tree_id)
     assert (tree.state, tree.dirty) == ("halted_by_moderator", False)
