@@ -90,4 +90,4 @@ localstack: $(LOCALSTACK_STAMP)
 	  exec $(LOCALSTACK_VENV)/bin/python -m localstack.runtime.main
 
 clean:
-	rm -rf $(VENV) $(LOCALSTACK_VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(LOCALSTACK_VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis $(EXAMPLES:%=%/node_modules)
