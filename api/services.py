@@ -33,6 +33,7 @@ from core.rate_limits import RateLimits
 from core.rates import ROOM, Rate, parse_rates
 from core.records import User
 from core.reply_scores import run_reply_scores
+from core.retention import Retention
 from core.runs import Runs
 from core.sign_in import SignIn, run_sign_in_sweeper
 from core.sweeper import run_sweeper
@@ -139,7 +140,8 @@ def _background(
     yield run_rechecks(services, settings.stream_check_seconds)
     if settings.sweep_seconds:
         database, rules, seconds = services.database, settings.collection, settings.sweep_seconds
-        yield run_sweeper(database, rules, seconds, swept.now)
+        kept = Retention(settings.task_days, settings.acting_days)
+        yield run_sweeper(database, rules, seconds, swept.now, kept)
         yield services.runs.run_mirror()
         yield run_errands(database, rules, store, seconds)
         if settings.score_seconds:

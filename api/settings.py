@@ -25,6 +25,8 @@ MODES = ("production", "embedded")
 INTROSPECTION = ("anyone", "signed-in", "nobody")
 MAX_TOKEN_SECONDS = 900
 """The longest life of an access token, in seconds."""
+MAX_DAYS = 36_500
+"""The longest time for which something is kept and not for ever."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +83,10 @@ class Settings:
     score_seconds: float = 300.0
     """`OA_SCORE_SECONDS`. Pause between two rounds in which replies that the serving version's reward model has not
     scored are given to the workers, in seconds; 0 turns it off here."""
+    task_days: int = 30
+    """`OA_TASK_DAYS`. Days for which a task that has ended is kept; 0: for ever."""
+    acting_days: int = 180
+    """`OA_ACTING_DAYS`. Days for which the journal keeps what services did in people's names; 0: for ever."""
     collection: CollectionConfig = field(default_factory=CollectionConfig)
     """`OA_COLLECTION_FILE`. JSON file: the fields of `core.config.CollectionConfig` that differ from the defaults."""
     max_cost: int = 10_000
@@ -146,6 +152,9 @@ class Settings:
         for name, value in positive.items():
             if value <= 0:
                 raise BadInput(f"{name} is {value}; it must be more than 0")
+        for name, days in (("OA_TASK_DAYS", self.task_days), ("OA_ACTING_DAYS", self.acting_days)):
+            if days > MAX_DAYS:
+                raise BadInput(f"{name} is {days}; it must be {MAX_DAYS} or less, or 0 for ever")
         if self.mail_outbox is not None and not self.embedded:
             raise BadInput("OA_MAIL_OUTBOX is for embedded mode; production sends letters by OA_SMTP_URL")
         if self.terms_url and not self.terms_url.startswith(("https://", "http://127.0.0.1", "http://localhost")):

@@ -188,7 +188,7 @@ async def _decide(
         early = task.state == "expired" and task.expires_at > now()
         why = ", since what it is about was changed or closed meanwhile" if early else ""
         raise TaskGone(f"task {task.id} is {task.state}{why}; ask for another")
-    if task.answer != answer:
+    if task.answer not in (answer, tasks.kept_answer(answer)):
         raise Conflict(f"task {task.id} was already submitted with another answer")
     return await apply(database, config, task, user, around) if task.state == "answered" else task
 
@@ -216,7 +216,7 @@ async def apply(
         user = User.from_document(document) if document else None
     touched = touching(user, task.answered_at or task.created_at) if user else []
     await together(database, [*touched, tasks.moving(task, "done")])
-    return replace(task, state="done")
+    return tasks.ended(replace(task, state="done"))
 
 
 async def _apply_text(

@@ -335,7 +335,8 @@ class Task(Record):
         thread: message ids from the root to the target.
         served: replies to rank, in the order shown.
         expires_at: after this the place may go to another.
-        answer: what was submitted, as given.
+        draft: kept while the task is open, and for its person to come back to if it has expired.
+        answer: what was submitted, as given; of a text that has become a message, its hash under `text_hash`.
     """
 
     kind: str

@@ -1,4 +1,5 @@
-"""The background step: finishes what a crash left half done, returns overdue places, draws the lottery.
+"""The background step: finishes what a crash left half done, returns overdue places, draws the lottery, deletes what
+was kept for long enough.
 
 Everything here may run in any number of processes at once and be stopped at any moment.
 """
@@ -14,13 +15,14 @@ from dataclasses import dataclass, field
 
 from pymongo.errors import PyMongoError
 
-from core import agreement_over_time, answers, appeals, credits, promotion, rules, tasks
+from core import agreement_over_time, answers, appeals, credits, promotion, retention, rules, tasks
 from core.config import CollectionConfig
 from core.database import Database, aware
 from core.errors import OaError
 from core.growth import activate_backlog, run_lottery
 from core.pools import collection_of
 from core.records import Task, deadline_key, milliseconds, now
+from core.retention import Retention
 from core.rules import collections, rules_of
 from core.scoring import Credit
 from core.settle import settle, settle_prompts
@@ -30,6 +32,8 @@ from core.work_records import Work
 log = logging.getLogger(__name__)
 BATCH = 200
 """Documents of one sort that a sweep looks at."""
+KEPT = Retention()
+"""What is kept for how long where nothing else is said."""
 
 
 @dataclass
@@ -46,10 +50,13 @@ class Swept:
     changed: int = 0
     trusted: int = 0
     agreed: int = 0
+    deleted: int = 0
     failures: list[str] = field(default_factory=list)
 
 
-async def sweep_once(database: Database, config: CollectionConfig, chance: random.Random | None = None) -> Swept:
+async def sweep_once(
+    database: Database, config: CollectionConfig, chance: random.Random | None = None, kept: Retention = KEPT
+) -> Swept:
     """One round over all that may be left undone; what cannot be done now is in `failures` and tried next time.
 
     A part that fails stops no other. A store that does not answer stops all: there is nothing to be done without it.
@@ -73,6 +80,8 @@ async def sweep_once(database: Database, config: CollectionConfig, chance: rando
         swept.appeals += await appeals.sweep(database, config)
     with _going_on(swept, "rules"):
         swept.changed += await rules.sweep(database)
+    with _going_on(swept, "retention"):
+        swept.deleted += await retention.sweep(database, kept, now())
     for pool in await _pools(database):
         with _going_on(swept, f"pool {pool}"):
             swept.won += len(await run_lottery(database, config, pool, chance))
@@ -171,15 +180,16 @@ async def _activate(database: Database, config: CollectionConfig, pool: str) -> 
 
 
 async def run_sweeper(
-    database: Database, config: CollectionConfig, seconds: float = 5.0, done: Callable[[], None] = lambda: None
-) -> None:
+    database: Database, config: CollectionConfig, seconds: float = 5.0, done: Callable[[], None] = lambda: None,
+    kept: Retention = KEPT,
+) -> None:  # fmt: skip
     """Sweep every `seconds` until cancelled; a store that does not answer is tried again next time.
 
     `done` is called at the end of each round that went through.
     """
     while True:
         try:
-            swept = await sweep_once(database, config)
+            swept = await sweep_once(database, config, kept=kept)
             for failure in swept.failures:
                 log.warning("sweep: %s", failure)
             done()

@@ -22,7 +22,8 @@ from core.opinions import Reaction, reaction_id
 from core.pages import many
 from core.patience import lapse
 from core.pools import DEFAULT, pool_of
-from core.records import Message, Task, User, holder_key, milliseconds, now
+from core.records import Message, Task, User, holder_key, milliseconds, now, text_hash
+from core.retention import ENDED
 from core.rules import find, rules
 from core.settle import settle, settle_prompts
 from core.trust import pending_limit
@@ -233,8 +234,20 @@ async def move(database: Database, task: Task, state: str, **changes: object) ->
 
 def moving(task: Task, state: str, **changes: object) -> Write:
     """What changes the task's state, if it is still as given."""
-    following = replace(task, state=state, **changes)  # type: ignore[arg-type]
+    following = ended(replace(task, state=state, **changes))  # type: ignore[arg-type]
     return Change("tasks", {"_id": task.id, "state": task.state}, {"$set": following.changes_from(task)})
+
+
+def ended(task: Task) -> Task:
+    """`task` without the words that nobody needs there once it has ended; who comes too late finds the draft."""
+    if task.state not in ENDED:
+        return task
+    return replace(task, draft=task.draft if task.state == "expired" else None, answer=kept_answer(task.answer))
+
+
+def kept_answer(answer: dict[str, Any] | None) -> dict[str, Any] | None:
+    """What is kept of an answer with the task, to know it again: of a text, which is a message now, its hash."""
+    return answer if answer is None or "text" not in answer else {"text_hash": text_hash(answer["text"])}
 
 
 async def answered(database: Database, task: Task, answer: dict[str, Any], moment: datetime) -> Task:

@@ -48,6 +48,8 @@ def test_lists_and_numbers_are_read():
         "OA_TOKEN_SECONDS": "60",
         "OA_SWEEP_SECONDS": "0.5",
         "OA_MAX_COST": "500",
+        "OA_TASK_DAYS": "7",
+        "OA_ACTING_DAYS": "0",
         "OA_OPERATION_SECONDS": "2.5",
         "OA_DOCUMENTS": "documents",
         "OA_RATE_LIMITS": "off",
@@ -62,6 +64,7 @@ def test_lists_and_numbers_are_read():
     assert made.serving_urls == ("http://one:1", "http://two:2")
     assert (made.token_seconds, made.sweep_seconds) == (60, 0.5)
     assert (made.max_cost, made.operation_seconds) == (500, 2.5)
+    assert (made.task_days, made.acting_days) == (7, 0)
     assert (str(made.sign_in_file), made.smtp_url) == ("providers.json", "smtps://mail.example.org")
     assert (made.mail_from, made.mail_outbox) == ("us@example.org", Path("var/outbox"))
     assert (made.terms_version, made.terms_url) == ("2", "https://example.org/terms")
@@ -83,6 +86,7 @@ def test_lists_and_numbers_are_read():
         ({"OA_TOKEN_SECONDS": "long"}, "OA_TOKEN_SECONDS is 'long'; it must be a number"),
         ({"OA_BODY_BYTES": "-1"}, "it must not be negative"),
         ({"OA_MAX_COST": "0"}, "OA_MAX_COST is 0; it must be more than 0"),
+        ({"OA_TASK_DAYS": "36501"}, "OA_TASK_DAYS is 36501; it must be 36500 or less, or 0 for ever"),
         ({"OA_OPERATION_SECONDS": "soon"}, "OA_OPERATION_SECONDS is 'soon'; it must be a number"),
         ({"OA_CORS_ORIGINS": "*"}, "must be like https://app.example.org"),
         ({"OA_CORS_ORIGINS": "https://a.example/path"}, "without a path"),
