@@ -208,7 +208,7 @@ def begin(place: Place, settings: Mapping[str, Any], *, anew: bool) -> Mark:
         anew: forget one that was interrupted.
 
     Raises:
-        BadInput: something else lies there, or what lies there was begun with other settings.
+        BadInput: something else lies there, or what lies there was begun with other settings or is not whole.
     """
     old = _old(place)
     if old is not None and (anew or not old.parts or _too_old(old)):
@@ -221,6 +221,8 @@ def begin(place: Place, settings: Mapping[str, Any], *, anew: bool) -> Mark:
             f"an export to {place.title!r} was interrupted after {old.trees} trees, and had {other}; give it the same "
             "to go on, or --anew to begin again"
         )
+    if old is not None and (gone := _gone(place, old)):
+        raise BadInput(f"{gone} of the interrupted export to {place.title!r} is gone; begin again with --anew")
     mark = Mark(settings=dict(settings)) if old is None else replace(old, run=new_id())
     place.write(NAME, orjson.dumps(asdict(mark)))
     return mark
@@ -234,6 +236,13 @@ def _old(place: Place) -> Mark | None:
         return Mark(**orjson.loads(data))
     except (ValueError, TypeError) as error:
         raise BadInput(f"{NAME!r} in {place.title!r} is not that of an export: {error}; remove it") from error
+
+
+def _gone(place: Place, mark: Mark) -> str:
+    """The first part that the mark counts and that is not there; empty where all are."""
+    there = {name.partition(".")[0] for name in place.names()}
+    wanted = (f"part-{number:05d}" for number in range(mark.parts))
+    return next((name for name in wanted if name not in there), "")
 
 
 def _too_old(mark: Mark) -> bool:

@@ -100,14 +100,18 @@ class ExportReport:
 
     Attributes:
         trees, messages: written, by this run and by those before it that were interrupted.
-        total: trees to write or to look at.
+        seen, total: trees looked at, of all of these states, languages and collections; one of which nothing is left
+            is seen and not written.
         resumed: trees that were written already when this run began.
+        whole: all is where it belongs: the file is made of its parts.
     """
 
     trees: int = 0
     messages: int = 0
+    seen: int = 0
     total: int = 0
     resumed: int = 0
+    whole: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """JSON values."""
@@ -145,15 +149,18 @@ async def export_trees(
                 ids.add(identity)
             with tree_writer(out, plan) as target:
                 mark = target.mark
-                report = ExportReport(mark.trees, mark.messages, len(ids), mark.trees)
-                left = _after(ids, mark.after, choice)
+                report = ExportReport(mark.trees, mark.messages, total=len(ids), resumed=mark.trees)
+                left = _after(_counted(ids, report), mark.after, choice)
                 async for tree, messages, rankings in _told(read_trees(aware(database), left), report, progress):
                     if wanted := choice.wanted(messages):
                         target.write(choice.shown(tree, wanted, rankings), choice.name(tree.id))
                         report.trees += 1
                         report.messages += len(wanted)
+                if progress is not None:
+                    progress(report)
     except PyMongoError as error:
         raise unavailable(error) from error
+    report.whole = True
     if progress is not None:
         progress(report)
     return report
@@ -172,6 +179,12 @@ async def _told(
             progress(report)
         yield each
         looked_at += 1
+
+
+def _counted(ids: Iterable[str], report: ExportReport) -> Iterator[str]:
+    for each in ids:
+        report.seen += 1
+        yield each
 
 
 def _after(ids: Iterable[str], name: str, choice: Choice) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
 from itertools import islice
 from typing import Any
@@ -78,6 +79,7 @@ async def read_trees(
             )
             if tree_id in trees and found:
                 yield trees[tree_id], found, rankings.get(tree_id, [])
+                await asyncio.sleep(0)  # an interrupt is heard here; in a driver's write Python 3.11 may lose it
 
 
 def among(values: Sequence[str]) -> dict[str, Any]:

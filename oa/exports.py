@@ -86,7 +86,8 @@ def _export_trees(out: str, choice: Choice, plan: Plan, as_json: bool) -> None:
 
     def told(report: ExportReport) -> None:
         again = f", {report.resumed} trees were there" if report.resumed else ""
-        show(report.trees, report.total, f"{report.messages} messages{again}")
+        making = ", making the file" if report.seen == report.total and not report.whole else ""
+        show(report.seen, report.total, f"{report.messages} messages{again}{making}")
 
     with progress("export") as show:
         report = with_database(lambda database: export_trees(database, out, choice, plan, progress=told))

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -131,10 +130,12 @@ def show_command(
         print(json.dumps(manifest, ensure_ascii=False, indent=2))
         return
     table = Table(show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
     for key, value in manifest.items():
         shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=1)
         table.add_row(key, escape(shown))
-    Console().print(table)
+    lists().print(table)
 
 
 def _name_and_version(snapshot: str) -> tuple[str, str]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import hashlib
 import io
 import json
 import os
+import shlex
 import subprocess
 import sys
 import threading
@@ -77,7 +79,14 @@ def test_from_a_file_into_the_store_into_a_snapshot_and_out_again(oa: Shell, tmp
 
     out = tmp_path / "out.jsonl.gz"
     done = oa("export", str(out), "--json")
-    assert json.loads(done.stdout) == {"trees": 63, "messages": 312, "total": 63, "resumed": 0}
+    assert json.loads(done.stdout) == {
+        "trees": 63,
+        "messages": 312,
+        "seen": 63,
+        "total": 63,
+        "resumed": 0,
+        "whole": True,
+    }
     assert read(out) == read(SAMPLES / "trees.jsonl")
 
     done = oa("snapshot", "freeze", "preference", "pairs", "--lang", "en", "--lang", "de", "--json")
@@ -146,6 +155,7 @@ def test_a_broken_line_is_named_and_nothing_of_its_tree_is_there(oa: Shell) -> N
     done = oa("import", "-", given=f"{whole}\n{torn}")
     assert done.returncode == 2
     assert done.stderr.startswith("error BAD_RECORD: line 2: no JSON: ")
+    assert done.stderr.endswith("stays as it is), or leave such lines out by --on-error skip\n")
     assert '"b"' not in oa("export", "-").stdout
 
 
@@ -259,6 +269,12 @@ def test_bad_lines_go_to_a_file_and_an_export_is_anonymised(oa: Shell, tmp_path:
     done = oa("import", str(tmp_path / "in.jsonl"), "--on-error", "skip", "--bad", str(bad))
     assert done.returncode == 0
     assert [json.loads(line)["line"] for line in bad.read_text().splitlines()] == [64, 65]
+    (tmp_path / "several").mkdir()
+    (tmp_path / "several" / "a.jsonl").write_text("nonsense\n")
+    (tmp_path / "several" / "b.jsonl").write_text("\n{}\n")
+    oa("import", str(tmp_path / "several"), "--on-error", "skip", "--bad", str(bad))
+    named = [(each["file"], each["line"]) for each in map(json.loads, bad.read_text().splitlines())]
+    assert named == [("a.jsonl", 1), ("b.jsonl", 2)]
     refused = oa("export", "-", "--anonymise")
     assert (refused.returncode, refused.stdout) == (2, "")
     assert refused.stderr.startswith("error BAD_INPUT: the salt has 0 characters; set OA_EXPORT_SALT")
@@ -266,3 +282,28 @@ def test_bad_lines_go_to_a_file_and_an_export_is_anonymised(oa: Shell, tmp_path:
     salted = oa("export", "-", "--anonymise", "--dates", "day", "--format", "messages", OA_EXPORT_SALT="x" * 32)
     assert len(salted.stdout.splitlines()) == 312
     assert oa("export", f"{tmp_path}/reports.jsonl", "--reports", "--json").stdout.strip().endswith('"reports": 0\n}')
+
+
+def test_the_commands_of_the_page_do_what_they_say(
+    oa: Shell, store: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (CONFIGS.parents[1] / "docs" / "data.md").read_text("utf-8")
+    lines = page.partition("```sh\n")[2].partition("```")[0].replace("BUCKET", store.bucket).splitlines()
+    monkeypatch.chdir(tmp_path)
+    Path("trees.jsonl.gz").write_bytes(gzip.compress((SAMPLES / "trees.jsonl").read_bytes()))
+    salt: dict[str, str] = {}
+    for line in lines:
+        name, *arguments = shlex.split(line)
+        if name == "export":
+            salt = {"OA_EXPORT_SALT": "0123456789abcdef" * 4}
+            continue
+        done = oa(*arguments, **salt)
+        assert (name, done.returncode) == ("oa", 0), (line, done.stderr)
+    written = {path.name for path in tmp_path.iterdir()} - {"var"}
+    assert written == {
+        "trees.jsonl.gz", "bad.jsonl", "all.jsonl.gz", "rows.parquet", "messages", "public.jsonl.gz"
+    }  # fmt: skip
+    assert read(Path("all.jsonl.gz")) == read(SAMPLES / "trees.jsonl")
+    assert len(read(Path("public.jsonl.gz"))) == 63
+    assert [each.key for each in store.list("exports/")] == ["exports/rows/part-00000.parquet"]
+    assert "pairs/" in oa("snapshot", "list", "pairs").stdout

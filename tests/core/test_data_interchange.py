@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import os
 import signal
@@ -27,6 +28,7 @@ from core.interchange import ImportReport, import_trees
 from core.opinions import Ranking
 from core.rules import CollectionRecord, collections
 from core.settle import settle
+from core.tree_export import export_trees
 from oa.embedded import free_port
 
 REAL = ("oasst1-en-validation/trees.jsonl.gz", "oasst2-multilingual-551/trees.jsonl.gz")
@@ -274,6 +276,9 @@ async def test_an_export_can_be_narrowed(database: Database) -> None:
     )  # fmt: skip
     await import_trees(database, [value, tree(message("en", lang="en")), tree(message("x", deleted=True))])
     assert sorted(await exported(database)) == ["de", "en"]
+    told: list[tuple[int, int, int]] = []
+    await export_trees(database, io.BytesIO(), progress=lambda each: told.append((each.trees, each.seen, each.total)))
+    assert told[-1] == (2, 3, 3), "of the third nothing is left, and it is done all the same"
     assert sorted(await exported(database, include_deleted=True)) == ["de", "en", "x"]
     assert sorted(await exported(database, states=["growing"])) == ["de"]
     assert sorted(await exported(database, langs=["en", "fr"])) == ["en"]

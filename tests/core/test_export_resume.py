@@ -29,7 +29,8 @@ from core.objects import ObjectStore
 from core.records import now
 from core.sources import Source
 from core.targets import Plan, tree_writer
-from core.tree_export import Choice, export_trees
+from core.tree_export import Choice, ExportReport, export_trees
+from core.tree_reading import tree_ids
 
 STEPS = Plan(per_part=40)
 SALT = "a salt of sixteen or more"
@@ -80,7 +81,7 @@ async def test_an_interrupted_export_goes_on_and_gives_the_same_bytes(
     await interrupted(filled, f"{tmp_path}/again/{name}", monkeypatch, plan=plan)
     report = await export_trees(filled, f"{tmp_path}/again/{name}", plan=plan)
     assert 0 < report.resumed < 27
-    assert (report.trees, report.messages, report.total) == (63, 312, 63)
+    assert (report.trees, report.messages, report.seen, report.total) == (63, 312, 63, 63)
     assert content(tmp_path / "again") == content(tmp_path / "whole")
 
 
@@ -88,17 +89,31 @@ def content(folder: Path) -> dict[str, bytes]:
     return {str(each.relative_to(folder)): each.read_bytes() for each in folder.rglob("*") if each.is_file()}
 
 
-@pytest.mark.parametrize("name", ["one.parquet", "many/"])
 async def test_an_interrupted_export_to_the_object_store_goes_on(
-    filled: Database, store: ObjectStore, monkeypatch: pytest.MonkeyPatch, name: str
+    filled: Database, store: ObjectStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OA_S3_ENDPOINT", str(store.endpoint))
-    await export_trees(filled, f"s3://{store.bucket}/whole/{name}", plan=STEPS)
-    await interrupted(filled, f"s3://{store.bucket}/again/{name}", monkeypatch)
-    assert (await export_trees(filled, f"s3://{store.bucket}/again/{name}", plan=STEPS)).resumed > 0
+    await export_trees(filled, f"s3://{store.bucket}/whole/", plan=STEPS)
+    await interrupted(filled, f"s3://{store.bucket}/again/", monkeypatch)
+    assert (await export_trees(filled, f"s3://{store.bucket}/again/", plan=STEPS)).resumed > 0
     found = {prefix: {each.key.removeprefix(prefix): store.get(each.key) for each in store.list(prefix)}
              for prefix in ("whole/", "again/")}  # fmt: skip
     assert found["whole/"] == found["again/"]
+
+
+async def test_one_that_is_cancelled_ends_and_goes_on(
+    filled: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.tree_export.TREES_PER_READ", 1)
+
+    def told(report: ExportReport) -> None:
+        if report.trees == 30:
+            task.cancel()
+
+    task = asyncio.create_task(export_trees(filled, tmp_path / "t.jsonl", plan=STEPS, progress=told))
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert (await export_trees(filled, tmp_path / "t.jsonl", plan=STEPS)).resumed > 0
 
 
 async def test_one_that_was_killed_while_the_file_was_made_makes_it_again(
@@ -161,6 +176,16 @@ async def test_one_can_begin_anew_and_an_old_one_does(
     assert (await export_trees(filled, tmp_path / "t.jsonl", plan=STEPS)).resumed == 0
 
 
+async def test_parts_that_went_meanwhile_are_said(
+    filled: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, parts in (("parts/", "parts"), ("t.jsonl", ".t.jsonl.export")):
+        await interrupted(filled, f"{tmp_path}/{name}", monkeypatch)
+        next((tmp_path / parts).glob("part-00001*")).unlink()
+        with pytest.raises(BadInput, match=r"part-00001 of the interrupted export to .* is gone"):
+            await export_trees(filled, f"{tmp_path}/{name}", plan=STEPS)
+
+
 async def test_a_tree_that_went_meanwhile_is_not_exported_by_mistake(
     filled: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -184,6 +209,19 @@ def test_of_two_exports_to_one_place_the_first_stops(tmp_path: Path) -> None:
 
     with pytest.raises(Conflict, match="another export writes to"):
         both()
+
+
+@pytest.mark.parametrize("page", [9, 63])
+async def test_trees_are_listed_in_pages_without_gaps(
+    filled: Database, monkeypatch: pytest.MonkeyPatch, page: int
+) -> None:
+    monkeypatch.setattr("core.tree_reading.PAGE", page)
+    trees = sorted([each async for each in filled["trees"].find()], key=lambda each: each["by_time"])
+    assert [each async for each in tree_ids(filled, None, None)] == [each["_id"] for each in trees]
+    english = [each["_id"] for each in trees if each["lang"] == "en"]
+    assert 0 < len(english) < 63
+    assert [each async for each in tree_ids(filled, ["ready_for_export"], ["en"], ["default"])] == english
+    assert [each async for each in tree_ids(filled, None, None, ["poems"])] == []
 
 
 async def test_a_mark_that_is_none_is_said(filled: Database, tmp_path: Path) -> None:
@@ -226,7 +264,7 @@ def test_a_file_of_an_unknown_name_is_no_source(tmp_path: Path, store: ObjectSto
 async def test_a_process_that_is_killed_goes_on_when_it_is_run_again(
     database: Database, mongodb_uri: str, store: ObjectStore, tmp_path: Path, name: str
 ) -> None:
-    await import_trees(database, (json.dumps(each) for each in many(700)))
+    await import_trees(database, (json.dumps(each) for each in many(400)))
     local = name.endswith(".parquet")
     out = tmp_path / name if local else f"s3://{store.bucket}/t.jsonl.gz"
     whole = tmp_path / ("whole.parquet" if local else "whole.jsonl.gz")
@@ -234,7 +272,7 @@ async def test_a_process_that_is_killed_goes_on_when_it_is_run_again(
     environment = os.environ | {
         "OA_MONGODB_URI": mongodb_uri, "OA_MONGODB_DATABASE": database.name, "OA_S3_ENDPOINT": str(store.endpoint)
     }  # fmt: skip
-    command = [sys.executable, "-m", "oa.main", "export", str(out), "--per-part", "60", "--json"]
+    command = [sys.executable, "-m", "oa.main", "export", str(out), "--per-part", "100", "--json"]
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # noqa: ASYNC220
 
     def parts() -> int:
@@ -251,7 +289,7 @@ async def test_a_process_that_is_killed_goes_on_when_it_is_run_again(
         subprocess.run, command, env=environment, capture_output=True, text=True, timeout=60, check=False
     )
     report = json.loads(again.stdout)
-    assert 10 < report["resumed"] < report["trees"] == 700, again.stderr
+    assert 10 < report["resumed"] < report["trees"] == 400, again.stderr
     if local:
         assert pq.read_table(out).equals(pq.read_table(whole))
     assert ((tmp_path / name).read_bytes() if local else store.get("t.jsonl.gz")) == whole.read_bytes()
