@@ -22,7 +22,7 @@ from core.transition import Opening
 from core.work_records import Work
 from core.writes import Change, Gone, New, Write
 
-CANDIDATES = 8
+CANDIDATES = 3
 """Pieces of work read at once from one range of keys."""
 FIRST_RANGES = 2
 """Ranges of keys read first."""
