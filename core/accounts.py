@@ -7,16 +7,17 @@ from datetime import datetime, timedelta
 
 from pymongo.errors import DuplicateKeyError
 
-from core import identities
+from core import identities, people_search
 from core.database import Database, aware
 from core.errors import BadInput, Forbidden, NotFound
 from core.ids import new_id
 from core.journal import record
 from core.pages import many
-from core.records import USER_ROLES, User, identity
+from core.records import USER_ROLES, User, identity, named
 from core.scoring import streak
 from core.texts import is_name
 from core.trust import roles_set
+from core.wanted import EVERYBODY, WantedPeople
 from core.writes import Change, Write
 
 NAME_LIMIT = 256
@@ -74,29 +75,33 @@ class Accounts:
         """The accounts of those ids that exist, by id."""
         return await many(self.database, "users", User, list(user_ids))
 
-    async def page(self, after: str | None = None, first: int = 20) -> list[tuple[str, User]]:
-        """Accounts, oldest first, each with its cursor; `after` is the cursor of the last one seen."""
-        query = {"by_time": {"$gt": after or ""}}
-        found = self.database["users"].find(query).sort("by_time").limit(first)
-        return [(document["by_time"], User.from_document(document)) async for document in found]
+    async def page(
+        self, after: str | None = None, first: int = 20, wanted: WantedPeople = EVERYBODY
+    ) -> list[tuple[str, User]]:
+        """Accounts that are `wanted`, each with its cursor; `after` is the cursor of the last one seen."""
+        return await people_search.page(self.database, wanted, after, first)
 
     async def set_roles(self, user_id: str, roles: Sequence[str], *, by: str | None = None) -> User:
         """Give the account exactly these roles; `by` is the user id of who does it."""
         wanted = check_roles(roles)
-        changes = roles_set(await self.get(user_id), wanted, "an operator set other roles")
+        user = await self.get(user_id)
+        changes = roles_set(user, wanted, "an operator set other roles") | user.listed_with(roles=wanted)
         return await self._change(user_id, "set_roles", changes, by, {"roles": list(wanted)})
 
     async def set_enabled(self, user_id: str, enabled: bool, *, by: str | None = None) -> User:
         """Allow or forbid the account everything."""
-        return await self._change(user_id, "set_enabled", {"enabled": enabled}, by)
+        changes: dict[str, object] = {"enabled": enabled}
+        keys = (await self.get(user_id)).listed_with(enabled=enabled)
+        return await self._change(user_id, "set_enabled", changes | keys, by, changes)
 
     async def set_display_name(self, user_id: str, display_name: str) -> User:
         """Give the person another name, which everybody sees."""
         shown = display_name.strip()
         if not 1 <= len(shown) <= SHOWN_LIMIT or not is_name(shown):
             raise BadInput(f"the name must have 1 to {SHOWN_LIMIT} visible characters", path=("display_name",))
+        changes: dict[str, object] = {"display_name": shown, "by_name": named(shown, user_id)}
         # The journal outlives the account, so it does not say which name.
-        return await self._change(user_id, "set_display_name", {"display_name": shown}, user_id, told={})
+        return await self._change(user_id, "set_display_name", changes, user_id, told={})
 
     async def accept_terms(self, user_id: str, version: str) -> User:
         """Note that the person accepted that version of the terms of use."""

@@ -15,11 +15,14 @@ from core import (
     free_labels,
     gold,
     growth,
+    message_search,
     moderation,
     pages,
     rewards,
     rules,
     rulings,
+    skips,
+    statistics,
     tasks,
     work,
 )
@@ -35,7 +38,10 @@ from core.pools import DEFAULT
 from core.records import TASK_KINDS, Message, Task, Tree, User
 from core.rules import find
 from core.settle import open_prompts, settle
+from core.skips import Skip
+from core.statistics import Statistics
 from core.texts import check_langs
+from core.wanted import WantedMessages
 
 
 class Collection:
@@ -197,10 +203,14 @@ class Collection:
 
     async def trees_page(
         self, state: str | None = None, lang: str | None = None, after: str | None = None, first: int = 20,
-        newest_first: bool = False,
+        newest_first: bool = False, collection: str | None = None,
     ) -> Page[Tree]:  # fmt: skip
         """Trees, oldest (or newest) first; `after` is `Page.key` of the last one seen."""
-        return await pages.trees_page(self.database, state, lang, after, first, newest_first)
+        return await pages.trees_page(self.database, state, lang, after, first, newest_first, collection)
+
+    async def find_messages(self, wanted: WantedMessages, after: str | None, first: int) -> Page[Message]:
+        """See `core.message_search.find`."""
+        return await message_search.find(self.database, wanted, after, first)
 
     async def messages_page(
         self, lang: str | None = None, author_id: str | None = None, after: str | None = None, first: int = 20,
@@ -208,6 +218,14 @@ class Collection:
     ) -> Page[Message]:  # fmt: skip
         """Messages, oldest (or newest) first; `after` is `Page.key` of the last one seen."""
         return await pages.messages_page(self.database, lang, author_id, after, first, include_deleted, newest_first)
+
+    async def skips(self, message_ids: Sequence[str]) -> dict[str, list[Skip]]:
+        """See `core.skips.skips_of`."""
+        return await skips.skips_of(self.database, message_ids)
+
+    async def statistics(self) -> Statistics | None:
+        """See `core.statistics.statistics`."""
+        return await statistics.statistics(self.database)
 
     async def register_rewards(self, model_version: str, scores: Mapping[str, float]) -> int:
         """Take a reward model's scores, by message id; see `core.rewards.register`."""

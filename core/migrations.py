@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from core.oauth_records import SIGN_IN_INDEXES
+from core.records import Task, User
 
 if TYPE_CHECKING:
     from pymongo.asynchronous.database import AsyncDatabase
@@ -158,6 +159,24 @@ async def _consent_due_indexes(database: AsyncDatabase[dict[str, Any]]) -> None:
         await database[name].create_index("consent_due", sparse=True)
 
 
+async def _people_and_texts_found(database: AsyncDatabase[dict[str, Any]]) -> None:
+    """What moderators find people and messages by; people who are there already get their keys."""
+    async for document in database["users"].find({}):
+        await database["users"].update_one({"_id": document["_id"]}, {"$set": User.from_document(document).listed()})
+    for name in ("by_name", "by_rank", "by_state"):
+        await database["users"].create_index(name, sparse=name == "by_state")
+    # No language's stop words and endings: a tree may be in any language.
+    await database["messages"].create_index([("text", "text")], name="words", default_language="none")
+
+
+async def _skip_index(database: AsyncDatabase[dict[str, Any]]) -> None:
+    """What the reasons of skips are found by."""
+    async for document in database["tasks"].find({"state": "skipped"}):
+        if skipped := Task.from_document(document).keys().get("skipped"):
+            await database["tasks"].update_one({"_id": document["_id"]}, {"$set": {"skipped": skipped}})
+    await database["tasks"].create_index("skipped", sparse=True)
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     ("indexes of collection", _collection_indexes),
     ("indexes of chats and jobs", _chat_indexes),
@@ -176,4 +195,6 @@ MIGRATIONS: tuple[Migration, ...] = (
     ("indexes of free labels", _free_label_indexes),
     ("indexes of troublemakers and of consent", _trouble_and_consent_indexes),
     ("indexes of consents that marks have to follow", _consent_due_indexes),
+    ("what people and texts are found by", _people_and_texts_found),
+    ("index of the reasons of skips", _skip_index),
 )

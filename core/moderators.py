@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from core import appeals, journal, moderation_queue, promotion, purge, rulings, similar_texts, user_admin
+from core import appeals, corrections, journal, moderation_queue, promotion, purge, rulings, similar_texts, user_admin
 from core.alike import Alike, Group
 from core.config import CollectionConfig
 from core.database import Database, aware
@@ -63,13 +63,19 @@ class Moderators:
         around = await look_around(self.database, message.text)
         return similar_texts.among(message.text, around.rows, self.config.alike_from, but=message.id)
 
-    async def text_groups(self, since: datetime, people: int, langs: Sequence[str]) -> list[Group]:
+    async def text_groups(
+        self, since: datetime, people: int, langs: Sequence[str], until: datetime | None = None
+    ) -> list[Group]:
         """See `core.similar_texts.groups`."""
-        return await similar_texts.groups(self.database, since, people, langs)
+        return await similar_texts.groups(self.database, since, people, langs, until)
 
     async def decide_appeal(self, moderator: User, appeal_id: str, uphold: bool, reason: str) -> Appeal:
         """See `core.appeals.decide`."""
         return await appeals.decide(self.database, self.config, moderator, appeal_id, uphold, reason)
+
+    async def correct(self, moderator: User, message_id: str, text: str, reason: str) -> Message:
+        """See `core.corrections.correct`."""
+        return await corrections.correct(self.database, self.config, moderator, message_id, text, reason)
 
     async def set_roles(self, admin: User, user_id: str, roles: Sequence[str]) -> User:
         """See `core.user_admin.set_roles`."""

@@ -40,15 +40,15 @@ async def edit(database: Database, config: CollectionConfig, user: User, message
     if text == message.text:
         return message
     await _free(database, message)
-    await _keep(database, message)
+    await keep_text(database, message)
     await mark(database, message.tree_id)
     edited_at = now()
     found = await screening.look(rules, replace(message, text=text), around.rows)
     more = max(message.extra_reviews, screening.extra_reviews(found, rules))
     _, after = await rewrite(database, message_id, lambda each: _edited(each, message, text, edited_at, more))
-    await _keep(database, after)
+    await keep_text(database, after)
     await screening.keep(database, rules, after, found)
-    await _end_tasks(database, message)  # those handed out since may show the text before
+    await end_tasks(database, message)  # those handed out since may show the text before
     told, number = {"revision": after.revision}, str(after.revision)
     await record(database, "edit_message", message_id, told, by=user.id, key=number, lang=message.lang)
     await mark(database, message.tree_id)
@@ -79,7 +79,7 @@ async def withdraw(database: Database, config: CollectionConfig, user: User, mes
         return replace(each, deleted=True, removed="author")
 
     await rewrite(database, message_id, taken_back)
-    await _end_tasks(database, message)
+    await end_tasks(database, message)
     told = {"tree": message.tree_id}
     await record(database, "withdraw_message", message_id, told, by=user.id, key="", lang=message.lang)
     await mark(database, message.tree_id)
@@ -111,7 +111,7 @@ def _check_untouched(message: Message) -> None:
 async def _free(database: Database, message: Message) -> None:
     """See to it that nobody is at work on the message; raises `Conflict` when somebody has done some."""
     _check_untouched(message)
-    if not await _end_tasks(database, message):
+    if not await end_tasks(database, message):
         raise Conflict(f"message {message.id} is being reviewed right now; it can no longer be changed")
     for name, key in (("reviews", "message_id"), ("messages", "parent_id"), ("rankings", "parent_id")):
         async for document in database[name].find({"tree_id": message.tree_id}):
@@ -119,7 +119,7 @@ async def _free(database: Database, message: Message) -> None:
                 raise Conflict(f"message {message.id} has been answered or reviewed; it can no longer be changed")
 
 
-async def _end_tasks(database: Database, message: Message) -> bool:
+async def end_tasks(database: Database, message: Message) -> bool:
     """End the open tasks on a message (their places return when the tree is settled); False when one was answered."""
     none_answered = True
     async for work in database["work"].find({"tree_id": message.tree_id}):
@@ -131,7 +131,8 @@ async def _end_tasks(database: Database, message: Message) -> bool:
     return none_answered
 
 
-async def _keep(database: Database, message: Message) -> None:
+async def keep_text(database: Database, message: Message) -> None:
+    """Keep the text that a message has now among its revisions; twice is as once."""
     fields: dict[str, Any] = {
         "message_id": message.id, "number": message.revision, "text": message.text,
         "at": message.edited_at or message.created_at,

@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 from core.database import Database
 from core.errors import BadInput, NotFound
 from core.facts import of_tree
+from core.pools import DEFAULT, pool_of
 from core.records import TREE_STATES, Message, Record, Task, Tree, time_key
 from core.tree_reading import among
 
@@ -16,14 +17,21 @@ T = TypeVar("T", Tree, Message)
 AnyRecord = TypeVar("AnyRecord", bound=Record)
 MAX_FIRST = 1000
 """Records of one page."""
+SCANNED = 10_000
+"""Records that one page looks at where it leaves some out."""
 
 
 @dataclass(frozen=True)
 class Page(Generic[T]):
-    """Some records in order of time, and whether more follow the last."""
+    """Some records in order of time, and whether more follow the last.
+
+    Attributes:
+        end: how far was looked, as a cursor, where that is beyond the last record (`SCANNED`).
+    """
 
     items: tuple[T, ...]
     has_next: bool
+    end: str | None = None
 
     @staticmethod
     def key(record: Tree | Message) -> str:
@@ -32,15 +40,34 @@ class Page(Generic[T]):
 
 
 async def trees_page(
-    database: Database, state: str | None, lang: str | None, after: str | None, first: int, newest_first: bool = False
-) -> Page[Tree]:
-    """Trees, oldest (or newest) first, of one state or language or both where given."""
+    database: Database, state: str | None, lang: str | None, after: str | None, first: int,
+    newest_first: bool = False, collection: str | None = None,
+) -> Page[Tree]:  # fmt: skip
+    """Trees, oldest (or newest) first, of one state or language or both, and of one collection, where given."""
     if state is not None and state not in TREE_STATES:
         raise BadInput(f"unknown tree state {state!r}; one of: {', '.join(TREE_STATES)}", path=("state",))
+    if collection is not None:
+        return await _trees_of(database, collection, state, lang, after, first, newest_first)
     field = "by_" + "_".join(name for name, value in (("state", state), ("lang", lang)) if value is not None)
     prefix = "".join(f"{value}|" for value in (state, lang) if value is not None)
     field = "by_time" if field == "by_" else field
     return await _page(database, "trees", Tree, field, prefix, after, first, {}, newest_first)
+
+
+async def _trees_of(
+    database: Database, collection: str, state: str | None, lang: str | None, after: str | None, first: int,
+    newest_first: bool,
+) -> Page[Tree]:  # fmt: skip
+    if state is not None and lang is not None:
+        prefix = f"{state}|{pool_of(collection, lang)}|"
+        return await _page(database, "trees", Tree, "by_state_lang", prefix, after, first, {}, newest_first)
+    field, prefix = next(
+        (found for value, found in ((state, ("by_state", f"{state}|")), (lang, ("by_lang", f"{lang}|"))) if value),
+        ("by_time", ""),
+    )
+    # Those of before there were collections say nothing of theirs.
+    of = {"$in": [DEFAULT, None]} if collection == DEFAULT else collection
+    return await chosen(database, "trees", Tree, field, prefix, after, first, {"collection": of}, newest_first)
 
 
 async def messages_page(
@@ -64,13 +91,37 @@ async def _page(
 ) -> Page[T]:  # fmt: skip
     if not 1 <= first <= MAX_FIRST:
         raise BadInput(f"first is {first}; it must be from 1 to {MAX_FIRST}", path=("first",))
-    low, high = prefix, f"{prefix[:-1]}}}" if prefix else "}"
-    if after:
-        low, high = (low, f"{prefix}{after}") if newest_first else (f"{prefix}{after}", high)
+    low, high = _span(prefix, after, newest_first)
     query = {field: {"$gt": low, "$lt": high}} | also
     found = database[name].find(query).sort(field, -1 if newest_first else 1).limit(first + 1)
     records = [kind.from_document(document) async for document in found]
     return Page(items=tuple(records[:first]), has_next=len(records) > first)
+
+
+def _span(prefix: str, after: str | None, newest_first: bool) -> tuple[str, str]:
+    """What the keys of a page lie between."""
+    low, high = prefix, f"{prefix[:-1]}}}" if prefix else "}"
+    if after:
+        low, high = (low, f"{prefix}{after}") if newest_first else (f"{prefix}{after}", high)
+    return low, high
+
+
+async def chosen(
+    database: Database, name: str, kind: type[T], field: str, prefix: str, after: str | None, first: int,
+    also: dict[str, Any], newest_first: bool,
+) -> Page[T]:  # fmt: skip
+    """A page of those among the next `SCANNED` records for which `also` holds: it may have fewer than `first`."""
+    (low, high), way = _span(prefix, after, newest_first), -1 if newest_first else 1
+    span = {"$gt": low, "$lt": high}
+    ahead = database[name].find({field: span}, {field: 1}).sort(field, way).skip(SCANNED - 1).limit(1)
+    last = [str(document[field]) async for document in ahead]
+    if last:
+        span = {"$gte": last[0], "$lt": high} if newest_first else {"$gt": low, "$lte": last[0]}
+    found = database[name].find({field: span} | also).sort(field, way).limit(first + 1)
+    records = [kind.from_document(document) async for document in found]
+    if len(records) > first:
+        return Page(tuple(records[:first]), has_next=True)
+    return Page(tuple(records), has_next=bool(last), end=last[0].removeprefix(prefix) if last else None)
 
 
 async def one(database: Database, name: str, kind: type[T], identity: str) -> T:

@@ -46,7 +46,7 @@ class Holding:
 HOLDINGS: dict[str, Holding] = {
     "users": Holding(
         people=("_id", "subject", "linked"),
-        words=("display_name", "notes", "disabled_reason", "trust_withheld"),
+        words=("display_name", "by_name", "notes", "disabled_reason", "trust_withheld"),
         by="_id",
         part="account",
         leaving="emptied at once; what is left is a number and when it was made",
@@ -168,7 +168,7 @@ HOLDINGS: dict[str, Holding] = {
 """Collection and what it holds of people."""
 NOTHING: frozenset[str] = frozenset({
     "deleted_contributions", "migrations", "tree_agreement", "agreement_periods", "snapshot_members",
-    "snapshot_index", "gone_sources", "client_assertions", "reply_scoring",
+    "snapshot_index", "gone_sources", "statistics", "client_assertions", "reply_scoring",
 })  # fmt: skip
 """Collections that hold nothing of anybody: counts, names of snapshots, digests, ids that services made."""
 OBJECTS: dict[str, str] = {

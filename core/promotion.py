@@ -99,7 +99,8 @@ async def _give(database: Database, user: User) -> tuple[User, bool]:
         "_id": user.id, "roles": {"$nin": [TRUSTED]}, "trust_withheld": None, "disabled_reason": None,
         "auth_method": user.auth_method,
     }  # fmt: skip
-    change = {"$addToSet": {"roles": TRUSTED}, "$set": {"trusted_at": milliseconds(now())}}
+    listed = user.listed_with(roles=(*user.roles, TRUSTED))
+    change = {"$addToSet": {"roles": TRUSTED}, "$set": {"trusted_at": milliseconds(now())} | listed}
     given = (await database["users"].update_one(guard, change)).matched_count == 1
     found = await database["users"].find_one({"_id": user.id})
     return (user if found is None else User.from_document(found)), given
@@ -136,6 +137,8 @@ async def set_trusted(database: Database, moderator: User, user_id: str, trusted
     change: dict[str, Any] = {"$addToSet": {"roles": TRUSTED}, "$set": {"trust_withheld": None}}
     if not trusted:
         change = {"$pull": {"roles": TRUSTED}, "$set": {"trust_withheld": reason}}
+    others = tuple(role for role in person.roles if role != TRUSTED)
+    change["$set"] |= person.listed_with(roles=(*others, TRUSTED) if trusted else others)
     await database["users"].update_one({"_id": user_id, "auth_method": person.auth_method}, change)
     told = {"trusted": trusted, "reason": reason}
     await record(database, "set_trusted", user_id, told, by=moderator.id, lang=EVERY_LANG)

@@ -9,6 +9,7 @@ Times are aware datetimes in UTC, cut to milliseconds, which is what the documen
 from __future__ import annotations
 
 import hashlib
+import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
@@ -147,7 +148,23 @@ class User(Record):
     consent_due: int | None = None
 
     def _keys(self) -> dict[str, Any]:
-        return {"identity": identity(self.auth_method, self.subject), "by_time": time_key(self.created_at, self.id)}
+        when = time_key(self.created_at, self.id)
+        return {"identity": identity(self.auth_method, self.subject), "by_time": when} | self.listed()
+
+    def listed(self) -> dict[str, Any]:
+        """The keys by which moderators find the person: by name, by highest role, by what keeps them out."""
+        when = time_key(self.created_at, self.id)
+        out = "left" if self.deleted else "banned"
+        return {
+            "by_name": None if self.deleted else named(self.display_name, self.id),
+            "by_rank": f"{max((USER_ROLES.index(role) for role in self.roles), default=0)}|{when}",
+            "by_state": None if self.enabled and not self.deleted else f"{out}|{when}",
+        }
+
+    def listed_with(self, **changes: Any) -> dict[str, Any]:
+        """Those of `listed` that these changes of fields change."""
+        was, following = self.listed(), replace(self, **changes).listed()
+        return {name: value for name, value in following.items() if value != was[name]}
 
     @property
     def identities(self) -> tuple[str, ...]:
@@ -157,6 +174,16 @@ class User(Record):
     def has_role(self, *roles: str) -> bool:
         """Whether the user has at least one of `roles`."""
         return any(role in self.roles for role in roles)
+
+
+def folded(name: str) -> str:
+    """A name as it is looked for: whatever its case, its width and the blanks in it."""
+    return " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+
+
+def named(name: str, user_id: str) -> str:
+    """A key that sorts by name; the tab, which no folded name has, comes before all that a longer name goes on with."""
+    return f"{folded(name)}\t{user_id}"
 
 
 def identity(auth_method: str, subject: str) -> str:
@@ -357,7 +384,9 @@ class Task(Record):
     answer: dict[str, Any] | None = None
 
     def _keys(self) -> dict[str, Any]:
-        return {"holder": holder_key(self.user_id, self.state), "deadline": deadline_key(self.state, self.expires_at)}
+        keys = {"holder": holder_key(self.user_id, self.state), "deadline": deadline_key(self.state, self.expires_at)}
+        with_reason = self.state == "skipped" and self.skip_reason and self.target_id
+        return keys | {"skipped": self.target_id} if with_reason else keys
 
     @property
     def result_id(self) -> str:

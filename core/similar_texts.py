@@ -73,17 +73,21 @@ async def forget(database: Database, message_id: str) -> None:
     await database["text_bands"].delete_many({"_id": {"$in": [f"{message_id}|{number}" for number in range(BANDS)]}})
 
 
-async def groups(database: Database, since: datetime, people: int, langs: Sequence[str] = ()) -> list[Group]:
-    """Groups of alike texts by at least `people` different people since then, largest first.
+async def groups(
+    database: Database, since: datetime, people: int, langs: Sequence[str] = (), until: datetime | None = None
+) -> list[Group]:
+    """Groups of alike texts by at least `people` different people in that time, largest first.
 
-    Looks at the latest `GROUPED` rows (eight a text). Texts that share a key are in one group.
+    Looks at the latest `GROUPED` rows (eight a text) of these languages before `until`, which is now where it is not
+    given: who wants to look at more goes back in time. Texts that share a key are in one group.
     """
-    query = {"at": {"$gte": milliseconds(since), "$lte": milliseconds(now())}}
+    query: Document = {"at": {"$gte": milliseconds(since), "$lte": milliseconds(until or now())}}
+    if langs:
+        query["lang"] = {"$in": list(langs)}
     found = database["text_bands"].find(query, {"sketch": 0}).sort("at", -1).limit(GROUPED)
     by_key: dict[str, list[Document]] = defaultdict(list)
     async for row in found:
-        if not langs or row["lang"] in langs:
-            by_key[row["band"]].append(row)
+        by_key[row["band"]].append(row)
     made: dict[frozenset[str], Group] = {}
     taken: set[str] = set()
     for rows in sorted(by_key.values(), key=lambda rows: (-len({row["user_id"] for row in rows}), rows[0]["band"])):

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from pymongo.errors import PyMongoError
 
-from core import agreement_over_time, answers, appeals, credits, promotion, retention, rules, tasks
+from core import agreement_over_time, answers, appeals, credits, promotion, retention, rules, statistics, tasks
 from core.config import CollectionConfig
 from core.database import Database, aware
 from core.errors import OaError
@@ -51,6 +51,7 @@ class Swept:
     trusted: int = 0
     agreed: int = 0
     deleted: int = 0
+    counted: int = 0
     failures: list[str] = field(default_factory=list)
 
 
@@ -74,6 +75,8 @@ async def sweep_once(
         await _credit(database, config, swept)
     with _going_on(swept, "agreement"):
         swept.agreed += await agreement_over_time.sweep(database)
+    with _going_on(swept, "statistics"):
+        swept.counted += await statistics.sweep(database)
     with _going_on(swept, "trust"):
         swept.trusted += await promotion.sweep(database, config)
     with _going_on(swept, "appeals"):

@@ -33,7 +33,8 @@ async def set_roles(database: Database, admin: User, user_id: str, roles: Sequen
     if user_id == admin.id:
         raise Forbidden("ask another admin to change your own roles")
     wanted = check_roles(roles)
-    changes = roles_set(await _user(database, user_id), wanted, "an admin set other roles")
+    person = await _user(database, user_id)
+    changes = roles_set(person, wanted, "an admin set other roles") | person.listed_with(roles=wanted)
     return await _change(database, user_id, "set_roles", changes, admin, {"roles": list(wanted)})
 
 
@@ -72,6 +73,7 @@ async def set_enabled(
     if not (reason := check_reason(reason)) and not enabled:
         raise BadInput("no reason is given; the person should know why", path=("reason",))
     changes = {"enabled": enabled, "disabled_reason": None if enabled else reason}
+    changes |= person.listed_with(enabled=enabled)
     details = {"enabled": enabled, "reason": reason}
     changed = await _change(database, user_id, "set_enabled", changes, moderator, details)
     if not enabled:

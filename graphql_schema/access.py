@@ -52,9 +52,10 @@ _OF_YOURSELF = (
     "Viewer", "TaskAvailability", "Ruling", "Trust",
 )  # fmt: skip
 _HANGING = (
-    "ChatReplyEvent", "ConsensusStep", "EmojiCount", "Failure", "JobEvent", "JobStage", "LabelAverage", "LabelQuestion",
-    "Lineage", "Margin", "ModerationEvidence", "ModerationResult", "PageInfo", "PeriodAgreement", "RankingCandidate",
-    "ReplyConsensus", "Revision", "ScoreCount", "SnapshotFile", "SnapshotSource", "SnapshotUse", "TrustRequirement",
+    "ChatReplyEvent", "ConsensusStep", "EmojiCount", "Failure", "JobEvent", "JobStage", "LabelAverage",
+    "LabelQuestion", "Lineage", "Margin", "MessageCount", "ModerationEvidence", "ModerationResult", "PageInfo",
+    "PeopleCount", "PeriodAgreement", "RankingCandidate", "ReplyConsensus", "Revision", "ScoreCount", "Skip",
+    "SnapshotFile", "SnapshotSource", "SnapshotUse", "TreeCount", "TrustRequirement",
     "UserError",
 )  # fmt: skip
 OBJECTS: dict[str, str] = {
@@ -66,12 +67,14 @@ OBJECTS: dict[str, str] = {
     "Event": JOURNAL,
     "Gold": MODERATORS,
     "KnownLabel": MODERATORS,
-    "Person": "moderators, as the answer to what they did",
+    "Person": "moderators",
     "SimilarText": MODERATORS,
     "TextGroup": MODERATORS,
+    "Profile": "moderators",
     "PurgePreview": ADMINS,
     "Reliability": "you, of yourself; moderators",
     "Standing": ANYONE,
+    "Statistics": SIGNED_IN,
     "TroubleRow": "moderators",
 }
 """Every type of object there is, but roots, payloads and pages."""
@@ -85,8 +88,11 @@ GUARDED: dict[str, str] = {
     "Message.refusedFor": "its author; moderators of its language; others once its tree has ended",
     "Message.replyConsensus": UNTIL_ENDED,
     "Message.revisions": "its author and moderators of its language",
+    "Message.skips": MODERATORS,
     "Message.synthetic": UNTIL_ENDED,
     "Message.text": "of one that was taken out: its author where it is theirs to see, and moderators of its language",
+    "Profile.messages": "of the languages that the moderator looks after",
+    "Profile.signsInWith": ADMINS,
     "Tree.agreement": UNTIL_ENDED,
     "Tree.origin": UNTIL_ENDED,
 }

@@ -8,18 +8,21 @@ import strawberry
 
 from core.texts import check_lang
 
-from .collections import CollectionsMutation, CollectionsQuery
+from .collections import CollectionsMutation, CollectionsQuery, collection_key
 from .context import Info, needed
+from .corrections import CorrectionMutation
 from .enums import LeaderboardAround, TreeState, stored
 from .event_types import JournalQuery
 from .following import FollowingSubscription
 from .gold import GoldMutation, GoldQuery
 from .leaving import LeavingMutation
+from .message_query import MessagesQuery
 from .message_types import MessageNode
 from .moderation import ModerationMutation
 from .nodes import read_node
 from .own_work import OwnWorkMutation
-from .permissions import Anyone, SignedIn, is_moderator
+from .people_query import PeopleQuery
+from .permissions import Anyone, SignedIn
 from .prefetch import prefetch
 from .purging import PurgeMutation, PurgeQuery
 from .relay import After, Connection, First, Node, connection, decode_cursor, page_size, raw_id
@@ -27,6 +30,7 @@ from .rewards import RewardMutation
 from .rulings import RulingMutation, RulingQuery
 from .sign_in import SignInMutation
 from .standing_types import StandingNode
+from .statistics import StatisticsQuery
 from .stewardship import StewardshipMutation, StewardshipQuery
 from .task_types import TYPE_OF_KIND
 from .tasks import TaskMutation
@@ -44,12 +48,17 @@ LastId = Annotated[strawberry.ID, strawberry.argument(description="The message t
 InState = Annotated[TreeState | None, strawberry.argument(description="Only trees in this state.")]
 InLang = Annotated[str | None, strawberry.argument(description="Only this language, a BCP 47 tag.")]
 NewestFirst = Annotated[bool, strawberry.argument(description="The newest first instead.")]
+InCollection = Annotated[
+    strawberry.ID | None,
+    strawberry.argument(description="Only this collection. A page may then hold fewer nodes while more follow."),
+]
 
 
 @strawberry.type
 class CollectionQuery(
-    RulingQuery, TextGroupQuery, JournalQuery, StewardshipQuery, PurgeQuery, CollectionsQuery, GoldQuery
-):
+    MessagesQuery, RulingQuery, TextGroupQuery, JournalQuery, PeopleQuery, StewardshipQuery, PurgeQuery,
+    CollectionsQuery, GoldQuery, StatisticsQuery,
+):  # fmt: skip
     """Queries about collection."""
 
     @strawberry.field(description="The object with that global id, if you may see it.", permission_classes=[Anyone])
@@ -67,33 +76,15 @@ class CollectionQuery(
     )
     async def trees(
         self, info: Info, first: First, after: After = None, state: InState = None, lang: InLang = None,
-        newest_first: NewestFirst = False,
+        newest_first: NewestFirst = False, collection_id: InCollection = None,
     ) -> Connection[TreeNode]:  # fmt: skip
         """A page of trees."""
-        wanted, lang = None if state is None else stored(state), _lang(lang)
         page = await info.context.services.collection.trees_page(
-            state=wanted, lang=lang, after=decode_cursor(after), first=page_size(first), newest_first=newest_first
-        )
-        return connection(page.items, key=page.key, has_next=page.has_next, node=TreeNode.of)
-
-    @strawberry.field(
-        description="Messages of all trees by the time of writing, oldest first.", permission_classes=[SignedIn]
-    )
-    async def messages(
-        self, info: Info, first: First, after: After = None, lang: InLang = None, newest_first: NewestFirst = False
-    ) -> Connection[MessageNode]:
-        """A page of messages."""
-        page = await info.context.services.collection.messages_page(
-            lang=_lang(lang),
-            after=decode_cursor(after),
-            first=page_size(first),
-            include_deleted=is_moderator(info.context),
-            newest_first=newest_first,
-        )
-        await prefetch(page.items, info)
-        return connection(
-            page.items, key=page.key, has_next=page.has_next, node=lambda record: MessageNode.of(record, info.context)
-        )
+            state=None if state is None else stored(state), lang=_lang(lang), after=decode_cursor(after),
+            first=page_size(first), newest_first=newest_first,
+            collection=None if collection_id is None else collection_key(collection_id),
+        )  # fmt: skip
+        return connection(page.items, key=page.key, has_next=page.has_next, node=TreeNode.of, end=page.end)
 
     @strawberry.field(description="The thread that ends in a message, root first.", permission_classes=[SignedIn])
     async def thread(
@@ -127,6 +118,7 @@ class CollectionMutation(
     TaskMutation,
     ModerationMutation,
     RulingMutation,
+    CorrectionMutation,
     OwnWorkMutation,
     LeavingMutation,
     PurgeMutation,

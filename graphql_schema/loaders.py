@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from core.people import People
     from core.people_records import Appeal
     from core.records import Message, Tree, User
+    from core.skips import Skip
     from core.voices import Voice
 
     from .context import Services
@@ -68,6 +69,11 @@ class Loaders:
     def free_labels(self) -> Reads[dict[str, dict[str, float]]]:
         """Averages of free labels, by message."""
         return Reads(by_id(lambda: self._services.collection.free_labels))
+
+    @cached_property
+    def skips(self) -> Reads[list[Skip]]:
+        """Skips of tasks with a reason, by message."""
+        return Reads(by_id(lambda: self._services.collection.skips))
 
     @cached_property
     def tree_messages(self) -> Reads[list[Message]]:

@@ -17,7 +17,7 @@ from core.records import Message, Tree
 from core.verdicts import counts_against
 
 from .context import Context, Info, needed
-from .enums import LabelName, MessageState, Removal, Role
+from .enums import LabelName, MessageState, Removal, Role, TaskKind
 from .loaders import once_read
 from .nodes import reads
 from .permissions import moderates
@@ -105,6 +105,15 @@ class ReplyConsensus:
         )  # fmt: skip
 
 
+@strawberry.type(description="A task about a message that somebody gave back, and why.")
+class Skip:
+    """One skip."""
+
+    kind: TaskKind = strawberry.field(description="What they were asked for.")
+    reason: str = strawberry.field(description="Why they gave it back, in their words.")
+    taken_at: datetime = strawberry.field(description="When they took it.")
+
+
 @strawberry.type(description="A text that a message had.")
 class Revision:
     """One of them."""
@@ -126,7 +135,7 @@ class MessageNode(Node):
     state: MessageState = strawberry.field(description="What reviewers made of it.")
     deleted: bool = strawberry.field(description="Whether it was taken out.")
     removed: Removal | None = strawberry.field(description="What took it out, where that is known.")
-    edited_at: datetime | None = strawberry.field(description="When its author last changed the text; null for never.")
+    edited_at: datetime | None = strawberry.field(description="When its text was last changed; null for never.")
     review_count: int = strawberry.field(description="Reviews counted.")
     ranking_count: int = strawberry.field(description="Rankings that it was part of.")
     rank: int | None = strawberry.field(description="Its place among its siblings by consensus, 0 the best.")
@@ -161,6 +170,17 @@ class MessageNode(Node):
         if not moderates(info.context, self.record.lang):
             return None
         return label_averages(await info.context.loaders.free_labels.load(self.record.id) or {})
+
+    @strawberry.field(
+        description="Why people gave tasks about it back, the latest first; null but for moderators. Skips without a "
+        "reason are counted in `emojis`."
+    )
+    async def skips(self, info: Info) -> list[Skip] | None:
+        """The skips that came with a reason."""
+        if not moderates(info.context, self.record.lang):
+            return None
+        found = await info.context.loaders.skips.load(self.record.id) or []
+        return [Skip(kind=TaskKind(each.kind), reason=each.reason, taken_at=each.taken_at) for each in found]
 
     @strawberry.field(
         description="What the rankings of its replies say together; null until the tree has ended, and in parity mode."

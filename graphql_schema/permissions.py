@@ -128,5 +128,13 @@ def moderates(context: Context, lang: str) -> bool:
     return "admin" in context.roles or may_moderate(context.viewer, lang)
 
 
+def moderated(context: Context) -> tuple[str, ...] | None:
+    """The languages that this caller moderates; None for all. Raises `Forbidden` for who is no moderator."""
+    if not is_moderator(context):
+        raise Forbidden("authorId and search are for moderators only")
+    langs = context.user().moderates
+    return None if "admin" in context.roles or not langs else langs
+
+
 LADDER: tuple[type[Permission], ...] = (Anyone, SignedIn, Contributor, Moderator, Admin, Operator, DevelopmentOnly)
 """Every permission there is; `docs/api/README.md` shows what each role may by it."""

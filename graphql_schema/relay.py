@@ -77,7 +77,7 @@ def page_size(first: int) -> int:
 
 
 def connection(
-    records: Sequence[R], *, key: Callable[[R], str], has_next: bool, node: Callable[[R], T]
+    records: Sequence[R], *, key: Callable[[R], str], has_next: bool, node: Callable[[R], T], end: str | None = None
 ) -> Connection[T]:
     """A page from records in order.
 
@@ -86,10 +86,11 @@ def connection(
         key: the sort key of a record; it comes back as `after`.
         has_next: whether more follow.
         node: a record as the GraphQL object.
+        end: where the page ends, if that is beyond its last record.
     """
     edges = [Edge(node=node(record), cursor=encode_cursor(key(record))) for record in records]
-    end = edges[-1].cursor if edges else None
-    return Connection(edges=edges, page_info=PageInfo(has_next_page=has_next, end_cursor=end))
+    last = encode_cursor(end) if end is not None else edges[-1].cursor if edges else None
+    return Connection(edges=edges, page_info=PageInfo(has_next_page=has_next, end_cursor=last))
 
 
 def slice_connection(

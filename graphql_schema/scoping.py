@@ -13,7 +13,7 @@ from core.scopes import SCOPES
 from .context import Context
 
 FIELDS: dict[str, tuple[str, ...]] = {
-    "read": ("node", "trees", "messages", "thread", "leaderboard", "learnedFrom", "collections"),
+    "read": ("node", "trees", "messages", "thread", "leaderboard", "learnedFrom", "collections", "statistics"),
     "profile": ("viewer",),
     "tasks": (
         "requestTask", "submitPrompt", "submitReply", "submitReview", "submitRanking", "skipTask", "saveDraft",
@@ -29,9 +29,9 @@ FIELDS: dict[str, tuple[str, ...]] = {
         "requestDataExport", "deleteAccount", "setTrainingConsent", "setLeaderboardVisibility",
     ),
     "moderate": (
-        "deleteMessage", "restoreMessage", "haltTree", "resumeTree", "moderate", "moderationQueue",
-        "similarTexts", "textGroups",
-        "claimModerationItems", "events", "decideAppeal", "people", "trollboard", "banUser", "setNotes", "setTrusted",
+        "deleteMessage", "restoreMessage", "correctMessage", "haltTree", "resumeTree", "moderate", "moderationQueue",
+        "similarTexts", "textGroups", "people", "person",
+        "claimModerationItems", "events", "decideAppeal", "trollboard", "banUser", "setNotes", "setTrusted",
         "gold", "createGoldReview", "createGoldRanking", "retireGold",
     ),
     "jobs": (

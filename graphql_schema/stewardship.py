@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
 import strawberry
@@ -15,7 +16,7 @@ from .errors import Payload, mutation
 from .keyed import Keyed
 from .permissions import Admin, Moderator
 from .queue_types import moderators
-from .relay import After, Connection, First, connection, decode_cursor, page_size, raw_id
+from .relay import First, page_size, raw_id
 from .user_types import UserNode
 
 if TYPE_CHECKING:
@@ -36,6 +37,10 @@ class Person:
     notes: str = strawberry.field(description="What moderators noted about them.")
     left: bool = strawberry.field(description="Whether they deleted their account.")
     trust_withheld: str | None = strawberry.field(description="Why the role TRUSTED was taken back; null where not.")
+    last_activity_at: datetime | None = strawberry.field(description="When they did something last; null for never.")
+    streak_days: int = strawberry.field(description="Days in a row on which they did something.")
+    on_leaderboards: bool = strawberry.field(description="Whether they want to stand on leaderboards.")
+    terms_version: str | None = strawberry.field(description="The terms of use that they accepted last.")
     user_key: strawberry.Private[str]
 
     @strawberry.field(description="How far their reviews and rankings are trusted; null while nothing is known.")
@@ -49,7 +54,8 @@ class Person:
         return cls(
             user=UserNode.of(user), roles=[UserRole(role) for role in user.roles], moderates=list(user.moderates),
             enabled=user.enabled, disabled_reason=user.disabled_reason, notes=user.notes, left=user.deleted,
-            user_key=user.id, trust_withheld=user.trust_withheld,
+            trust_withheld=user.trust_withheld, last_activity_at=user.last_activity_at, streak_days=user.streak_days,
+            on_leaderboards=user.show_on_leaderboard, terms_version=user.terms_version, user_key=user.id,
         )  # fmt: skip
 
 
@@ -169,15 +175,6 @@ class TroubleRow:
 @strawberry.type
 class StewardshipQuery:
     """People, for moderators."""
-
-    @strawberry.field(description="Everybody with an account, oldest first.", permission_classes=[Moderator])
-    async def people(self, info: Info, first: First, after: After = None) -> Connection[Person]:
-        """A page of accounts."""
-        size = page_size(first)
-        found = await info.context.services.accounts.page(decode_cursor(after), size + 1)
-        return connection(
-            found[:size], key=lambda row: row[0], has_next=len(found) > size, node=lambda row: Person.of(row[1])
-        )
 
     @strawberry.field(
         description="People by the share of their messages that was no good, worst first.",

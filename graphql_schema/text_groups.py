@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import strawberry
@@ -15,13 +15,14 @@ from core.texts import check_lang
 
 from .context import Context, Info
 from .message_types import MessageNode, load_message
-from .permissions import Moderator, moderates
+from .permissions import Moderator, moderated, moderates
 from .queue_types import moderators
 from .relay import First, page_size, raw_id
 
 MAX_HOURS = 24 * 30
 AboutId = Annotated[strawberry.ID, strawberry.argument(description="The message whose text is meant.")]
 InHours = Annotated[int, strawberry.argument(description=f"How far back to look, in hours, 1 to {MAX_HOURS}.")]
+Until = Annotated[datetime | None, strawberry.argument(description="Look back from then; now where it is left out.")]
 ByPeople = Annotated[int, strawberry.argument(description="Different people at least, 2 or more.")]
 OfLang = Annotated[str | None, strawberry.argument(description="Only texts in this language, a BCP 47 tag.")]
 
@@ -75,18 +76,21 @@ class TextGroupQuery:
         ]
 
     @strawberry.field(
-        description="Groups of alike texts by several people, most people first.", permission_classes=[Moderator]
+        description="Groups of alike texts by several people, most people first, among the time's latest 500 texts.",
+        permission_classes=[Moderator],
     )
     async def text_groups(
-        self, info: Info, first: First, hours: InHours = 24, people: ByPeople = 4, lang: OfLang = None
-    ) -> list[TextGroup]:
+        self, info: Info, first: First, hours: InHours = 24, people: ByPeople = 4, lang: OfLang = None,
+        until: Until = None,
+    ) -> list[TextGroup]:  # fmt: skip
         """Groups in the moderator's languages."""
         if not 1 <= hours <= MAX_HOURS:
             raise BadInput(f"hours is {hours}; it must be 1 to {MAX_HOURS}", path=("hours",))
         if people < 2:
             raise BadInput(f"people is {people}; it must be 2 or more", path=("people",))
-        langs = [] if lang is None else [check_lang(lang)]
-        found = await moderators(info.context).text_groups(now() - timedelta(hours=hours), people, langs)
+        langs = (moderated(info.context) or ()) if lang is None else [check_lang(lang)]
+        end = now() if until is None else until if until.tzinfo else until.replace(tzinfo=UTC)
+        found = await moderators(info.context).text_groups(end - timedelta(hours=hours), people, langs, end)
         return [
             TextGroup(record=group, people=len(group.user_ids), size=len(group.message_ids), lang=group.lang)
             for group in found

@@ -109,6 +109,11 @@ def work(site: Site, person: Caller, kind: str, seen: set[str]) -> bool:
     return True
 
 
+def ben_reviews(site: Site, ben: Caller) -> str:
+    """A review in ben's hands."""
+    return str(site.run(ben, "TakeTask", input={"kind": "LABEL_INITIAL_PROMPT", "langs": ["en"]})["task"]["id"])
+
+
 def test_every_screen_of_the_site(site: Site) -> None:
     assert site.run(Caller(site.base), "Landing") == []
     ada, ben = site.sign_in("ada"), site.sign_in("ben")
@@ -123,6 +128,9 @@ def test_every_screen_of_the_site(site: Site) -> None:
     own = site.run(ada, "MyMessages")["contributions"]["nodes"][0]
     assert own["mayChange"]
     root = own["message"]["id"]
+    site.run(ben, "Skip", input={"taskId": ben_reviews(site, ben), "reason": "I know nothing of music"})
+    (skip,) = site.run(mod, "MessageAdmin", id=root)["skips"]
+    assert (skip["kind"], skip["reason"]) == ("LABEL_INITIAL_PROMPT", "I know nothing of music")
     tree = site.run(mod, "MessagePage", id=root)["tree"]["id"]
     assert site.run(mod, "StopTree", input={"treeId": tree})["tree"]["state"] == "HALTED_BY_MODERATOR"
     assert site.run(mod, "RestartTree", input={"treeId": tree})["tree"]["state"] == "INITIAL_PROMPT_REVIEW"
@@ -148,8 +156,12 @@ def test_every_screen_of_the_site(site: Site) -> None:
     recent = site.run(ben, "RecentMessages", lang="en")["nodes"]
     assert {node["id"] for node in recent} >= {root}
     reacted = site.run(ben, "React", input={"messageId": root, "emoji": "+1"})
-    assert reacted["message"]["emojis"] == [{"emoji": "+1", "count": 1}]
+    assert {"emoji": "+1", "count": 1} in reacted["message"]["emojis"]
     site.run(ben, "Report", input={"messageId": root, "reason": "it is about fugues"})
+
+    counted = eventually(lambda: site.run(ben, "Statistics"))
+    assert {each["lang"] for each in counted["messages"]} <= {"en"}
+    assert counted["people"]["banned"] == 0
 
     moderation(site, mod, admin, ben, root)
     chat(site, ada)
@@ -167,6 +179,21 @@ def moderation(site: Site, mod: Caller, admin: Caller, ben: Caller, root: str) -
     leaf = site.run(mod, "MessagePage", id=root)["tree"]["messages"]["nodes"][-1]["id"]
     assert site.run(mod, "TakeOut", input={"messageId": leaf})["message"]["removed"] == "MODERATOR"
     assert not site.run(mod, "PutBack", input={"messageId": leaf})["message"]["deleted"]
+    mended = site.run(mod, "Correct", input={"messageId": leaf, "text": "A round.", "reason": "it named somebody"})
+    assert [each["text"] for each in mended["message"]["revisions"]][1:] == ["A round."]
+    found = site.run(mod, "FindMessages", search="CANON, what", author=root_author(site, mod, root), role="PROMPTER")
+    assert [each["id"] for each in found["nodes"]] == [root]
+    assert site.run(mod, "FindMessages", search="canonical")["nodes"] == []
+    trees = site.run(mod, "FindTrees", state="READY_FOR_EXPORT", lang="en")["nodes"]
+    assert [each["root"]["text"] for each in trees] == ["What is a canon?"]
+    asked = {"collection": trees[0]["collectionId"]}
+    assert trees[0] in site.run(mod, "FindTrees", **asked)["nodes"]
+    assert [each["user"]["id"] for each in site.run(mod, "People", named="BE")["nodes"]] == [ben.user_id]
+    page = site.run(admin, "PersonPage", id=ben.user_id)
+    assert (page["person"]["user"]["displayName"], page["signsInWith"]) == ("ben", ["development"])
+    assert page["standing"]["points"] > 0
+    assert {each["role"] for each in page["messages"]["nodes"]} <= {"PROMPTER", "ASSISTANT"}
+    assert site.run(mod, "PersonPage", id=ben.user_id)["signsInWith"] is None
     people = site.run(mod, "People")["nodes"]
     assert {"ada", "ben", "mod", "root"} <= {each["user"]["displayName"] for each in people}
     assert site.run(mod, "Notes", input={"userId": ben.user_id, "notes": "careful"})["person"]["notes"] == "careful"
@@ -174,8 +201,15 @@ def moderation(site: Site, mod: Caller, admin: Caller, ben: Caller, root: str) -
     roles = site.run(admin, "Roles", input={"userId": someone, "roles": ["CONTRIBUTOR", "TRUSTED"]})["person"]["roles"]
     assert set(roles) == {"CONTRIBUTOR", "TRUSTED"}
     assert not site.run(mod, "Ban", input={"userId": someone, "reason": "only a test"})["person"]["enabled"]
+    assert [each["user"]["id"] for each in site.run(mod, "People", state="BANNED")["nodes"]] == [someone]
     journal = site.run(mod, "Journal", about=someone)["nodes"]
     assert journal[0]["by"] is not None
+
+
+def root_author(site: Site, mod: Caller, root: str) -> str:
+    """The author of a prompt, as moderators see them in a list."""
+    nodes = site.run(mod, "FindMessages", state="ACCEPTED")["nodes"]
+    return next(each["author"]["id"] for each in nodes if each["id"] == root)
 
 
 def chat(site: Site, ada: Caller) -> None:

@@ -54,6 +54,8 @@ async def test_a_flood_of_many_people_is_one_group(database) -> None:
     assert len(group.user_ids) == 6
     assert await groups(database, now() - timedelta(hours=1), 4, ["de"]) == []
     assert await groups(database, now() + timedelta(hours=1), 4) == []
+    assert await groups(database, now() - timedelta(hours=2), 4, until=now() - timedelta(hours=1)) == []
+    assert await groups(database, now() - timedelta(hours=1), 4, ["de", group.lang], now()) == [group]
 
 
 async def test_a_suspicious_prompt_is_reviewed_more_and_put_into_the_queue(collection, person) -> None:

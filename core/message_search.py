@@ -1,0 +1,77 @@
+"""Finding messages: by author, state, role, or words of their texts.
+
+Words are found by the store's text index, the rest by one scalar key and what is then left out (`core.pages.chosen`).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from core.database import Database
+from core.errors import BadInput
+from core.pages import Page, chosen
+from core.records import MESSAGE_STATES, ROLES, Message
+from core.wanted import WantedMessages
+
+FOUND = 1000
+"""Messages with the words that one search looks at."""
+MAX_WORDS, MAX_SEARCH = 10, 200
+"""Words, and characters, of a search."""
+
+
+async def find(database: Database, wanted: WantedMessages, after: str | None, first: int) -> Page[Message]:
+    """A page of messages, oldest (or newest) first.
+
+    Of words that more than `FOUND` messages have, those of as many are found, and not always the oldest.
+
+    Raises:
+        BadInput: a state or role is unknown, or there are no words or too many.
+    """
+    also = _filters(wanted)
+    if wanted.words is not None:
+        return await _with_words(database, wanted, also | _langs(wanted), after, first)
+    field, prefix = ("by_time", "") if wanted.lang is None else ("by_lang", f"{wanted.lang}|")
+    if wanted.author_id is not None:
+        field, prefix = "by_author", f"{wanted.author_id}|"
+    also |= _langs(wanted)
+    return await chosen(database, "messages", Message, field, prefix, after, first, also, wanted.newest_first)
+
+
+def _filters(wanted: WantedMessages) -> dict[str, Any]:
+    for name, value, known in (("state", wanted.state, MESSAGE_STATES), ("role", wanted.role, ROLES)):
+        if value not in (None, *known):
+            raise BadInput(f"{name} is {value!r}; one of: {', '.join(known)}", path=(name,))
+    fields = {"author_id": wanted.author_id, "state": wanted.state, "role": wanted.role}
+    also: dict[str, Any] = {name: value for name, value in fields.items() if value is not None}
+    return also if wanted.deleted else also | {"deleted": False}
+
+
+def _langs(wanted: WantedMessages) -> dict[str, Any]:
+    """The languages to look in: the one asked for, if it is among those that may be looked in."""
+    if wanted.langs is None:
+        return {} if wanted.lang is None else {"lang": wanted.lang}
+    return {"lang": {"$in": [each for each in wanted.langs if wanted.lang in (None, each)]}}
+
+
+async def _with_words(
+    database: Database, wanted: WantedMessages, also: dict[str, Any], after: str | None, first: int
+) -> Page[Message]:
+    low, high = ("", after or "}") if wanted.newest_first else (after or "", "}")
+    query = {"$text": {"$search": phrase(wanted.words or "")}, "by_time": {"$gt": low, "$lt": high}} | also
+    found = [Message.from_document(each) async for each in database["messages"].find(query).limit(FOUND)]
+    found.sort(key=Page.key, reverse=wanted.newest_first)
+    return Page(tuple(found[:first]), has_next=len(found) > first)
+
+
+def phrase(words: str) -> str:
+    """What to ask the text index for, such that each word has to be there and none is read as an operator.
+
+    Raises:
+        BadInput: there is no word, or more than `MAX_WORDS`, or the text is longer than `MAX_SEARCH`.
+    """
+    found = re.findall(r"\w+", words)
+    if not 1 <= len(found) <= MAX_WORDS or len(words) > MAX_SEARCH:
+        limits = f"it must have 1 to {MAX_WORDS} words and at most {MAX_SEARCH} characters"
+        raise BadInput(f"search has {len(found)} words and {len(words)} characters; {limits}", path=("search",))
+    return " ".join(f'"{word}"' for word in found)

@@ -1,0 +1,185 @@
+"""Finding people and messages on a real store, against what going through all of them finds."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+import pytest
+
+from core import pages
+from core.accounts import Accounts
+from core.config import CollectionConfig
+from core.errors import BadInput
+from core.message_search import find, phrase
+from core.people import People
+from core.promotion import set_trusted
+from core.records import MESSAGE_STATES, USER_ROLES, Message, Tree, User, folded
+from core.user_admin import set_enabled, set_roles
+from core.wanted import WantedMessages as Messages
+from core.wanted import WantedPeople as Wanted
+
+NAMES = ("Ann", "anna", "ANNE", "An n", "Bob", "Öde", "öd|e", "ＡＮＮ", "}", "猫")
+ROLES = [("contributor",), ("contributor", "trusted"), ("contributor", "moderator"), ("admin",), ("service",)]
+
+
+async def all_people(accounts: Accounts, wanted: Wanted, size: int = 3) -> list[User]:
+    """Page by page."""
+    found: list[User] = []
+    after = None
+    while page := await accounts.page(after, size, wanted):
+        found += [user for _, user in page]
+        after = page[-1][0]
+    return found
+
+
+def fits(user: User, wanted: Wanted) -> bool:
+    state = "left" if user.deleted else "active" if user.enabled else "banned"
+    named = not user.deleted and folded(user.display_name).startswith(folded(wanted.name or ""))
+    return (
+        (wanted.name is None or named) and wanted.role in (None, *user.roles) and wanted.state in (None, state)
+    )  # fmt: skip
+
+
+async def test_people_are_found_by_name_role_and_state_whatever_was_done_to_them(database, accounts, person) -> None:
+    chance, config = random.Random(3), CollectionConfig()
+    admin = await person("root", "admin")
+    made = [await accounts.ensure_user("test", f"{n}", chance.choice(NAMES), chance.choice(ROLES)) for n in range(30)]
+    for user in made:
+        match chance.randrange(8):
+            case 0:
+                await set_enabled(database, config, admin, user.id, False, "rude")
+            case 1:
+                await accounts.set_enabled(user.id, False)
+                await accounts.set_enabled(user.id, True)
+            case 2:
+                await accounts.set_display_name(user.id, chance.choice(NAMES))
+            case 3:
+                await set_roles(database, admin, user.id, chance.choice(ROLES))
+            case 4:
+                await set_trusted(database, admin, user.id, chance.random() < 0.5, "a reason")
+            case 5:
+                await People(database, config).depart(user, withdraw=False)
+            case 6:
+                await accounts.set_roles(user.id, chance.choice(ROLES))
+    everybody = await all_people(accounts, Wanted(), 7)
+    assert len(everybody) == 31
+    for name in (None, "a", "AN", "an ", "ann", "öd", "öd|", "}", "猫", "x"):
+        for role in (None, *USER_ROLES):
+            for state in (None, "active", "banned", "left"):
+                wanted = Wanted(name, role, state)
+                found = await all_people(accounts, wanted)
+                expected = {each.id for each in everybody if fits(each, wanted)}
+                assert ({each.id for each in found}, len(found)) == (expected, len(expected)), wanted
+    names = [folded(each.display_name) for each in await all_people(accounts, Wanted(name="a"))]
+    assert names == sorted(names)
+    stored = [(document, User.from_document(document)) async for document in database["users"].find({})]
+    assert [user.listed() for _, user in stored] == [{key: row[key] for key in user.listed()} for row, user in stored]
+
+
+@pytest.mark.parametrize("wanted", [Wanted(name="  "), Wanted(role="boss"), Wanted(state="asleep")])
+async def test_what_cannot_be_looked_for_is_refused(accounts, wanted) -> None:
+    with pytest.raises(BadInput):
+        await accounts.page(None, 1, wanted)
+
+
+async def fill(database, size: int) -> list[Message]:
+    """Messages of all sorts."""
+    chance = random.Random(5)
+    made = [
+        Message(
+            id=f"m{number:03d}", tree_id=f"m{number:03d}", parent_id=None,
+            role=chance.choice(("prompter", "assistant")),
+            lang=chance.choice(("en", "de", "fi")), text=chance.choice(("The blue sky", "a RED sky", "Grüße: 猫")),
+            author_id=chance.choice(("u1", "u2")), state=chance.choice(MESSAGE_STATES), deleted=chance.random() < 0.2,
+        )
+        for number in range(size)
+    ]  # fmt: skip
+    await database["messages"].insert_many([each.to_document() for each in made])
+    return made
+
+
+WANTED = [
+    Messages(state="pending"), Messages(role="assistant", lang="de"), Messages(author_id="u1", deleted=True),
+    Messages(author_id="u2", langs=("de", "fi"), lang="de"), Messages(state="refused", langs=("fi",), deleted=True),
+    Messages(words="SKY blue"), Messages(words="sky", langs=("de",), deleted=True, author_id="u1"),
+    Messages(words="sky -blue"), Messages(words="grüße", lang="en"), Messages(lang="de", langs=("fi",), words="sky"),
+]  # fmt: skip
+TEXTS = {"SKY blue": "The blue sky", "sky -blue": "The blue sky", "grüße": "Grüße: 猫"}
+
+
+def is_wanted(message: Message, wanted: Messages) -> bool:
+    return (
+        (wanted.deleted or not message.deleted)
+        and wanted.lang in (None, message.lang)
+        and (wanted.langs is None or message.lang in wanted.langs)
+        and wanted.author_id in (None, message.author_id)
+        and wanted.state in (None, message.state)
+        and wanted.role in (None, message.role)
+        and (wanted.words is None or TEXTS.get(wanted.words, message.text) == message.text)
+        and (wanted.words is None or wanted.words != "sky" or "sky" in message.text)
+    )
+
+
+async def test_messages_are_found_however_few_a_page_looks_at(database, monkeypatch) -> None:
+    made = await fill(database, 90)
+    monkeypatch.setattr(pages, "SCANNED", 7)
+    for wanted in [*WANTED, *(replace(each, newest_first=True) for each in WANTED)]:
+        expected = [each.id for each in made if is_wanted(each, wanted)]
+        found: list[str] = []
+        after, more = None, True
+        while more:
+            page = await find(database, wanted, after, 5)
+            found += [each.id for each in page.items]
+            after, more = page.end or (page.key(page.items[-1]) if page.items else None), page.has_next
+        assert sorted(found) == sorted(expected), wanted
+        assert len(page.items) <= 5
+    monkeypatch.undo()
+    mine = await find(database, Messages(author_id="u1", deleted=True, newest_first=True), None, 100)
+    assert {each.id for each in mine.items} == {each.id for each in made if each.author_id == "u1"}
+    keys = [mine.key(each) for each in mine.items]
+    assert keys == sorted(keys, reverse=True)
+
+
+async def test_an_edited_text_is_found_by_its_new_words_alone(database) -> None:
+    (message, *_) = await fill(database, 1)
+    await database["messages"].update_one({"_id": message.id}, {"$set": {"text": "zebra crossing", "deleted": False}})
+    found = await find(database, Messages(words="Zebra"), None, 5)
+    assert [each.id for each in found.items] == [message.id]
+    assert (await find(database, Messages(words="sky"), None, 5)).items == ()
+
+
+async def test_trees_of_a_collection_are_found_by_state_and_language(database, collection, monkeypatch) -> None:
+    monkeypatch.setattr(pages, "SCANNED", 4)
+    chance = random.Random(9)
+    made = [
+        Tree(
+            id=f"t{number:02d}", state=chance.choice(("growing", "ranking")), lang=chance.choice(("en", "de")),
+            collection=chance.choice(("default", "poems")),
+        )
+        for number in range(30)
+    ]  # fmt: skip
+    await database["trees"].insert_many([each.to_document() for each in made])
+    for state, newest in ((None, False), ("growing", False), ("growing", True)):
+        for lang in (None, "de"):
+            found: list[str] = []
+            after, more = None, True
+            while more:
+                page = await collection.trees_page(state, lang, after, 3, newest, "poems")
+                found += [each.id for each in page.items]
+                after, more = page.end or (page.key(page.items[-1]) if page.items else None), page.has_next
+            expected = [
+                each.id for each in made
+                if each.collection == "poems" and state in (None, each.state) and lang in (None, each.lang)
+            ]  # fmt: skip
+            assert sorted(found) == expected, (state, lang)
+
+
+@pytest.mark.parametrize("words", ["", " - ", "a " * 11, "x" * 201])
+def test_a_search_has_words_and_not_too_many(words) -> None:
+    with pytest.raises(BadInput, match="search has"):
+        phrase(words)
+
+
+def test_no_word_is_read_as_an_operator() -> None:
+    assert phrase('sky -blue "red OR (x*') == '"sky" "blue" "red" "OR" "x"'
