@@ -67,6 +67,20 @@ async def test_a_guarded_update_says_whether_it_matched(store) -> None:
     assert await store["x"].find_one({"_id": "a"}) == {"_id": "a"} | changes
 
 
+async def test_a_guarded_upsert_makes_changes_or_collides(store) -> None:
+    async def upsert(below: int, value: int) -> str:
+        guard = {"_id": "a", "at": {"$lt": below}}
+        try:
+            result = await store["x"].update_one(guard, {"$set": {"at": value}}, upsert=True)
+        except DuplicateKeyError:
+            return "collided"
+        return "made" if result.upserted_id is not None else "changed"
+
+    assert sorted(await asyncio.gather(*(upsert(5, 7) for _ in range(5)))) == ["collided"] * 4 + ["made"]
+    assert [await upsert(7, 8), await upsert(8, 9)] == ["collided", "changed"]
+    assert await store["x"].find_one({"_id": "a"}) == {"_id": "a", "at": 9}
+
+
 async def test_of_racing_guarded_updates_one_wins(store) -> None:
     await store["x"].insert_one({"_id": "a", "rev": 0})
     for rev in range(5):
