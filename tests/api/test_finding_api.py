@@ -21,6 +21,10 @@ def test_authors_and_words_are_searched_by_moderators_in_their_languages(somebod
         assert elsewhere.ask(FIND, **asked)["messages"]["nodes"] == []
         error = author.refused(FIND, **asked)
         assert (error["extensions"]["code"], "moderators" in error["message"]) == ("FORBIDDEN", True)
+    skips = "query ($id: ID!) { node(id: $id) { ... on Message { skips { reason } } } }"
+    assert moderator.ask(skips, id=message)["node"]["skips"] == []
+    for other in (author, elsewhere):
+        assert other.ask(skips, id=message)["node"]["skips"] is None
     assert moderator.ask(PERSON, id=author.user_id)["person"] == {
         "signsInWith": None, "messages": {"nodes": [{"id": message}]},
     }  # fmt: skip

@@ -10,11 +10,13 @@ import pytest
 from core import pages
 from core.accounts import Accounts
 from core.config import CollectionConfig
+from core.database import migrate
 from core.errors import BadInput
 from core.message_search import find, phrase
 from core.people import People
 from core.promotion import set_trusted
-from core.records import MESSAGE_STATES, USER_ROLES, Message, Tree, User, folded
+from core.records import MESSAGE_STATES, USER_ROLES, Message, Task, Tree, User, folded
+from core.skips import skips_of
 from core.user_admin import set_enabled, set_roles
 from core.wanted import WantedMessages as Messages
 from core.wanted import WantedPeople as Wanted
@@ -81,6 +83,21 @@ async def test_people_are_found_by_name_role_and_state_whatever_was_done_to_them
 async def test_what_cannot_be_looked_for_is_refused(accounts, wanted) -> None:
     with pytest.raises(BadInput):
         await accounts.page(None, 1, wanted)
+
+
+async def test_what_was_there_before_is_found_after_the_migrations(database, accounts) -> None:
+    user = await accounts.ensure_user("test", "1", "Ann", ("contributor", "moderator"))
+    task = Task(
+        id="t", kind="label_initial_prompt", user_id=user.id, lang="en", work_id="w", target_id="m", state="skipped",
+        skip_reason="too long",
+    )  # fmt: skip
+    await database["tasks"].insert_one({k: v for k, v in task.to_document().items() if k != "skipped"})
+    await database["users"].update_one({"_id": user.id}, {"$unset": dict.fromkeys(user.listed(), "")})
+    assert await all_people(accounts, Wanted(name="a")) == []
+    await database["migrations"].delete_many({})
+    assert {"what people and texts are found by", "index of the reasons of skips"} < set(await migrate(database))
+    assert [each.id for each in await all_people(accounts, Wanted(name="a", role="moderator"))] == [user.id]
+    assert [each.reason for each in (await skips_of(database, ["m", "n"]))["m"]] == ["too long"]
 
 
 async def fill(database, size: int) -> list[Message]:
