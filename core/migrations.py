@@ -8,7 +8,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
+from pymongo.errors import OperationFailure
+
 from core.oauth_records import SIGN_IN_INDEXES
+from core.pools import DEFAULT
 from core.records import Task, User
 
 if TYPE_CHECKING:
@@ -165,8 +168,11 @@ async def _people_and_texts_found(database: AsyncDatabase[dict[str, Any]]) -> No
         await database["users"].update_one({"_id": document["_id"]}, {"$set": User.from_document(document).listed()})
     for name in ("by_name", "by_rank", "by_state"):
         await database["users"].create_index(name, sparse=name == "by_state")
-    # No language's stop words and endings: a tree may be in any language.
-    await database["messages"].create_index([("text", "text")], name="words", default_language="none")
+    try:  # no language's stop words and endings: a tree may be in any language
+        await database["messages"].create_index([("text", "text")], name="words", default_language="none")
+    except OperationFailure as error:
+        if error.code is not None:  # the embedded document store refuses, without a code, what it has already
+            raise
 
 
 async def _skip_index(database: AsyncDatabase[dict[str, Any]]) -> None:
@@ -175,6 +181,16 @@ async def _skip_index(database: AsyncDatabase[dict[str, Any]]) -> None:
         if skipped := Task.from_document(document).keys().get("skipped"):
             await database["tasks"].update_one({"_id": document["_id"]}, {"$set": {"skipped": skipped}})
     await database["tasks"].create_index("skipped", sparse=True)
+
+
+async def _collections_of_items(database: AsyncDatabase[dict[str, Any]]) -> None:
+    """Give what waits for moderators the collection of its tree, as it has it from now on."""
+    waiting = {"open_all": {"$gt": ""}, "collection": None}
+    async for item in database["moderation_items"].find(waiting, {"tree_id": 1}):
+        tree = await database["trees"].find_one({"_id": item["tree_id"]}, {"collection": 1})
+        if tree is not None:
+            change = {"$set": {"collection": tree.get("collection", DEFAULT)}}
+            await database["moderation_items"].update_one({"_id": item["_id"]}, change)
 
 
 MIGRATIONS: tuple[Migration, ...] = (
@@ -197,4 +213,5 @@ MIGRATIONS: tuple[Migration, ...] = (
     ("indexes of consents that marks have to follow", _consent_due_indexes),
     ("what people and texts are found by", _people_and_texts_found),
     ("index of the reasons of skips", _skip_index),
+    ("collections of what waits for moderators", _collections_of_items),
 )

@@ -19,6 +19,7 @@ from core.database import Database
 from core.errors import BadInput, Conflict, NotFound, OaError
 from core.ids import canonical_json, sha256_hex
 from core.moderation_records import REASONS, SUBJECTS, ModerationItem, check_moderator, with_evidence
+from core.pools import DEFAULT
 from core.records import User, milliseconds, now
 
 CLAIM_SECONDS = 900
@@ -71,15 +72,17 @@ def _check(subject: str, reason: str, priority: int) -> None:
 
 async def _fresh(database: Database, subject: str, reason: str, priority: int, piece: dict[str, Any]) -> ModerationItem:
     kind, _, identity = subject.partition(":")
-    tree_id, lang = None, ""
+    tree_id, lang, collection = None, "", None
     if kind != "user":
         found = await database[f"{kind}s"].find_one({"_id": identity})
         if found is None:
             raise NotFound(f"there is no {kind} {identity!r}")
         tree_id, lang = found.get("tree_id", identity), found["lang"]
+        tree = found if kind == "tree" else await database["trees"].find_one({"_id": tree_id}, {"collection": 1})
+        collection = (tree or {}).get("collection", DEFAULT)
     return ModerationItem(
         id=f"{subject}|{reason}", subject=subject, reason=reason, priority=priority, tree_id=tree_id, lang=lang,
-        evidence=(piece,), count=1,
+        collection=collection, evidence=(piece,), count=1,
     )  # fmt: skip
 
 
@@ -94,9 +97,10 @@ async def write(database: Database, before: ModerationItem, after: ModerationIte
 
 
 async def queue_page(
-    database: Database, moderator: User, lang: str | None, reason: str | None, after: str | None, first: int
-) -> tuple[list[ModerationItem], bool]:
-    """Open items that the moderator may see, first things first, and whether more follow.
+    database: Database, moderator: User, lang: str | None, reason: str | None, after: str | None, first: int,
+    collection: str | None = None,
+) -> tuple[list[ModerationItem], bool]:  # fmt: skip
+    """Open items that the moderator may see, of one collection where given, first things first; whether more follow.
 
     Args:
         after: `ModerationItem.place` of the last one seen.
@@ -112,7 +116,9 @@ async def queue_page(
         prefix = "".join(f"{part}|" for part in parts)
         end = f"{prefix[:-1]}}}" if prefix else "}"
         name = name if parts else "open_all"
-        query = {name: {"$gt": f"{prefix}{after or ''}", "$lt": end}}
+        query: dict[str, Any] = {name: {"$gt": f"{prefix}{after or ''}", "$lt": end}}
+        if collection is not None:
+            query["collection"] = collection
         cursor = database["moderation_items"].find(query).sort(name).limit(first + 1)
         found += [ModerationItem.from_document(document) async for document in cursor]
     found.sort(key=lambda item: item.place)

@@ -31,7 +31,7 @@ class ModerationItem(Record):
 
     Attributes:
         subject: `message:<id>`, `tree:<id>` or `user:<id>`.
-        tree_id, lang: of the message or tree; none for a user.
+        tree_id, lang, collection: of the message or tree; none for a user.
         reason: of `REASONS`.
         priority: 0 (first) to 9.
         evidence: the latest pieces, oldest first; `count` is all there ever were.
@@ -45,6 +45,7 @@ class ModerationItem(Record):
     priority: int = 5
     tree_id: str | None = None
     lang: str = ""
+    collection: str | None = None
     evidence: tuple[dict[str, Any], ...] = ()
     count: int = 0
     state: str = "open"

@@ -30,10 +30,11 @@ class Moderators:
         self.store = store
 
     async def queue_page(
-        self, moderator: User, lang: str | None, reason: str | None, after: str | None, first: int
-    ) -> tuple[list[ModerationItem], bool]:
+        self, moderator: User, lang: str | None, reason: str | None, after: str | None, first: int,
+        collection: str | None = None,
+    ) -> tuple[list[ModerationItem], bool]:  # fmt: skip
         """See `core.moderation_queue.queue_page`."""
-        return await moderation_queue.queue_page(self.database, moderator, lang, reason, after, first)
+        return await moderation_queue.queue_page(self.database, moderator, lang, reason, after, first, collection)
 
     async def item(self, identity: str) -> ModerationItem:
         """The item of that id; raises `NotFound`."""

@@ -10,6 +10,7 @@ from core.errors import BadInput, OaError
 from core.moderation_records import MOST
 from core.texts import check_lang
 
+from .collections import collection_key
 from .context import Info
 from .enums import stored
 from .errors import Payload, UserError, mutation, user_error
@@ -22,6 +23,7 @@ from .tree_types import TreeNode
 
 TYPES = {"item": "ModerationItem", "message": "Message", "tree": "Tree", "user": "User"}
 InLang = Annotated[str | None, strawberry.argument(description="Only what is in this language, a BCP 47 tag.")]
+InCollection = Annotated[strawberry.ID | None, strawberry.argument(description="Only what is in this collection.")]
 OfKind = Annotated[ModerationKind | None, strawberry.argument(description="Only what is there for this reason.")]
 
 
@@ -127,12 +129,14 @@ class RulingQuery:
         permission_classes=[Moderator],
     )
     async def moderation_queue(
-        self, info: Info, first: First, after: After = None, lang: InLang = None, kind: OfKind = None
-    ) -> Connection[ModerationItemNode]:
+        self, info: Info, first: First, after: After = None, lang: InLang = None, kind: OfKind = None,
+        collection_id: InCollection = None,
+    ) -> Connection[ModerationItemNode]:  # fmt: skip
         """A page of open items."""
         found, more = await moderators(info.context).queue_page(
             info.context.user(), None if lang is None else check_lang(lang),
             None if kind is None else stored(kind), decode_cursor(after), page_size(first),
+            None if collection_id is None else collection_key(collection_id),
         )  # fmt: skip
         return connection(found, key=lambda each: each.place, has_next=more, node=ModerationItemNode.of)
 

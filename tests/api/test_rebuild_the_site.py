@@ -172,7 +172,8 @@ def test_every_screen_of_the_site(site: Site) -> None:
 
 def moderation(site: Site, mod: Caller, admin: Caller, ben: Caller, root: str) -> None:
     """The admin screens."""
-    items = eventually(lambda: site.run(mod, "Queue")["nodes"])
+    default = site.run(mod, "FindTrees")["nodes"][0]["collectionId"]
+    items = eventually(lambda: site.run(mod, "Queue", collection=default)["nodes"])
     item = next(each for each in items if each["message"] and each["message"]["id"] == root)
     assert site.run(mod, "Claim", input={"itemIds": [item["id"]]})["items"][0]["claimedUntil"]
     site.run(mod, "Decide", input={"action": "DISMISS", "itemIds": [item["id"]], "reason": "it is fine"})

@@ -13,12 +13,14 @@ from hypothesis import strategies as st
 from tree_histories import History, small
 
 from core.advance import advance
+from core.database import migrate
 from core.errors import BadInput, Conflict, Forbidden, NotFound
 from core.journal import events_page
 from core.moderation_queue import claim, enqueue, queue_page
 from core.moderators import Moderators
 from core.people import People
-from core.records import Message
+from core.pools import DEFAULT
+from core.records import Message, Tree
 from core.rulings import judge_message
 from core.sweeper import sweep_once
 
@@ -139,6 +141,14 @@ async def test_the_queue_holds_each_thing_once_a_reason(collection, person) -> N
     assert len({each.id for each in made}) == 1
     (item,), more = await queue_page(database, mod, None, "scorer", None, 10)
     assert (item.count, len(item.evidence), item.lang, more) == (4, 4, "en", False)
+    await database["trees"].insert_one(Tree(id="poem", lang="en", state="growing", collection="poems").to_document())
+    poem = await enqueue(database, "tree:poem", "auto_halted", 6, {})
+    await database["moderation_items"].update_one({"_id": poem.id}, {"$unset": {"collection": ""}})
+    await database["migrations"].delete_many({})
+    await migrate(database)
+    for name, there in (("poems", poem.id), (DEFAULT, item.id)):
+        found, _ = await queue_page(database, mod, None, None, None, 10, name)
+        assert [each.id for each in found] == [there]
     urgent = await enqueue(database, f"message:{tree_id}", "scorer", 2, {"toxicity": 0.99})
     assert (urgent.priority, urgent.count) == (2, 5)
     for wrong in (("thing:x", "scorer", 1), (f"message:{tree_id}", "whim", 1), (f"message:{tree_id}", "scorer", 10)):
