@@ -7,6 +7,7 @@
 #   make bench            every benchmark, and its goals beside the figures; results in var/bench
 #   make bench FULL=1     with sizes of a million messages: 10 GB of disk, an hour more
 #   make examples         what checks the frontend examples: npm packages, in their folders; the tests skip without
+#   make graphiql         GraphiQL for the page at /graphql, into var/graphiql (npm); `oa up` takes it from there
 #   make docs             write the generated documents again
 #   make localstack       LocalStack on port 4566, until Ctrl-C (its own environment, no Docker)
 #   make clean            remove environments and caches; var/ (your data) stays
@@ -24,7 +25,7 @@ LOCALSTACK_PORT ?= 4566
 # The newest release that runs on Python 3.11 without an account; the other three are what it worked with.
 LOCALSTACK_PINS := 'localstack-core[runtime]==4.9.2' 'pyopenssl==25.3.0' 'cryptography<47' 'cbor2<6'
 
-.PHONY: install demo test lint format examples up docs bench localstack localstack-venv clean
+.PHONY: install demo test lint format examples graphiql up docs bench localstack localstack-venv clean
 
 install: $(STAMP)
 
@@ -56,6 +57,17 @@ endif
 EXAMPLES := docs/api/examples/typescript docs/api/examples/mobile
 examples:
 	@for folder in $(EXAMPLES); do npm install --prefix $$folder --no-audit --no-fund --no-package-lock --fetch-retries 1 --loglevel=error || exit; done
+
+# Four files of three packages, whose versions api/graphiql.py holds to the byte; whole, or not there.
+GRAPHIQL ?= $(or $(OA_VAR),var)/graphiql
+graphiql:
+	@[ -d '$(GRAPHIQL)' ] || { new="$$(mktemp -d)" && trap 'rm -rf "$$new"' EXIT && mkdir "$$new/graphiql" && \
+	  for package in react@18.3.1 react-dom@18.3.1 graphiql@4.1.2; do \
+	    npm pack --silent --fetch-retries 1 --pack-destination "$$new" "$$package" >/dev/null || exit; done && \
+	  for archive in "$$new"/*.tgz; do tar -xzf "$$archive" -C "$$new" || exit; \
+	    for file in umd/react.production.min.js umd/react-dom.production.min.js graphiql.min.js graphiql.min.css; do \
+	      [ ! -e "$$new/package/$$file" ] || cp "$$new/package/$$file" "$$new/graphiql/" || exit; done; done && \
+	  mkdir -p '$(dir $(GRAPHIQL))' && mv "$$new/graphiql" '$(GRAPHIQL)'; }
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -19,7 +19,7 @@ from starlette.routing import Route, WebSocketRoute
 from core.urls import parts_of
 from graphql_schema.schema import build_schema
 
-from . import health
+from . import graphiql, health
 from .callers import Callers
 from .draining import Draining
 from .edge import Cors, CrossSite, SecurityHeaders, TrustedHosts
@@ -59,6 +59,8 @@ def create_app(settings: Settings, *, alone: bool = False) -> Starlette:
     schema = build_schema(suggestions=settings.introspection == "anyone", besides=traced)
     view = GraphQLView(schema, settings, Callers(settings, tokens))
 
+    files = graphiql.files_of(settings.graphiql) if settings.graphiql is not None and settings.has_page else {}
+
     site = Site(settings, tokens, providers_of(settings))
 
     @asynccontextmanager
@@ -84,6 +86,7 @@ def create_app(settings: Settings, *, alone: bool = False) -> Starlette:
             Route("/healthz", health.healthz),
             Route("/readyz", health.readyz),
             Route("/metrics", endpoint(settings, metrics)),
+            *([graphiql.route(files)] if files else []),
             *routes(),
         ],
         middleware=middleware(settings, metrics.request, tracing),

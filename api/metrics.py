@@ -91,7 +91,7 @@ class Metrics:
 def _kind(path: str) -> str:
     """The part of the API that a path is of; what anybody can make up is `other`."""
     first = path.strip("/").partition("/")[0]
-    return f"/{first}" if first in ("oauth", "sign-in", ".well-known", "device", "account") else "other"
+    return f"/{first}" if first in ("oauth", "sign-in", ".well-known", "device", "account", "graphiql") else "other"
 
 
 def endpoint(settings: Settings, metrics: Metrics) -> Callable[[Request], Response]:

@@ -18,6 +18,7 @@ from core.config import CollectionConfig
 from core.errors import BadInput
 from core.urls import parts_of
 
+from .graphiql import files_of
 from .production import check_production
 
 N = TypeVar("N", int, float)
@@ -70,6 +71,8 @@ class Settings:
     """`OA_TERMS_URL`. Where the terms can be read."""
     page_client: str | None = None
     """`OA_PAGE_CLIENT`. Client id by which the page at /graphql signs people in; unset: embedded mode alone has it."""
+    graphiql: Path | None = None
+    """`OA_GRAPHIQL`. Folder with GraphiQL's files (`make graphiql`): the page at /graphql is then GraphiQL."""
     token_seconds: int = MAX_TOKEN_SECONDS
     """`OA_TOKEN_SECONDS`. Life of an access token, in seconds; 60 to 900."""
     cors_origins: tuple[str, ...] = ()
@@ -135,6 +138,11 @@ class Settings:
         """Whether this is one developer's machine."""
         return self.mode == "embedded"
 
+    @property
+    def has_page(self) -> bool:
+        """Whether browsers get a page to try the API by hand."""
+        return self.embedded or bool(self.page_client)
+
     def __post_init__(self) -> None:
         if not 60 <= self.token_seconds <= MAX_TOKEN_SECONDS:
             raise BadInput(f"OA_TOKEN_SECONDS is {self.token_seconds}; it must be 60 to {MAX_TOKEN_SECONDS}")
@@ -159,6 +167,8 @@ class Settings:
             raise BadInput("OA_MAIL_OUTBOX is for embedded mode; production sends letters by OA_SMTP_URL")
         if self.terms_url and not self.terms_url.startswith(("https://", "http://127.0.0.1", "http://localhost")):
             raise BadInput(f"OA_TERMS_URL is {self.terms_url!r}; it must be https://...")
+        if self.graphiql is not None:
+            files_of(self.graphiql)
         by_text = self.token_key or self.token_key_secret
         if not self.embedded and not by_text and not self.token_key_file.is_file():
             raise BadInput(

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, cast
 import orjson
 from cross_web import AsyncHTTPRequestAdapter, HTTPException, StarletteRequestAdapter
 from starlette.requests import ClientDisconnect, HTTPConnection, Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket
 from strawberry.asgi import GraphQL
@@ -37,8 +37,8 @@ from core.errors import OaError
 from graphql_schema.context import Context, Services
 from graphql_schema.schema import ApiSchema
 
-from . import ide
 from .callers import ACT_AS, Callers
+from .ide import Ide
 from .leaving import unless_gone
 from .rate import address_of, rate_headers
 from .refusals import JSON_TYPE, SPEC_TYPE, BodyTooLong, media_of, refusal
@@ -53,6 +53,7 @@ STATUS = {"UNAUTHENTICATED": 401, "FORBIDDEN": 403, "DEADLINE": 408, "TOO_MANY":
 """Status by code, of a request that was refused before it was looked at."""
 TAKEN = frozenset({SPEC_TYPE, JSON_TYPE, STREAM, "application/*", "*/*", "", "text/html", "text/*"})
 """What a caller may take: our answers, streams, and the page for browsers."""
+NEEDS_STREAM = f"a subscription is answered as {STREAM}, which the request's accept must say, or over a WebSocket"
 NOT_EXECUTED = {"TOO_MANY": 429, "DEADLINE": 504}
 """Status by code, under the draft, of an operation that was looked at and has no data; 400 for others."""
 
@@ -78,14 +79,14 @@ class GraphQLView(GraphQL[Context, None]):
     def __init__(self, schema: ApiSchema, settings: Settings, callers: Callers) -> None:
         super().__init__(
             schema,
-            graphql_ide="graphiql" if settings.embedded or settings.page_client else None,
+            graphql_ide="graphiql" if settings.has_page else None,
             subscription_protocols=(GRAPHQL_TRANSPORT_WS_PROTOCOL, GRAPHQL_SSE_PROTOCOL),
             allowed_origins=settings.cors_origins,
             connection_init_wait_timeout=timedelta(seconds=settings.connection_init_seconds),
         )
         self._callers = callers
         self._body_seconds = settings.body_seconds
-        self._page = ide.page(settings.embedded, settings.page_client)
+        self._page = Ide(settings.embedded, settings.page_client, settings.graphiql is not None)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request or one WebSocket; errors before execution are GraphQL errors too."""
@@ -104,9 +105,10 @@ class GraphQLView(GraphQL[Context, None]):
         except ClientDisconnect:
             return
         except HTTPException as error:
-            wrong_method = scope["method"] == "GET" and isinstance(error.__cause__, InvalidOperationTypeError)
-            status = 405 if wrong_method else error.status_code
-            response = refusal(error.reason or "bad request", "BAD_QUERY", status, media_of(scope))
+            wrong_kind = isinstance(error.__cause__, InvalidOperationTypeError)
+            status = 405 if wrong_kind and scope["method"] == "GET" else error.status_code
+            reason = NEEDS_STREAM if wrong_kind and scope["method"] == "POST" else error.reason or "bad request"
+            response = refusal(reason, "BAD_QUERY", status, media_of(scope))
         except OaError as error:
             status = 413 if isinstance(error, BodyTooLong) else STATUS.get(error.code, 400)
             response = refusal(error.message, error.code, status, media_of(scope), retryAfter=error.retry_after)
@@ -218,7 +220,7 @@ class GraphQLView(GraphQL[Context, None]):
 
     async def render_graphql_ide(self, request: Request) -> Response:
         """The page to try the API by hand."""
-        return HTMLResponse(self._page, headers={"content-security-policy": ide.policy()})
+        return self._page.response()
 
     async def parse_http_body(self, request: AsyncHTTPRequestAdapter) -> GraphQLRequestData | list[GraphQLRequestData]:
         """The request's parts; a `documentId` becomes part of `extensions.persistedQuery`."""

@@ -9,11 +9,18 @@
 # clients need a container.
 FROM public.ecr.aws/awsguru/aws-lambda-adapter:0.9.1 AS adapter
 
+# GraphiQL for the page at /graphql: four files, which the API holds to the byte (api/graphiql.py).
+FROM node:20.19-bookworm-slim AS graphiql
+RUN apt-get update && apt-get install --yes --no-install-recommends make && rm -rf /var/lib/apt/lists/*
+COPY Makefile ./
+RUN make graphiql GRAPHIQL=/opt/graphiql
+
 FROM python:3.11-slim-bookworm
 COPY --from=adapter /lambda-adapter /opt/extensions/lambda-adapter
+COPY --from=graphiql /opt/graphiql /opt/graphiql
 WORKDIR /app
 ARG EXTRAS=api
-ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PIP_NO_CACHE_DIR=1 PORT=8000 OA_VAR=/var/lib/open-assistant
+ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PIP_NO_CACHE_DIR=1 PORT=8000 OA_VAR=/var/lib/open-assistant OA_GRAPHIQL=/opt/graphiql
 
 # Dependencies first: they change less often than the code, and layers above a change are kept.
 COPY pyproject.toml constraints.txt ./

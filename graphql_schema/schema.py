@@ -22,6 +22,7 @@ from strawberry.schema.config import StrawberryConfig
 from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
 from strawberry.schema.schema import DEFAULT_ALLOWED_OPERATION_TYPES, StreamResult
 from strawberry.types.execution import ExecutionResult, PreExecutionError
+from strawberry.types.graphql import OperationType
 
 from core.errors import OaError
 
@@ -36,6 +37,9 @@ from .idempotency import once
 from .steps import NoExtensions, prepare
 from .straight import prepare_fields
 from .training import TrainingMutation, TrainingQuery, TrainingSubscription
+
+ONE_ANSWER = frozenset({OperationType.QUERY, OperationType.MUTATION})
+"""What can be executed; subscriptions are followed."""
 
 
 @strawberry.type(description="What can be read.")
@@ -74,6 +78,7 @@ class ApiSchema(strawberry.Schema):
     async def execute(self, query: str | None, *args: Any, **options: Any) -> ExecutionResult:
         """Run a query or mutation; arguments as in `strawberry.Schema.execute`, those behind `query` by name."""
         context = options["context_value"] = _for_operation(options.get("context_value"))
+        options["allowed_operation_types"] = ONE_ANSWER & (options.get("allowed_operation_types") or ONE_ANSWER)
         started = time.perf_counter()
         run = super().execute if self.extensions else self._run
         result: ExecutionResult = await run(query, *args, **options)

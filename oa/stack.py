@@ -104,6 +104,8 @@ def _environment(var: Path, environ: Mapping[str, str], ports: Mapping[str, int]
             made[name] = f"{scheme}://{HOST}:{ports[part]}"
     if "api" in ports:
         made["OA_PUBLIC_URL"] = made["OA_API_URL"]
+    if (var / "graphiql").is_dir():  # `make graphiql` was run
+        made["OA_GRAPHIQL"] = str(var / "graphiql")
     given = {name: value for name, value in environ.items() if name.startswith("OA_") and value}
     return {**made, **given, "OA_VAR": str(var)}
 

@@ -141,6 +141,14 @@ def test_a_subscription_over_server_sent_events_says_what_changes(somebody):
     assert kinds["LABEL_INITIAL_PROMPT"] == 1
 
 
+def test_a_subscription_that_wants_one_answer_is_told_where_it_goes(somebody):
+    response = somebody().post(AVAILABLE % "en")
+    assert response.status_code == 400
+    (error,) = response.json()["errors"]
+    assert error["extensions"]["code"] == "BAD_QUERY"
+    assert error["message"].startswith("a subscription is answered as text/event-stream")
+
+
 def test_a_query_over_server_sent_events_is_one_event_and_complete(somebody):
     with stream(somebody(), "{ viewer { streakDays } }") as response:
         (event, answer), end = list(events(response))
