@@ -185,6 +185,11 @@ def test_a_person_signs_in_and_works_with_it(auth: AuthSite, tmp_path: Path, wid
         page.press("[aria-label='Show Documentation Explorer']")
         page.until("document.querySelector('.graphiql-plugin').textContent.includes('Mutation')")
         assert page.value("document.documentElement.scrollWidth") == width
+        # Beside the editors; on a phone in their place, until it is hidden again.
+        editors = "document.querySelector('.graphiql-sessions').getBoundingClientRect().width"
+        assert (page.value(editors) > 0) is (width > 800)
+        page.press("[aria-label='Hide Documentation Explorer']")
+        page.until(f"{editors} > 300")
         assert page.value("refused.join()") == ""
 
         page.press("#leave")
