@@ -58,16 +58,16 @@ EXAMPLES := docs/api/examples/typescript docs/api/examples/mobile
 examples:
 	@for folder in $(EXAMPLES); do npm install --prefix $$folder --no-audit --no-fund --no-package-lock --fetch-retries 1 --loglevel=error || exit; done
 
-# Four files of three packages, whose versions api/graphiql.py holds to the byte; whole, or not there.
+# Four files of three packages, whose versions api/graphiql.py holds to the byte; all of them or none.
 GRAPHIQL ?= $(or $(OA_VAR),var)/graphiql
 graphiql:
-	@[ -d '$(GRAPHIQL)' ] || { new="$$(mktemp -d)" && trap 'rm -rf "$$new"' EXIT && mkdir "$$new/graphiql" && \
+	@new="$$(mktemp -d)" && trap 'rm -rf "$$new"' EXIT && mkdir "$$new/graphiql" && \
 	  for package in react@18.3.1 react-dom@18.3.1 graphiql@4.1.2; do \
 	    npm pack --silent --fetch-retries 1 --pack-destination "$$new" "$$package" >/dev/null || exit; done && \
 	  for archive in "$$new"/*.tgz; do tar -xzf "$$archive" -C "$$new" || exit; \
 	    for file in umd/react.production.min.js umd/react-dom.production.min.js graphiql.min.js graphiql.min.css; do \
 	      [ ! -e "$$new/package/$$file" ] || cp "$$new/package/$$file" "$$new/graphiql/" || exit; done; done && \
-	  mkdir -p '$(dir $(GRAPHIQL))' && mv "$$new/graphiql" '$(GRAPHIQL)'; }
+	  mkdir -p '$(dir $(GRAPHIQL))' && rm -rf '$(GRAPHIQL)' && mv "$$new/graphiql" '$(GRAPHIQL)'
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
