@@ -90,6 +90,12 @@ def shape(message: Message) -> tuple[object, ...] | None:
     return (name,) if name in ("hello", "ping", "endSessions") else None
 
 
+def changed_databases(message: Message) -> list[str]:
+    """The databases that a `bulkWrite` changes, in the one order in which they are taken."""
+    spaces = (space for _, content in message["sections"] for space in content.get("nsInfo", ()))
+    return sorted({str(space["ns"]).partition(".")[0] for space in spaces})
+
+
 class Paces:
     """What was learned of how quick commands are."""
 
@@ -132,7 +138,8 @@ class Server:
             kinds = [kind for kind, _ in message["sections"]]
             body: Message = next((content for kind, content in message["sections"] if kind == "body"), {})
             inserts = "insert" in body or "payload_docs" in kinds
-            _, document = (self.handler.handle_insert if inserts else self.handler.handle_command)(message)
+            with self._alone(message, body):
+                _, document = (self.handler.handle_insert if inserts else self.handler.handle_command)(message)
         except Exception as error:
             logger.exception("a command failed")
             document = {"ok": 0, "errmsg": str(error)}
@@ -142,6 +149,15 @@ class Server:
         data = bson.encode(document, codec_options=OPTIONS)
         self.paces.took(key, time.perf_counter() - began)
         return REPLY.pack(21 + len(data), 0, message["request_id"], MESSAGE, 0, 0) + data
+
+    @contextlib.contextmanager
+    def _alone(self, message: Message, body: Message) -> Iterator[None]:
+        """No other command is at the databases that a `bulkWrite` changes: it is sent to `admin`, and the handler keeps
+        others only out of what a command is sent to."""
+        with contextlib.ExitStack() as held:
+            for name in changed_databases(message) if "bulkWrite" in body else ():
+                held.enter_context(self.handler._lock_for(name))
+            yield
 
     async def answer_in_thread(self, message: Message, key: tuple[object, ...] | None) -> bytes:
         """The same, in a thread."""

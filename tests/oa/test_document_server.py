@@ -12,10 +12,10 @@ import bson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pymongo import MongoClient
+from pymongo import InsertOne, MongoClient, UpdateOne
 
 from oa import embedded
-from oa.document_server import DOUBTED, PROVEN, QUICK_SECONDS, Paces, Server, shape
+from oa.document_server import DOUBTED, MOST_WRITES, PROVEN, QUICK_SECONDS, Paces, Server, shape
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +97,33 @@ def test_many_clients_and_long_answers(client) -> None:
 
     with ThreadPoolExecutor(8) as pool:
         assert set(pool.map(read, range(8))) == {1500}
+
+
+def test_writes_sent_together_and_others_keep_out_of_each_others_way(client) -> None:
+    """Each guarded change is made by one of those who try it at the same moment, whatever the command it goes by.
+
+    All go by threads: some may change many documents, others are sent with so many.
+    """
+    client.test["guarded"].insert_one({"_id": "one", "rev": 0})
+
+    def change(person: int) -> int:
+        made = 0
+        for turn in range(20):
+            rev = client.test["guarded"].find_one({"_id": "one"})["rev"]
+            guard, update = {"_id": "one", "rev": rev}, {"$set": {"rev": rev + 1}}
+            if person % 2:
+                made += client.test["guarded"].update_many(guard, update).matched_count
+                continue
+            notes = [InsertOne({"_id": f"{person}-{turn}-{n}"}, namespace="test.notes") for n in range(MOST_WRITES)]
+            done = client.bulk_write([UpdateOne(guard, update, namespace="test.guarded"), *notes])
+            assert done.inserted_count == MOST_WRITES
+            made += done.matched_count
+        return made
+
+    with ThreadPoolExecutor(8) as pool:
+        made = sum(pool.map(change, range(8)))
+    assert client.test["guarded"].find_one({"_id": "one"})["rev"] == made
+    assert client.test["notes"].count_documents({}) == 4 * 20 * MOST_WRITES
 
 
 def test_a_second_server_on_the_same_data_is_refused(store) -> None:
