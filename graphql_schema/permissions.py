@@ -137,4 +137,4 @@ def moderated(context: Context) -> tuple[str, ...] | None:
 
 
 LADDER: tuple[type[Permission], ...] = (Anyone, SignedIn, Contributor, Moderator, Admin, Operator, DevelopmentOnly)
-"""Every permission there is; `docs/api/README.md` shows what each role may by it."""
+"""Every permission there is; `docs/api/permissions.md` shows what each role may by it."""

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import strawberry
 
-from core.records import User
+from core.records import User, now
+from core.scoring import streak_now
 
 from .context import Info
 from .contribution_types import AppealNode, Reliability, reliability_of
@@ -38,7 +39,7 @@ class Person:
     left: bool = strawberry.field(description="Whether they deleted their account.")
     trust_withheld: str | None = strawberry.field(description="Why the role TRUSTED was taken back; null where not.")
     last_activity_at: datetime | None = strawberry.field(description="When they did something last; null for never.")
-    streak_days: int = strawberry.field(description="Days in a row on which they did something.")
+    streak_days: int = strawberry.field(description="As `Viewer.streakDays`.")
     on_leaderboards: bool = strawberry.field(description="Whether they want to stand on leaderboards.")
     terms_version: str | None = strawberry.field(description="The terms of use that they accepted last.")
     user_key: strawberry.Private[str]
@@ -54,7 +55,8 @@ class Person:
         return cls(
             user=UserNode.of(user), roles=[UserRole(role) for role in user.roles], moderates=list(user.moderates),
             enabled=user.enabled, disabled_reason=user.disabled_reason, notes=user.notes, left=user.deleted,
-            trust_withheld=user.trust_withheld, last_activity_at=user.last_activity_at, streak_days=user.streak_days,
+            trust_withheld=user.trust_withheld, last_activity_at=user.last_activity_at,
+            streak_days=streak_now(user.streak_days, user.last_activity_at, now()),
             on_leaderboards=user.show_on_leaderboard, terms_version=user.terms_version, user_key=user.id,
         )  # fmt: skip
 
