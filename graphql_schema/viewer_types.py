@@ -45,7 +45,7 @@ class Viewer(OwnWork, OwnAccount):
 
     user: UserNode = strawberry.field(description="What others see of you.")
     streak_days: int = strawberry.field(
-        description="Whole days, of 24 hours, since your streak began; it ends when you do nothing for more than 36 hours."
+        description="Whole days, of 24 hours, since your streak began; it ends after 36 hours without work."
     )
 
     @strawberry.field(description="What you may do with this token.")
