@@ -24,6 +24,9 @@ from .settings import Settings, from_env
 TOO_LONG = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 AROUND = 8
 """Times a head's length that may stand around a body: one sent byte by byte has six more for each."""
+DIRECT, PROXIED = 5, 75
+"""Seconds for which a connection is kept between requests: of a caller, and of a proxy. Proxies keep theirs for 60
+(nginx, load balancers of AWS) and would send requests into one that is just being closed: a 502 for the caller."""
 TOO_LATE = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
 
@@ -92,10 +95,15 @@ class BoundedHeads(HttpToolsProtocol):
             self._late = None
 
     def _refuse(self, answer: bytes) -> None:
+        """Close the connection, with an answer where none is under way that it would stand in the middle of."""
+        theirs = self._head is None  # whether it is about the request that is being answered, not about one behind it
         self._end()
-        if not self.transport.is_closing():
+        if self.transport.is_closing():
+            return
+        cycle = self.cycle
+        if cycle is None or cycle.response_complete or (theirs and not cycle.response_started):
             self.transport.write(answer)
-            self.transport.close()
+        self.transport.close()
 
 
 def options(settings: Settings, host: str, port: int, grace: int) -> dict[str, Any]:
@@ -109,7 +117,8 @@ def options(settings: Settings, host: str, port: int, grace: int) -> dict[str, A
     """
     return {
         "host": host, "port": port, "factory": True, "http": BoundedHeads, "access_log": False, "proxy_headers": False,
-        "timeout_graceful_shutdown": grace, "ws_max_size": settings.body_bytes, "ws_per_message_deflate": False,
+        "timeout_graceful_shutdown": grace, "timeout_keep_alive": PROXIED if settings.trusted_proxies else DIRECT,
+        "ws_max_size": settings.body_bytes, "ws_per_message_deflate": False,
     }  # fmt: skip
 
 

@@ -5,7 +5,7 @@ Words are found by the store's text index, the rest by one scalar key and what i
 
 from __future__ import annotations
 
-import re
+import unicodedata
 from typing import Any
 
 from core.database import Database
@@ -18,6 +18,8 @@ FOUND = 1000
 """Messages with the words that one search looks at."""
 MAX_WORDS, MAX_SEARCH = 10, 200
 """Words, and characters, of a search."""
+NOWHERE: dict[str, Any] = {"lang": {"$in": []}}
+"""The query of who may look in no language that is asked for; the store would look at everything to find nothing."""
 
 
 async def find(database: Database, wanted: WantedMessages, after: str | None, first: int) -> Page[Message]:
@@ -29,6 +31,8 @@ async def find(database: Database, wanted: WantedMessages, after: str | None, fi
         BadInput: a state or role is unknown, or there are no words or too many.
     """
     also = _filters(wanted)
+    if _langs(wanted) == NOWHERE:
+        return Page((), has_next=False)
     if wanted.words is not None:
         return await _with_words(database, wanted, also | _langs(wanted), after, first)
     field, prefix = ("by_time", "") if wanted.lang is None else ("by_lang", f"{wanted.lang}|")
@@ -70,8 +74,13 @@ def phrase(words: str) -> str:
     Raises:
         BadInput: there is no word, or more than `MAX_WORDS`, or the text is longer than `MAX_SEARCH`.
     """
-    found = re.findall(r"\w+", words)
+    found = "".join(one if _is_of_word(one) else " " for one in words[: MAX_SEARCH + 1]).split()
     if not 1 <= len(found) <= MAX_WORDS or len(words) > MAX_SEARCH:
         limits = f"it must have 1 to {MAX_WORDS} words and at most {MAX_SEARCH} characters"
         raise BadInput(f"search has {len(found)} words and {len(words)} characters; {limits}", path=("search",))
     return " ".join(f'"{word}"' for word in found)
+
+
+def _is_of_word(one: str) -> bool:
+    """Whether a character is part of a word: letters, digits, and the marks of letters, as vowels are in Hindi."""
+    return unicodedata.category(one)[0] in "LMN"

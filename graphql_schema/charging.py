@@ -25,7 +25,7 @@ from core.rates import PERSONAL, OutOfTokens, Verdict
 from core.trust import PROVEN
 
 from .context import Context
-from .cost import Price, price, units
+from .cost import GIVEN, Price, price, units
 from .documents import KEPT, Parsed
 from .limits import LIMITS, check_variables
 
@@ -79,10 +79,10 @@ async def admit(operation: ExecutionContext, document: Parsed, context: Context)
     if asked.kind == "subscription":
         context.services.streams.admit(context)
     schema: Any = operation.schema
-    pages = tuple((name, value if type(value) is int else None) for name, value in variables.items())
+    told = tuple((name, value if type(value) is int or value is None else GIVEN) for name, value in variables.items())
     charge = document.once(
-        (schema._schema, name, pages),  # of the variables only whole numbers bear on the price
-        lambda: price(schema._schema, document.document, asked.operation, dict(pages)),
+        (schema._schema, name, told),  # no more of the variables bears on the price
+        lambda: price(schema._schema, document.document, asked.operation, dict(told)),
     )
     _tell(operation, asked, units(charge), context.services.max_cost)
     KEPT.keep(operation.query or "", document)

@@ -3,11 +3,11 @@
     { trees(first: 20) { nodes { id messages(first: 10) { nodes { text } } } } }
       2             + 20 * (2    + 1 + 2            + 10 * (2 + 1))              = 702
 
-An object costs 2, a plain value 1, a mutation or subscription 10 more, one that makes a model write 100 more; what
-stands below a field with `first` counts that often, what stands in another list `LIST_SIZE` times. Both branches of a
-condition count, and so does what is asked for twice: a cost is the most that an operation can make the server do, not
-what it will. What a fragment costs is computed once, wherever it is spread. Introspection reads memory only, so a field
-of it costs a fraction of the others.
+An object costs 2, a plain value 1, a mutation or subscription 10 more; one that makes a model write costs 100 more, as
+does a query that searches. What stands below a field with `first` counts that often, what stands in another list
+`LIST_SIZE` times. Both branches of a condition count, and so does what is asked for twice: a cost is the most that an
+operation can make the server do, not what it will. What a fragment costs is computed once, wherever it is spread.
+Introspection reads memory only, so a field of it costs a fraction of the others.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from graphql import (
+    ArgumentNode,
     DocumentNode,
     FieldNode,
     FragmentDefinitionNode,
@@ -28,6 +29,7 @@ from graphql import (
     GraphQLSchema,
     InlineFragmentNode,
     IntValueNode,
+    NullValueNode,
     OperationDefinitionNode,
     SelectionSetNode,
     VariableNode,
@@ -56,6 +58,15 @@ ACTIONS: dict[str, tuple[str, int]] = {
     "regenerate": ("generate", 100),
 }
 """Mutations that are counted by themselves: the name they are counted by, and their cost besides."""
+SEARCH = 100
+"""Cost of looking at many records that are not among the nodes asked for: up to 10,000, however small the page."""
+SEARCHES: dict[str, frozenset[str]] = {
+    "messages": frozenset({"state", "role", "authorId", "search"}),
+    "trees": frozenset({"collectionId"}),
+}
+"""Queries, and the arguments with which they search."""
+GIVEN = "given"
+"""Stands for the value of a variable that is no whole number and not null."""
 INTROSPECTION = 0.05
 """Cost of a field of introspection."""
 TYPE_SIZE = 4
@@ -137,12 +148,26 @@ class _Walk:
         if parent.name.startswith("__") or kind.name.startswith("__"):
             return INTROSPECTION
         weight = OBJECT if is_composite_type(kind) else VALUE
+        if parent is self.schema.query_type:
+            return weight + (SEARCH if self._searches(node) else 0)
         if parent not in (self.schema.mutation_type, self.schema.subscription_type):
             return weight
         action, more = ACTIONS.get(node.name.value, ("", 0))
         if action:
             price.actions[action] += 1
         return weight + ROOT + more
+
+    def _searches(self, node: FieldNode) -> bool:
+        """Whether an argument is given that makes a search of a query."""
+        by = SEARCHES.get(node.name.value, frozenset())
+        return any(each.name.value in by and self._value(each) is not None for each in node.arguments or ())
+
+    def _value(self, argument: ArgumentNode) -> Any:
+        """What is given: a node, or what the variable has; None for null."""
+        value: Any = argument.value
+        if isinstance(value, VariableNode):
+            value = self.values.get(value.name.value)
+        return None if isinstance(value, NullValueNode) else value
 
     def _times(self, node: FieldNode, definition: GraphQLField, parent: GraphQLCompositeType) -> float:
         """How many objects a field is asked for, each with all that stands below it."""
@@ -156,9 +181,7 @@ class _Walk:
 
     def _first(self, node: FieldNode) -> int:
         """The page asked for, within its bounds; the largest one where it cannot be told."""
-        value: Any = next((each.value for each in node.arguments or () if each.name.value == "first"), None)
-        if isinstance(value, VariableNode):
-            value = self.values.get(value.name.value)
+        value = next((self._value(each) for each in node.arguments or () if each.name.value == "first"), None)
         if isinstance(value, IntValueNode):
             value = int(value.value)
         return max(1, min(MAX_FIRST, value)) if isinstance(value, int) else MAX_FIRST
@@ -171,7 +194,8 @@ def price(
 
     Args:
         schema: the document is valid in it.
-        variables: the request's; where one has no value its default counts, and without that the largest page.
+        variables: the request's, of which whole numbers count, and whether others are null; where one has no value its
+            default counts, and without that the largest page.
     """
     defaults = {each.variable.name.value: each.default_value for each in operation.variable_definitions or ()}
     walk = _Walk(schema, {**defaults, **variables})

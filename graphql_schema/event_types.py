@@ -22,14 +22,14 @@ OfKind = Annotated[str | None, strawberry.argument(description="Only acts of thi
 
 
 _ABOUT = {
-    "Message": "delete_message restore_message accept_message refuse_message edit_message withdraw_message appeal "
-               "decide_appeal auto_deleted",
+    "Message": "delete_message restore_message accept_message refuse_message correct_message edit_message "
+               "withdraw_message appeal decide_appeal auto_deleted",
     "Tree": "tree_state lottery backlog halt_tree limit_tree review_lapsed ranking_lapsed auto_aborted auto_halted",
     "User": "set_roles set_languages set_notes set_enabled set_trusted trust_by_work set_display_name set_shown "
             "set_training_consent accept_terms link_identity unlink_identity request_data_export account_deleted "
             "acted_for",
     "Collection": "create_collection update_collection",
-    "Job": "launch_job cancel_job",
+    "Job": "launch_job cancel_job reply_scoring_failed",
     "OAuthClient": "create_client update_client delete_client",
 }  # fmt: skip
 _TYPE_OF = {kind: name for name, kinds in _ABOUT.items() for kind in kinds.split()}

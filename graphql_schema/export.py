@@ -131,6 +131,10 @@ def limit_table() -> str:
 def cost_table() -> str:
     """What an operation costs, part by part."""
     more = [f"| `{name}` | {cost.ROOT + cost.OBJECT + extra} |" for name, (_, extra) in cost.ACTIONS.items() if extra]
+    searches = [
+        f"| the query `{name}` with {' or '.join(f'`{each}`' for each in sorted(by))} | {cost.OBJECT + cost.SEARCH} |"
+        for name, by in cost.SEARCHES.items()
+    ]
     return "\n".join(
         [
             "| what | cost |",
@@ -139,6 +143,7 @@ def cost_table() -> str:
             f"| an object | {cost.OBJECT} |",
             f"| a mutation or subscription | {cost.ROOT + cost.OBJECT} |",
             *more,
+            *searches,
             f"| a field of introspection | {cost.INTROSPECTION} |",
             f"| a document that is refused, or credentials that are not good | {REFUSED} |",
             f"| one operation, at most | {cost.MAX_COST:,} |",

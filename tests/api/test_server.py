@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 
 import httpx
 import pytest
@@ -12,7 +14,7 @@ import uvicorn
 from running_api import DEADLINE, eventually
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 from websockets.sync.client import connect
@@ -23,6 +25,14 @@ from oa.embedded import free_port
 
 async def length(request: Request) -> Response:
     return PlainTextResponse(str(len(await request.body())))
+
+
+async def endless(request: Request) -> Response:
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"a"
+        await asyncio.Event().wait()
+
+    return StreamingResponse(pieces())
 
 
 async def echo(ws: WebSocket) -> None:
@@ -37,7 +47,8 @@ class Impatient(BoundedHeads):
 
 def served(settings, http: type[BoundedHeads]) -> Iterator[int]:
     port = free_port()
-    app = Starlette(routes=[Route("/", length, methods=["GET", "POST"]), WebSocketRoute("/ws", echo)])
+    routes = [Route("/", length, methods=["GET", "POST"]), Route("/endless", endless), WebSocketRoute("/ws", echo)]
+    app = Starlette(routes=routes)
     told = options(settings, "127.0.0.1", port, 1) | {"http": http, "log_level": "critical"}
     server = uvicorn.Server(uvicorn.Config(lambda: app, **told))
     thread = threading.Thread(target=server.run, daemon=True)
@@ -103,6 +114,20 @@ def test_a_second_request_that_does_not_come_has_an_end_too(impatient):
     found = told(impatient, b"GET / HTTP/1.1\r\nhost: x\r\n\r\n", HEAD)
     assert found.startswith(b"HTTP/1.1 200 ")
     assert found.count(b"HTTP/1.1 ") in (1, 2)  # the other head may come while the first is answered
+
+
+def test_a_second_request_that_does_not_come_puts_nothing_into_the_answer_to_the_first(impatient):
+    found = told(impatient, b"GET /endless HTTP/1.1\r\nhost: x\r\n\r\n" + HEAD)
+    assert found.startswith(b"HTTP/1.1 200 ")
+    assert found.endswith(b"\r\n\r\n1\r\na\r\n")
+
+
+def test_connections_of_proxies_are_kept_longer_than_proxies_keep_them(settings):
+    direct, behind = (
+        options(replace(settings, trusted_proxies=proxies), "127.0.0.1", 1, 1)["timeout_keep_alive"]
+        for proxies in ((), ("10.0.0.0/8",))
+    )
+    assert direct < 60 < behind
 
 
 def test_good_requests_are_answered_long_bodies_and_many_on_one_connection(port):

@@ -200,3 +200,13 @@ def test_a_search_has_words_and_not_too_many(words) -> None:
 
 def test_no_word_is_read_as_an_operator() -> None:
     assert phrase('sky -blue "red OR (x*') == '"sky" "blue" "red" "OR" "x"'
+
+
+@pytest.mark.parametrize("text", ["नमस्ते हिन्दी", "สวัสดี ครับ", "cafe\u0301 noir", "שָׁלוֹם לכם"])
+async def test_words_with_marks_are_found_whole(database, text) -> None:
+    (message,) = await fill(database, 1)
+    await database["messages"].update_one({"_id": message.id}, {"$set": {"text": text, "deleted": False}})
+    first, _ = text.split()
+    assert phrase(text) == " ".join(f'"{word}"' for word in text.split())
+    for words in (text, first):
+        assert [each.id for each in (await find(database, Messages(words=words), None, 5)).items] == [message.id]

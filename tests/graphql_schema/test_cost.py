@@ -45,11 +45,25 @@ def priced(document: str, variables=None, operation=None):
         ("{ trees(first: 0) { nodes { id } } }", 2 + 3),
         ("{ trees(first: -5) { nodes { id } } }", 2 + 3),
         ("{ trees(first: 99999) { nodes { id } } }", 2 + 300),
+        ('{ messages(first: 1, search: "sky") { nodes { id } } }', 2 + cost.SEARCH + 3),
+        ("{ messages(first: 1, search: null, newestFirst: true) { nodes { id } } }", 2 + 3),
+        ('{ trees(first: 1, lang: "en") { nodes { messages(first: 1) { nodes { id } } } } }', 2 + 2 + 2 + 2 + 1),
         ("{ viewer @skip(if: true) { streakDays } }", 3),
     ],
 )
 def test_what_operations_cost(document, expected):
     assert priced(document).cost == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("variables", "searches"),
+    [({}, False), ({"state": None}, False), ({"state": "REFUSED"}, True), ({"id": "x"}, True)],
+)
+def test_a_search_by_variables_costs_what_it_looks_at(variables, searches):
+    document = """query ($state: MessageState, $id: ID) {
+      messages(first: 1, state: $state) { nodes { id } } trees(first: 1, collectionId: $id) { nodes { id } } }"""
+    assert priced(document, variables).cost == 10 + cost.SEARCH * searches
+    assert priced(document.replace("$state: MessageState", "$state: MessageState = PENDING")).cost == 10 + cost.SEARCH
 
 
 @pytest.mark.parametrize(
