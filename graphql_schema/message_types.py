@@ -172,8 +172,8 @@ class MessageNode(Node):
         return label_averages(await info.context.loaders.free_labels.load(self.record.id) or {})
 
     @strawberry.field(
-        description="Why people gave tasks about it back, the latest first; null but for moderators. Skips without a "
-        "reason are counted in `emojis`."
+        description="Why people gave tasks about it back, the latest first, as long as those are kept; null but for "
+        "moderators. `emojis` counts all skips."
     )
     async def skips(self, info: Info) -> list[Skip] | None:
         """The skips that came with a reason."""

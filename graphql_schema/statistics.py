@@ -42,7 +42,7 @@ class TreeCount:
 class PeopleCount:
     """How many of each sort."""
 
-    total: int = strawberry.field(description="All, but who has left.")
+    total: int = strawberry.field(description="All but those who have left.")
     active_day: int = strawberry.field(description="Who did something in the last 24 hours.")
     active_week: int = strawberry.field(description="In the last 7 days.")
     active_month: int = strawberry.field(description="In the last 30 days.")

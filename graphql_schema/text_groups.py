@@ -76,7 +76,7 @@ class TextGroupQuery:
         ]
 
     @strawberry.field(
-        description="Groups of alike texts by several people, most people first; of the latest 500 texts of that time.",
+        description="Groups of alike texts by several people, most people first, in the latest 500 texts of that time.",
         permission_classes=[Moderator],
     )
     async def text_groups(
