@@ -16,7 +16,7 @@ from .event_types import JournalQuery
 from .following import FollowingSubscription
 from .gold import GoldMutation, GoldQuery
 from .leaving import LeavingMutation
-from .message_query import MessagesQuery
+from .message_query import InLang, MessagesQuery, NewestFirst
 from .message_types import MessageNode
 from .moderation import ModerationMutation
 from .nodes import read_node
@@ -46,8 +46,6 @@ Around = Annotated[
 ]
 LastId = Annotated[strawberry.ID, strawberry.argument(description="The message that the thread ends in.")]
 InState = Annotated[TreeState | None, strawberry.argument(description="Only trees in this state.")]
-InLang = Annotated[str | None, strawberry.argument(description="Only this language, a BCP 47 tag.")]
-NewestFirst = Annotated[bool, strawberry.argument(description="The newest first instead.")]
 InCollection = Annotated[
     strawberry.ID | None,
     strawberry.argument(description="Only this collection. A page may then hold fewer nodes while more follow."),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import strawberry
 
@@ -14,16 +14,14 @@ from .collections import CollectionId, collection_key
 from .context import Info, needed
 from .enums import stored
 from .permissions import Contributor, Moderator, SignedIn
-from .queue_types import ModerationItemNode, ModerationKind, moderators
+from .queue_types import ModerationItemNode, moderators
 from .relay import First, page_size
+from .rulings import InCollection, InLang, OfKind
 from .standing_types import StandingNode
 from .viewer_types import Frame, Langs, TaskAvailability, check_langs, shown_availability
 
 if TYPE_CHECKING:
     from core.leaderboard import Standing
-
-InLang = Annotated[str | None, strawberry.argument(description="Only this language, a BCP 47 tag.")]
-OfKind = Annotated[ModerationKind | None, strawberry.argument(description="Only what is there for this reason.")]
 
 
 @strawberry.type
@@ -51,16 +49,17 @@ class FollowingSubscription:
         permission_classes=[Moderator],
     )
     async def moderation_queue(
-        self, info: Info, first: First, lang: InLang = None, kind: OfKind = None
+        self, info: Info, first: First, lang: InLang = None, kind: OfKind = None, collection_id: InCollection = None
     ) -> AsyncGenerator[list[ModerationItemNode], None]:
         """Follow the queue, as it is for this moderator."""
         size, user = page_size(first), info.context.user()
         lang, reason = None if lang is None else check_lang(lang), None if kind is None else stored(kind)
+        within = None if collection_id is None else collection_key(collection_id)
         scope = "" if user.has_role("admin") else ",".join(user.moderates)
-        key = f"queue|{scope}|{size}|{lang}|{reason}"
+        key = f"queue|{scope}|{size}|{lang}|{reason}|{within}"
 
         async def look() -> list[object]:
-            found, _ = await moderators(info.context).queue_page(user, lang, reason, None, size)
+            found, _ = await moderators(info.context).queue_page(user, lang, reason, None, size, within)
             return list(found)
 
         async with aclosing(info.context.services.following.follow(key, look)) as seen:

@@ -37,7 +37,9 @@ class PageInfo:
     """Relay's page information, forward only."""
 
     has_next_page: bool = strawberry.field(description="Whether more nodes follow.")
-    end_cursor: str | None = strawberry.field(description="Pass it as `after` to read on; null on an empty page.")
+    end_cursor: str | None = strawberry.field(
+        description="Pass it as `after` to read on, where the page is empty too; null where nothing was looked at."
+    )
 
 
 @strawberry.type(description="A node and its place in the list.")

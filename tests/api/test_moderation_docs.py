@@ -14,6 +14,8 @@ from doc_pages import Page
 from running_api import Caller, eventually, serving
 
 from core.config import CollectionConfig
+from core.pools import DEFAULT
+from graphql_schema.relay import global_id
 
 RULES = CollectionConfig(mode="parity", num_reviews_initial_prompt=1, num_reviews_reply=1, num_required_rankings=1)
 
@@ -178,11 +180,13 @@ def test_a_purge_does_what_was_previewed(api, page):
 def test_the_queue_and_the_board_are_followed(api, page):
     ann, bob, mod = api.sign_in("ann-follow"), api.sign_in("bob-follow"), api.sign_in("mod", "MODERATOR")
     message = prompt_of(ann, "Wat is een fuga?", "nl")
-    queue = page.follow("FollowQueue", mod, first=3, lang="nl")
+    queue = page.follow("FollowQueue", mod, first=3, lang="nl", collection=global_id("Collection", DEFAULT))
     assert next(queue)["moderationQueue"] == []
     bob.do("report", "", messageId=message, reason="a copy")
     seen = next(each for each in queue if each["moderationQueue"])
     assert {item["kind"] for item in seen["moderationQueue"]} <= {"REPORT", "RED_FLAG"}
+    elsewhere = page.follow("FollowQueue", mod, first=3, lang="nl", collection=global_id("Collection", "other"))
+    assert next(elsewhere)["moderationQueue"] == []
     board = page.follow("FollowBoard", ann, first=100)
     names = {each["user"]["displayName"] for each in next(board)["leaderboard"]}
     assert "bob-follow" not in names
