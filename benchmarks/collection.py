@@ -8,6 +8,8 @@ for each of the two (user and kernel), wall is what the caller waited, commands 
 those for who calls and for showing the conversation included. Rate limits and sweeper are off, as they were in the
 original's measurement (256 ms of CPU a cycle at 10 k messages, server and database together).
 
+Then eight callers work at once, as in the original's measurement: `together` is a cycle's share of what they cost.
+
 Filled stores are kept under var/bench/collection and used again; `--fresh` fills them anew.
 """
 
@@ -22,6 +24,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean, median
@@ -58,6 +61,10 @@ SUBMITS = {
     "Prompter": ("submitReply", "message { id }"), "Label": ("submitReview", "task { state }"),
     "Rank": ("submitRanking", "task { state }"),
 }  # fmt: skip
+CALLERS = 8
+"""People at work at once, as in the original's measurement."""
+ROUNDS_TOGETHER = 6
+"""Of each kind; many more would do all the work that the smallest store has."""
 LEADERBOARD = "{ leaderboard(frame: TOTAL, first: 100) { rank points user { displayName } } }"
 
 
@@ -182,7 +189,12 @@ def measure(size: int, rounds: int, folder: Path, fresh: bool) -> dict[str, Any]
         api.start()
         embedded.wait_for_port(port)
         meter = Meter((psutil.Process(api.pid), psutil.Process(store.pid)), commands)
-        return drive(Caller(f"http://{embedded.HOST}:{port}", tokens), meter, users, rounds)
+        url = f"http://{embedded.HOST}:{port}"
+        return drive(Caller(url, tokens), meter, users, rounds) | {
+            "together": together(
+                [Caller(url, tokens) for _ in range(CALLERS)], meter, users, min(rounds, ROUNDS_TOGETHER)
+            )
+        }
     finally:
         if api is not None:
             api.terminate()
@@ -213,6 +225,25 @@ def drive(caller: Caller, meter: Meter, users: list[str], rounds: int) -> dict[s
         name: sum(part[name] for part in parts) / count for name in ("api_ms", "store_ms", "wall_ms", "commands")
     }
     return found
+
+
+def together(callers: list[Caller], meter: Meter, users: list[str], rounds: int) -> dict[str, float]:
+    """A cycle's share of what several callers cost who each take and answer one task after the other."""
+    own = Meter(meter.processes, meter.commands)
+    """For each operation's figures, which mean nothing while others are under way."""
+
+    def busy(place: int) -> None:
+        for turn in range(rounds):
+            for step, kind in enumerate(KINDS):
+                number = (turn * len(KINDS) + step) * len(callers) + place
+                cycle(callers[place], own, users[number * 11 % len(users)], kind, 1_000_000 + number)
+
+    before = meter.read()
+    with ThreadPoolExecutor(len(callers)) as pool:
+        list(pool.map(busy, range(len(callers))))
+    api, store, wall, commands = (b - a for a, b in zip(before, meter.read(), strict=True))
+    count = len(callers) * rounds * len(KINDS)
+    return {"api_ms": api / count, "store_ms": store / count, "wall_ms": wall / count, "commands": commands / count}
 
 
 def show(results: dict[int, dict[str, Any]]) -> None:

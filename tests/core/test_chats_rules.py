@@ -158,15 +158,22 @@ def test_bad_model_names(model: str) -> None:
         check_model(model)
 
 
+SEEN = st.characters(categories=["L", "N", "P", "S"], exclude_characters="\u115f\u1160\u2800\u3164\uffa0")
+UNSEEN = st.text(st.characters(categories=["Cc", "Cf", "Z", "Mn", "Me"]), max_size=100)
+
+
 @settings(deadline=None)
-@given(st.text(max_size=200))
-def test_texts_are_trimmed_or_refused(text: str) -> None:
-    if any(character.isprintable() and not character.isspace() for character in text):
-        assert check_text(text) == text.strip()
-    else:
-        with pytest.raises(BadInput) as refusal:
-            check_text(text)
-        assert refusal.value.code == "TEXT_EMPTY"
+@given(UNSEEN, SEEN, st.text(max_size=100))
+def test_texts_in_which_something_is_seen_are_trimmed(before: str, seen: str, after: str) -> None:
+    assert check_text(before + seen + after) == (before + seen + after).strip()
+
+
+@settings(deadline=None)
+@given(UNSEEN)
+def test_texts_in_which_nothing_is_seen_are_refused(text: str) -> None:
+    with pytest.raises(BadInput) as refusal:
+        check_text(text)
+    assert refusal.value.code == "TEXT_EMPTY"
 
 
 @settings(deadline=None)
