@@ -30,7 +30,7 @@ def list_versions(store: ObjectStore, name: str | None = None) -> list[ModelVers
         return []
     keys = [item.key for item in store.list(f"models/{name}/" if name else "models/")]
     manifests = [store.get_json(key) for key in keys if key.endswith("/manifest.json") and key.count("/") == 3]
-    serving = {each["name"]: promoted_version(store, each["name"]) for each in manifests}
+    serving = {each: promoted_version(store, each) for each in {manifest["name"] for manifest in manifests}}
     found = [ModelVersion(each, serving[each["name"]] == each["version"]) for each in manifests]
     return sorted(found, key=lambda each: (each.created_at, each.name, each.version), reverse=True)
 

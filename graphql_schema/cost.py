@@ -59,12 +59,14 @@ ACTIONS: dict[str, tuple[str, int]] = {
 }
 """Mutations that are counted by themselves: the name they are counted by, and their cost besides."""
 SEARCH = 100
-"""Cost of looking at many records that are not among the nodes asked for: up to 10,000, however small the page."""
+"""Cost of looking at much that is not among the nodes asked for, however small the page: up to 10,000 records, or all
+manifests that the object store has."""
 SEARCHES: dict[str, frozenset[str]] = {
     "messages": frozenset({"state", "role", "authorId", "search"}),
     "trees": frozenset({"collectionId"}),
+    **dict.fromkeys(("models", "snapshots", "learnedFrom", "similarTexts", "textGroups"), frozenset()),
 }
-"""Queries, and the arguments with which they search."""
+"""Queries, and the arguments with which they search; those without always do."""
 GIVEN = "given"
 """Stands for the value of a variable that is no whole number and not null."""
 INTROSPECTION = 0.05
@@ -158,8 +160,10 @@ class _Walk:
         return weight + ROOT + more
 
     def _searches(self, node: FieldNode) -> bool:
-        """Whether an argument is given that makes a search of a query."""
-        by = SEARCHES.get(node.name.value, frozenset())
+        """Whether a query searches, as it always does or by an argument that is given."""
+        by = SEARCHES.get(node.name.value)
+        if not by:
+            return by is not None
         return any(each.name.value in by and self._value(each) is not None for each in node.arguments or ())
 
     def _value(self, argument: ArgumentNode) -> Any:

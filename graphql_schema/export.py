@@ -8,7 +8,7 @@ docs/api/errors.md, permissions.md  whole pages
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import cast
 
@@ -132,8 +132,7 @@ def cost_table() -> str:
     """What an operation costs, part by part."""
     more = [f"| `{name}` | {cost.ROOT + cost.OBJECT + extra} |" for name, (_, extra) in cost.ACTIONS.items() if extra]
     searches = [
-        f"| the query `{name}` with {' or '.join(f'`{each}`' for each in sorted(by))} | {cost.OBJECT + cost.SEARCH} |"
-        for name, by in cost.SEARCHES.items()
+        f"| the query `{name}`{_with(by)} | {cost.OBJECT + cost.SEARCH} |" for name, by in cost.SEARCHES.items()
     ]
     return "\n".join(
         [
@@ -149,6 +148,10 @@ def cost_table() -> str:
             f"| one operation, at most | {cost.MAX_COST:,} |",
         ]
     )
+
+
+def _with(arguments: Collection[str]) -> str:
+    return f" with {' or '.join(f'`{each}`' for each in sorted(arguments))}" if arguments else ""
 
 
 def rate_table() -> str:

@@ -46,6 +46,7 @@ def priced(document: str, variables=None, operation=None):
         ("{ trees(first: -5) { nodes { id } } }", 2 + 3),
         ("{ trees(first: 99999) { nodes { id } } }", 2 + 300),
         ('{ messages(first: 1, search: "sky") { nodes { id } } }', 2 + cost.SEARCH + 3),
+        ("{ models(first: 1) { nodes { id } } }", 2 + cost.SEARCH + 3),
         ("{ messages(first: 1, search: null, newestFirst: true) { nodes { id } } }", 2 + 3),
         ('{ trees(first: 1, lang: "en") { nodes { messages(first: 1) { nodes { id } } } } }', 2 + 2 + 2 + 2 + 1),
         ("{ viewer @skip(if: true) { streakDays } }", 3),
