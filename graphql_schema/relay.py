@@ -38,7 +38,7 @@ class PageInfo:
 
     has_next_page: bool = strawberry.field(description="Whether more nodes follow.")
     end_cursor: str | None = strawberry.field(
-        description="Pass it as `after` to read on, where the page is empty too; null where nothing was looked at."
+        description="Pass it as `after` to read on, from an empty page too; null where nothing was looked at."
     )
 
 
