@@ -32,8 +32,8 @@ DUPLICATE = 11000
 def connect(uri: str, *listeners: Any, seconds: float = CALL_SECONDS) -> Client:
     """A client for the server at `uri` (mongodb://...); it connects on first use.
 
-    Datetimes come back aware. A server that cannot be reached is given up after 5 s. Writes ask for the majority where
-    there is a replica set.
+    Datetimes come back aware. A server that cannot be reached is given up after 5 s. Writes ask for the majority of
+    a replica set, whatever the address says: what a guard let through must outlast the server that let it through.
 
     Args:
         uri: the address.
@@ -48,7 +48,7 @@ def connect(uri: str, *listeners: Any, seconds: float = CALL_SECONDS) -> Client:
         return AsyncMongoClient(
             uri, tz_aware=True, serverSelectionTimeoutMS=5_000, connectTimeoutMS=5_000,
             timeoutMS=round(seconds * 1000),
-            maxPoolSize=100, retryWrites=False, appname="open-assistant", w="majority" if "replicaSet=" in uri else 1,
+            maxPoolSize=100, retryWrites=False, appname="open-assistant", w="majority",
             event_listeners=listeners,
         )  # fmt: skip
     except (ConfigurationError, ValueError) as error:

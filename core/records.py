@@ -255,8 +255,8 @@ class Message(Record):
     """One message of a tree.
 
     `review_count`, `ranking_count`, `emojis` and `labels` follow from the reviews, rankings and reactions stored about
-    the message, on top of `base`. An importer sets `base` by `as_imported`, or its counts are lost when the tree next
-    moves.
+    the message, on top of `base`. An importer sets `base` by `core.treeform.as_imported`, or its counts are
+    lost when the tree next moves.
 
     Attributes:
         ancestors: ids from the root to the parent; empty for a root.
@@ -335,17 +335,6 @@ class Message(Record):
     def replies_wrong(self) -> bool:
         """Most of the weight of those who ranked its replies says that all are factually wrong, in weighted mode."""
         return bool((self.consensus or {}).get("all_wrong", 0.0) > 0.5)
-
-
-def as_imported(message: Message) -> Message:
-    """`message` with its counts as the base that later reviews, rankings and reactions add to."""
-    base = {
-        "review_count": message.review_count,
-        "ranking_count": message.ranking_count,
-        "emojis": message.emojis,
-        "labels": message.labels,
-    }
-    return replace(message, base=base)
 
 
 @dataclass(frozen=True, kw_only=True)

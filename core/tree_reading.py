@@ -10,6 +10,7 @@ from typing import Any
 from core.database import Database, Document
 from core.errors import BadInput
 from core.opinions import Ranking
+from core.pools import DEFAULT
 from core.records import TREE_STATES, Message, Tree
 
 TREES_PER_READ = 100
@@ -40,7 +41,8 @@ async def tree_ids(
     picked = [(name, frozenset(values)) for name, values in wanted if values is not None]
     fields = {"by_time": 1, "state": 1, "lang": 1, "collection": 1}
     async for document in in_order(database, "trees", "by_time", fields):  # gold items have no such key
-        if all(document.get(name) in values for name, values in picked):
+        document.setdefault("collection", DEFAULT)  # those of before there were collections say nothing of theirs
+        if all(document[name] in values for name, values in picked):
             yield document["_id"]
 
 

@@ -24,7 +24,7 @@ import orjson
 from core.errors import BadRecord
 from core.opinions import Ranking
 from core.pools import DEFAULT
-from core.records import IMPORTED, Message, Tree, as_imported, text_hash
+from core.records import IMPORTED, Message, Tree, text_hash
 from core.treecheck import MAX_DEPTH, MAX_MESSAGES, check_message, check_tree
 
 Node = dict[str, Any]
@@ -178,6 +178,17 @@ def _served(event: Mapping[str, Any], order: list[str], replies: Collection[Any]
         return ()
     shown = dict(zip(map(int, places), order, strict=True))
     return tuple(shown[place] for place in range(len(order)))
+
+
+def as_imported(message: Message) -> Message:
+    """`message` with its counts as the base that later reviews, rankings and reactions add to."""
+    base = {
+        "review_count": message.review_count,
+        "ranking_count": message.ranking_count,
+        "emojis": message.emojis,
+        "labels": message.labels,
+    }
+    return replace(message, base=base)
 
 
 def _counted(messages: list[Message], rankings: list[Ranking]) -> list[Message]:

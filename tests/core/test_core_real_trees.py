@@ -13,7 +13,8 @@ from core.advance import advance
 from core.config import CollectionConfig
 from core.consensus import ranked_pairs
 from core.opinions import Reaction, reaction_id
-from core.records import EMOJIS, TREE_STATES, Message, Tree, as_imported
+from core.records import EMOJIS, TREE_STATES, Message, Tree
+from core.treeform import as_imported
 
 SAMPLES = Path(__file__).resolve().parents[2] / "samples" / "trees.jsonl"
 SETS = ("oasst1-en-validation", "oasst2-multilingual-551")

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.opinions import Ranking, Reaction, Report, Review
-from core.records import EMOJIS, Message, Task, Tree, User, as_imported, moment, now, text_hash, time_key
+from core.records import EMOJIS, Message, Task, Tree, User, moment, now, text_hash, time_key
+from core.treeform import as_imported
 from core.work_records import Work
 
 SAMPLES = [

@@ -222,6 +222,9 @@ async def test_trees_are_listed_in_pages_without_gaps(
     assert 0 < len(english) < 63
     assert [each async for each in tree_ids(filled, ["ready_for_export"], ["en"], ["default"])] == english
     assert [each async for each in tree_ids(filled, None, None, ["poems"])] == []
+    old = {"$unset": {"collection": ""}}  # from before there were collections
+    await filled["trees"].update_one({"_id": trees[0]["_id"]}, old)
+    assert len([each async for each in tree_ids(filled, None, None, ["default"])]) == len(trees)
 
 
 async def test_a_mark_that_is_none_is_said(filled: Database, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from pymongo import AsyncMongoClient
 from pymongo.errors import InvalidOperation, PyMongoError
 
 from core import writes
+from core.database import connect
 from core.writes import Change, Gone, New, Write, together
 
 IDS = st.sampled_from(["a", "b"])
@@ -74,3 +75,9 @@ async def test_each_write_is_done_or_told_not_to_be(database, old: bool, made: l
 async def test_another_failure_is_raised(database) -> None:
     with pytest.raises(PyMongoError):
         await together(database, [New("one", {"_id": "a"}), Change("one", {"_id": "a"}, {"$inc": {"_id": "x"}})])
+
+
+@pytest.mark.parametrize("options", ["", "?w=1", "?replicaSet=rs0&w=0"])
+async def test_writes_ask_for_the_majority_whatever_the_address_says(options: str) -> None:
+    async with connect(f"mongodb://127.0.0.1:1/{options}") as client:
+        assert client.write_concern.document == {"w": "majority"}
