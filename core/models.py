@@ -213,6 +213,11 @@ class Models:
                 return None
             raise
 
+    async def lineages_of_replies(self, model_versions: Sequence[str]) -> dict[str, Lineage]:
+        """What model versions (`name@version`) came from, those that are published; one is read after the other."""
+        found = {each: await self.lineage_of_reply(each) for each in model_versions}
+        return {each: lineage for each, lineage in found.items() if lineage is not None}
+
     async def sources(
         self, name: str, version: str, *, first: int, after: int = 0, kind: str | None = None
     ) -> list[dict[str, str]]:

@@ -64,8 +64,9 @@ class ChatMessageNode(Node):
     @strawberry.field(description="Why the model says this: its version, job and data; null for what is unpublished.")
     async def lineage(self, info: Info) -> LineageNode | None:
         """From the reply to the snapshots that its model learned from."""
-        models = needed(info.context.services.models, "models")
-        found = await models.lineage_of_reply(self.record.model_version)
+        needed(info.context.services.models, "models")
+        version = self.record.model_version
+        found = await info.context.loaders.lineages.load(version) if version else None
         return None if found is None else LineageNode.of(found)
 
     @classmethod

@@ -14,6 +14,7 @@ from core.model_records import marked_models
 
 if TYPE_CHECKING:
     from core.agreement_over_time import Sums
+    from core.model_records import Lineage
     from core.oauth_records import Client
     from core.people import People
     from core.people_records import Appeal
@@ -114,6 +115,11 @@ class Loaders:
     def withdrawn(self) -> Reads[int]:
         """How many messages have lost consent since, by snapshot."""
         return Reads(by_id(lambda: _people(self._services).withdrawn_from))
+
+    @cached_property
+    def lineages(self) -> Reads[Lineage]:
+        """What the model versions of chats' replies came from, by `name@version`: whole snapshots' lists of sources."""
+        return Reads(by_id(lambda: self._services.models.lineages_of_replies))
 
     @cached_property
     def marked(self) -> DataLoader[str, int]:

@@ -113,6 +113,22 @@ def publish(store: ObjectStore, folder: Path, version: str, **about: Any) -> Non
     manifest.publish(store, folder, layout.model("assistant", version), {**known, **about})
 
 
+async def test_a_version_that_wrote_many_replies_is_looked_up_once(api: Api, tmp_path: Path) -> None:
+    publish(api.services.store, tmp_path, "v1")
+    read: list[str] = []
+
+    class Counted(Models):
+        async def lineage(self, name: str, version: str) -> Any:
+            read.append(version)
+            return await super().lineage(name, version)
+
+    api.services.models = Counted(api.services.database, api.services.store)
+    lineages = api.context("contributor").loaders.lineages
+    found = await asyncio.gather(*(lineages.load(f"assistant@{version}") for version in ("v1", "v9", "v1", "v1")))
+    assert [each and each.model.label for each in found] == ["assistant@v1", None, "assistant@v1", "assistant@v1"]
+    assert read == ["v1", "v9"]
+
+
 async def test_from_snapshot_to_job_to_model_to_lineage_and_back(api: Api, tmp_path: Path) -> None:
     snapshot = await frozen(api)
     assert snapshot["rows"] == snapshot["train"] + snapshot["validation"] == snapshot["byLang"]["en"] > 0
