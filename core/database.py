@@ -66,9 +66,14 @@ def aware(database: Database) -> Database:
     return database.with_options(codec_options=CodecOptions(tz_aware=True))
 
 
+def is_silent(error: PyMongoError) -> bool:
+    """Whether a driver error means that the store does not answer."""
+    return error.timeout or isinstance(error, AutoReconnect | ServerSelectionTimeoutError)
+
+
 def unavailable(error: PyMongoError) -> OaError:
     """The caller's error for a driver error that means that the store does not answer; others are raised again."""
-    if error.timeout or isinstance(error, AutoReconnect | ServerSelectionTimeoutError):
+    if is_silent(error):
         return Unavailable(f"the document store does not answer: {type(error).__name__}", retry_after=2.0)
     raise error
 

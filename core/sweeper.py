@@ -17,7 +17,7 @@ from pymongo.errors import PyMongoError
 
 from core import agreement_over_time, answers, appeals, credits, promotion, retention, rules, statistics, tasks
 from core.config import CollectionConfig
-from core.database import Database, aware
+from core.database import Database, aware, is_silent
 from core.errors import OaError
 from core.growth import activate_backlog, run_lottery
 from core.pools import collection_of
@@ -85,7 +85,10 @@ async def sweep_once(
         swept.changed += await rules.sweep(database)
     with _going_on(swept, "retention"):
         swept.deleted += await retention.sweep(database, kept, now())
-    for pool in await _pools(database):
+    pools: list[str] = []
+    with _going_on(swept, "pools"):
+        pools = await _pools(database)
+    for pool in pools:
         with _going_on(swept, f"pool {pool}"):
             swept.won += len(await run_lottery(database, config, pool, chance))
             swept.activated += await _activate(database, config, pool)
@@ -95,27 +98,33 @@ async def sweep_once(
 
 @contextmanager
 def _going_on(swept: Swept, part: str) -> Iterator[None]:
+    """Note what fails and go on: what nobody foresaw, too, or one record that is not as it should be would keep all
+    that comes after it from being healed, in every process."""
     try:
         yield
     except OaError as error:
         swept.failures.append(f"{part}: {error.message}")
+    except Exception as error:
+        if isinstance(error, PyMongoError) and is_silent(error):
+            raise
+        log.exception("sweep: %s", part)
+        swept.failures.append(f"{part}: {type(error).__name__}")
 
 
 async def _apply_answers(database: Database, config: CollectionConfig, swept: Swept) -> None:
     query = {"deadline": {"$gte": "answered|", "$lt": "answered}"}}
     async for document in database["tasks"].find(query).limit(BATCH):
-        try:
+        with _going_on(swept, f"task {document['_id']}"):
             await answers.apply(database, config, Task.from_document(document))
             swept.applied += 1
-        except OaError as error:
-            swept.failures.append(f"task {document['_id']}: {error.message}")
 
 
 async def _expire(database: Database, config: CollectionConfig, swept: Swept) -> None:
     overdue = {"check_at": {"$lte": milliseconds(now())}}
     async for document in database["work"].find(overdue).sort("check_at").limit(BATCH):
-        await tasks.expire(database, config, Work.from_document(document))
-        swept.expired += 1
+        with _going_on(swept, f"work {document['_id']}"):
+            await tasks.expire(database, config, Work.from_document(document))
+            swept.expired += 1
 
 
 async def _expire_orphans(database: Database, swept: Swept) -> None:
@@ -128,9 +137,10 @@ async def _expire_orphans(database: Database, swept: Swept) -> None:
 async def _settle_dirty(database: Database, config: CollectionConfig, swept: Swept) -> None:
     dirty = [tree["_id"] async for tree in database["trees"].find({"dirty": True}, {"_id": 1}).limit(BATCH)]
     for tree_id in dirty:
-        if await settle(database, config, tree_id) is None:
-            swept.failures.append(f"tree {tree_id} changes too fast to settle")
-        swept.settled += 1
+        with _going_on(swept, f"tree {tree_id}"):
+            if await settle(database, config, tree_id) is None:
+                swept.failures.append(f"tree {tree_id} changes too fast to settle")
+            swept.settled += 1
 
 
 async def _credit(database: Database, config: CollectionConfig, swept: Swept) -> None:
