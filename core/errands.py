@@ -70,4 +70,6 @@ async def run_errands(database: Database, config: CollectionConfig, store: Objec
             await run_once(database, config, store)
         except (PyMongoError, OaError) as error:
             log.warning("errands failed: %s", error)
+        except Exception:  # what nobody foresaw ends one round, not all that come after it
+            log.exception("errands failed")
         await asyncio.sleep(seconds)

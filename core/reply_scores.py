@@ -82,6 +82,8 @@ async def run_reply_scores(database: Database, config: CollectionConfig, store: 
             await go_on(database, config, store, seconds)
         except (PyMongoError, OaError) as error:
             log.warning("scoring of replies failed: %s", error)
+        except Exception:  # what nobody foresaw ends one step, not all that come after it
+            log.exception("scoring of replies failed")
         await asyncio.sleep(min(seconds, POLL / 1000))
 
 
