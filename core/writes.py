@@ -12,10 +12,18 @@ from typing import Any
 from weakref import WeakSet
 
 from pymongo import DeleteOne, InsertOne, UpdateOne
-from pymongo.errors import ClientBulkWriteException, DuplicateKeyError, InvalidOperation
+from pymongo.errors import (
+    ClientBulkWriteException,
+    DuplicateKeyError,
+    InvalidOperation,
+    OperationFailure,
+    PyMongoError,
+)
 
 from core.database import DUPLICATE, Client, Database, Document
 
+UNKNOWN_COMMAND = 59
+"""The store's code for a command that it does not know."""
 _too_old: WeakSet[Client] = WeakSet()
 """Clients whose store does not know the command."""
 
@@ -73,6 +81,11 @@ async def _at_once(database: Database, writes: Sequence[Write]) -> list[bool]:
         _too_old.add(client)
         return []
     except ClientBulkWriteException as error:
+        if isinstance(error.error, OperationFailure) and error.error.code == UNKNOWN_COMMAND:
+            _too_old.add(client)
+            return []
+        if isinstance(error.error, PyMongoError):
+            raise error.error from error  # a store that is silent or refuses is told as for any other command
         failed: Any = error.write_errors or []
         if not failed or any(each["code"] != DUPLICATE for each in failed):
             raise

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
@@ -9,11 +11,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pymongo import AsyncMongoClient
-from pymongo.errors import InvalidOperation, PyMongoError
+from pymongo.errors import ClientBulkWriteException, InvalidOperation, OperationFailure, PyMongoError
 
 from core import writes
-from core.database import connect
+from core.database import connect, unavailable
 from core.writes import Change, Gone, New, Write, together
+from oa import embedded
 
 IDS = st.sampled_from(["a", "b"])
 NAMES = st.sampled_from(["one", "two"])
@@ -55,21 +58,44 @@ async def read(database) -> dict[str, dict[str, int]]:
     return {name: {each["_id"]: each["rev"] async for each in database[name].find()} for name in ("one", "two")}
 
 
-@pytest.mark.parametrize("old", [False, True])
+@pytest.mark.parametrize("refusal", ["none", "by the driver", "by the store"])
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25, deadline=None)
 @given(made=st.lists(some_write(), max_size=8))
-async def test_each_write_is_done_or_told_not_to_be(database, old: bool, made: list[Write]) -> None:
+async def test_each_write_is_done_or_told_not_to_be(database, refusal: str, made: list[Write]) -> None:
     for name in ("one", "two"):
         await database[name].delete_many({})
 
+    refusals = {
+        "by the driver": InvalidOperation("MongoClient.bulk_write requires MongoDB server version 8.0+."),
+        "by the store": ClientBulkWriteException({"error": OperationFailure("no such command: bulkWrite", 59)}, True),
+    }
+
     async def unknown(*_: Any, **__: Any) -> None:
-        raise InvalidOperation("MongoClient.bulk_write requires MongoDB server version 8.0+.")
+        raise refusals[refusal]
 
     done, stored = expected(made)
-    with patch.object(AsyncMongoClient, "bulk_write", unknown if old else AsyncMongoClient.bulk_write):
+    with patch.object(AsyncMongoClient, "bulk_write", unknown if refusal in refusals else AsyncMongoClient.bulk_write):
         assert await together(database, made) == done
     writes._too_old.discard(database.client)
     assert await read(database) == stored
+
+
+@pytest.mark.skipif("OA_MONGODB_URI" in os.environ, reason="kills a server of its own, not the one named")
+async def test_a_store_that_is_gone_is_told_as_by_any_other_command(tmp_path: Path) -> None:
+    port = embedded.free_port()
+    process = embedded.start(embedded.document_store_command(tmp_path / "mongo", port))
+    try:
+        embedded.wait_for_port(port, process)
+        async with connect(f"mongodb://127.0.0.1:{port}") as client:
+            assert await together(client["gone"], [New("one", {"_id": each}) for each in "ab"]) == (True, True)
+            process.kill()
+            process.wait(10)
+            with pytest.raises(PyMongoError) as failure:
+                await together(client["gone"], [New("one", {"_id": each}) for each in "cd"])
+            assert unavailable(failure.value).code == "UNAVAILABLE"
+    finally:
+        process.kill()
+        process.wait(10)
 
 
 async def test_another_failure_is_raised(database) -> None:
