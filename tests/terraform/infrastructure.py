@@ -109,9 +109,14 @@ def check_roles(iam: Any, prefix: str) -> None:
     allowed = {name: statements(iam, f"{prefix}-{name}") for name in ("api", "worker", "serving")}
     assert {action for _, action, _ in allowed["serving"]} == {"s3:ListBucket", "s3:GetObject"}
     assert all("/models/" in resource for _, action, resource in allowed["serving"] if action == "s3:GetObject")
-    deleted = {resource.partition("/")[2] for _, action, resource in allowed["worker"] if action == "s3:DeleteObject"}
-    assert deleted == {"jobs/*/checkpoints/*", "queue/*"}
-    assert not any(action == "s3:DeleteObject" for _, action, _ in allowed["api"])
+    deleted = {
+        name: {resource.partition("/")[2] for _, action, resource in role if action == "s3:DeleteObject"}
+        for name, role in allowed.items()
+    }
+    assert deleted == {
+        "api": {"jobs/scores-*", "people/*", "queue/scores-*"}, "worker": {"jobs/*/checkpoints/*", "queue/*"},
+        "serving": set(),
+    }  # fmt: skip
     for role in allowed.values():
         assert all(effect == "Allow" and "*" not in action for effect, action, _ in role)
         assert all(resource.startswith(f"arn:aws:s3:::{prefix}") for _, _, resource in role)
