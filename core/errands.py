@@ -7,22 +7,16 @@ while by pushing its key into the future, so that two seldom do the same.
 
 from __future__ import annotations
 
-import asyncio
-import logging
-
-from pymongo.errors import PyMongoError
-
 from core import consent, departures, own_data, purge, score_marks
+from core.background import repeat
 from core.config import CollectionConfig
 from core.database import Database, aware
 from core.departures import Departure
-from core.errors import OaError
 from core.objects import ObjectStore
 from core.people_records import DataExport
 from core.purge import Purge
 from core.records import milliseconds, now
 
-log = logging.getLogger(__name__)
 TAKEN = 120_000
 """Milliseconds for which an errand is taken; one that a crash left is taken up then."""
 
@@ -65,11 +59,4 @@ async def _take(database: Database, name: str, key: str, document: dict[str, obj
 
 async def run_errands(database: Database, config: CollectionConfig, store: ObjectStore, seconds: float = 5.0) -> None:
     """Run errands every `seconds` until cancelled; what fails is taken up again later."""
-    while True:
-        try:
-            await run_once(database, config, store)
-        except (PyMongoError, OaError) as error:
-            log.warning("errands failed: %s", error)
-        except Exception:  # what nobody foresaw ends one round, not all that come after it
-            log.exception("errands failed")
-        await asyncio.sleep(seconds)
+    await repeat(lambda: run_once(database, config, store), seconds, "a round of errands")

@@ -18,12 +18,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from pymongo.errors import PyMongoError
 
 from core import job_objects, layout, rewards
+from core.background import repeat
 from core.config import CollectionConfig
 from core.database import Database, aware
-from core.errors import BadInput, NotFound, OaError
+from core.errors import BadInput, NotFound
 from core.ids import new_id
 from core.journal import record
 from core.models import load_version, promoted_versions
@@ -77,14 +77,7 @@ class Judge:
 
 async def run_reply_scores(database: Database, config: CollectionConfig, store: ObjectStore, seconds: float) -> None:
     """Keep replies scored until cancelled; a round begins `seconds` after the last one."""
-    while True:
-        try:
-            await go_on(database, config, store, seconds)
-        except (PyMongoError, OaError) as error:
-            log.warning("scoring of replies failed: %s", error)
-        except Exception:  # what nobody foresaw ends one step, not all that come after it
-            log.exception("scoring of replies failed")
-        await asyncio.sleep(min(seconds, POLL / 1000))
+    await repeat(lambda: go_on(database, config, store, seconds), min(seconds, POLL / 1000), "scoring of replies")
 
 
 async def go_on(database: Database, config: CollectionConfig, store: ObjectStore, seconds: float) -> bool:

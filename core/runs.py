@@ -10,9 +10,11 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from core import job_objects, journal
+from core.background import repeat
 from core.chat_records import derived_id
 from core.errors import BadInput, OaError
 from core.ids import new_id
@@ -128,14 +130,8 @@ class Runs:
 
     async def run_mirror(self, seconds: float = 2.0) -> None:
         """Mirror for ever; a round that fails is logged, and the next one tried. Every thirtieth looks at all jobs."""
-        turn = 0
-        while True:
-            try:
-                await self.mirror_once(everything=turn % 30 == 0)
-            except Exception:
-                log.exception("jobs could not be mirrored; trying again")
-            turn += 1
-            await asyncio.sleep(seconds)
+        turns = count()
+        await repeat(lambda: self.mirror_once(everything=next(turns) % 30 == 0), seconds, "the mirror of jobs")
 
     async def _adopt_if_sound(self, job_id: str) -> None:
         try:

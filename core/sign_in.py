@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
-
-from pymongo.errors import PyMongoError
-
 from core.accounts import Accounts
 from core.api_keys import ApiKeys
 from core.attempts import Attempts
+from core.background import repeat
 from core.clients import Clients
 from core.database import Database, aware
 from core.grants import Codes, Devices
 from core.oauth_records import DAY, EXPIRING
 from core.records import milliseconds, now
 from core.sessions import Sessions
-
-log = logging.getLogger(__name__)
 
 
 class SignIn:
@@ -48,9 +42,4 @@ async def sweep_sign_in(database: Database) -> int:
 
 async def run_sign_in_sweeper(database: Database, seconds: float = 300.0) -> None:
     """Sweep every `seconds` until cancelled; a store that does not answer is tried again next time."""
-    while True:
-        try:
-            await sweep_sign_in(database)
-        except PyMongoError as error:
-            log.warning("sweep of sign-ins failed: %s", error)
-        await asyncio.sleep(seconds)
+    await repeat(lambda: sweep_sign_in(database), seconds, "the sweep of sign-ins")

@@ -6,7 +6,6 @@ Everything here may run in any number of processes at once and be stopped at any
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import random
 from collections.abc import Callable, Iterator
@@ -16,6 +15,7 @@ from dataclasses import dataclass, field
 from pymongo.errors import PyMongoError
 
 from core import agreement_over_time, answers, appeals, credits, promotion, retention, rules, statistics, tasks
+from core.background import repeat
 from core.config import CollectionConfig
 from core.database import Database, aware, is_silent
 from core.errors import OaError
@@ -200,12 +200,11 @@ async def run_sweeper(
 
     `done` is called at the end of each round that went through.
     """
-    while True:
-        try:
-            swept = await sweep_once(database, config, kept=kept)
-            for failure in swept.failures:
-                log.warning("sweep: %s", failure)
-            done()
-        except (PyMongoError, OaError) as error:
-            log.warning("sweep failed: %s", error)
-        await asyncio.sleep(seconds)
+
+    async def once() -> None:
+        swept = await sweep_once(database, config, kept=kept)
+        for failure in swept.failures:
+            log.warning("sweep: %s", failure)
+        done()
+
+    await repeat(once, seconds, "a sweep")
