@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import AsyncGenerator, Callable
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import strawberry
 
@@ -45,7 +45,14 @@ from .training_inputs import (
 )
 
 if TYPE_CHECKING:
+    from strawberry.dataloader import DataLoader
+
+    from core.model_records import ModelVersion
     from core.objects import ObjectStore
+
+    from .loaders import Reads
+
+T = TypeVar("T")
 
 Gone = Annotated[
     bool | None, strawberry.argument(description="Only those that hold contributions deleted since, or only others.")
@@ -88,11 +95,9 @@ class TrainingQuery:
     ) -> Connection[ModelNode]:
         """A page of versions."""
         found, loaders = await models(info.context).versions(name), info.context.loaders
-        for wanted, loader in ((contains_deleted, loaders.marked), (contains_withdrawn_consent, loaders.unconsented)):
-            if wanted is not None:
-                counts = await loader.load_many([each.label for each in found])
-                found = [each for each, count in zip(found, counts, strict=True) if bool(count) == wanted]
-        return slice_connection(found, first, after, key=lambda each: each.label, node=ModelNode.of)
+        found = await _marked(found, _label, loaders.marked, contains_deleted)
+        found = await _marked(found, _label, loaders.unconsented, contains_withdrawn_consent)
+        return slice_connection(found, first, after, key=_label, node=ModelNode.of)
 
     @strawberry.field(
         description="Which model versions learned from a tree or message, newest first; the reverse of `lineage`.",
@@ -103,7 +108,7 @@ class TrainingQuery:
     ) -> Connection[ModelNode]:
         """The versions whose snapshots hold the source."""
         found = await models(info.context).learned_from(await _source(info.context, source_id))
-        return slice_connection(found, first, after, key=lambda each: each.label, node=ModelNode.of)
+        return slice_connection(found, first, after, key=_label, node=ModelNode.of)
 
     @strawberry.field(description="Frozen data sets, newest first.", permission_classes=[Operator])
     async def snapshots(
@@ -120,10 +125,8 @@ class TrainingQuery:
 
         found = await asyncio.to_thread(list_snapshots, _store(info.context), name)
         loaders = info.context.loaders
-        for wanted, loader in ((contains_deleted, loaders.gone), (contains_withdrawn_consent, loaders.withdrawn)):
-            if wanted is not None:
-                counts = await loader.load_many([snapshot_label(each) for each in found])
-                found = [each for each, count in zip(found, counts, strict=True) if bool(count) == wanted]
+        found = await _marked(found, snapshot_label, loaders.gone, contains_deleted)
+        found = await _marked(found, snapshot_label, loaders.withdrawn, contains_withdrawn_consent)
         return slice_connection(found, first, after, key=snapshot_label, node=SnapshotNode.of)
 
 
@@ -202,6 +205,20 @@ class TrainingSubscription:
         """Follow one job."""
         async for event in runs(info.context).events(raw_id(job_id, "Job", path=("job_id",)), after):
             yield JobEventNode.end(event) if isinstance(event, Job) else JobEventNode.of(event)
+
+
+def _label(version: ModelVersion) -> str:
+    return version.label
+
+
+async def _marked(
+    found: list[T], label: Callable[[T], str], loader: Reads[int] | DataLoader[str, int], wanted: bool | None
+) -> list[T]:
+    """Those of which the loader counts some marked sources, or those without; all where neither is wanted."""
+    if wanted is None:
+        return found
+    counts = await loader.load_many([label(each) for each in found])
+    return [each for each, count in zip(found, counts, strict=True) if bool(count) == wanted]
 
 
 async def _source(context: Context, source_id: str) -> str:
