@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from core.config import CollectionConfig
-from core.languages import other_language
+from core.languages import _classified, _identifier, other_language
 from core.screening import extra_reviews, screen
 from core.toxicity import toxicity
 
@@ -31,6 +33,14 @@ CODE = "```python\nfor each in things:\n    print(each, file=output)\n" + "    t
 )
 async def test_a_language_is_doubted_only_where_it_is_clear(text, claimed, found) -> None:
     assert await other_language(text, claimed, 0.99) == found
+
+
+@given(st.text(min_size=1, max_size=300))
+def test_the_most_probable_language_is_that_of_the_library(text) -> None:
+    language, probability = _identifier().classify(text)
+    found, how_probable = _classified(_identifier(), text)
+    assert how_probable == pytest.approx(float(probability), abs=1e-3)
+    assert found == language or how_probable < 0.5 + 1e-3, "as probable as another"
 
 
 async def test_what_is_sure_depends_on_the_collection() -> None:
