@@ -11,7 +11,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from core import screening, tasks
 from core import work as queue
@@ -19,7 +19,7 @@ from core.accounts import touching
 from core.config import CollectionConfig
 from core.database import Database
 from core.errors import BadInput, Conflict, TaskGone
-from core.facts import Facts
+from core.facts import Facts, joined, load
 from core.labels import check_labels
 from core.opinions import Ranking, Review
 from core.records import Message, Task, Tree, User, now, text_hash
@@ -34,9 +34,16 @@ RANK_KINDS = ("rank_assistant_replies", "rank_prompter_replies")
 CLOSED = ("aborted_low_grade", "halted_by_moderator")
 
 
+class Answered(NamedTuple):
+    """A task as it is after its answer, and the message that this made, where that is known without a read."""
+
+    task: Task
+    message: Message | None = None
+
+
 async def submit_prompt(
     database: Database, config: CollectionConfig, user: User, task_id: str, text: str, lang: str | None = None
-) -> Task:
+) -> Answered:
     """The answer to an `initial_prompt` task: the root of a new tree. `lang`, where given, must be the task's."""
     task = await _mine(database, user, task_id, ("initial_prompt",))
     if lang is not None and check_lang(lang) != task.lang:
@@ -46,7 +53,7 @@ async def submit_prompt(
     return await _decide(database, config, user, task, {"text": text}, around)
 
 
-async def submit_reply(database: Database, config: CollectionConfig, user: User, task_id: str, text: str) -> Task:
+async def submit_reply(database: Database, config: CollectionConfig, user: User, task_id: str, text: str) -> Answered:
     """The answer to a `prompter_reply` or `assistant_reply` task: a message under the target."""
     task = await _mine(database, user, task_id, ("prompter_reply", "assistant_reply"))
     config = await rules_of(database, config, task.collection)
@@ -62,7 +69,7 @@ async def submit_review(
     """The answer to a `label_*` task: the labels answered, each in [0, 1]."""
     kinds = ("label_initial_prompt", "label_prompter_reply", "label_assistant_reply")
     task = await _mine(database, user, task_id, kinds)
-    return await _decide(database, config, user, task, {"labels": check_labels(task.kind, labels)})
+    return (await _decide(database, config, user, task, {"labels": check_labels(task.kind, labels)})).task
 
 
 async def submit_ranking(
@@ -90,7 +97,7 @@ async def submit_ranking(
     answer: dict[str, Any] = {"ranking": order, "not_rankable": not_rankable}
     if any(size != 1 for size in tiers):
         answer["tiers"] = _check_tiers(config, order, tiers) if task.state == "open" else list(tiers)
-    return await _decide(database, config, user, task, answer)
+    return (await _decide(database, config, user, task, answer)).task
 
 
 async def cannot_judge(database: Database, config: CollectionConfig, user: User, task_id: str) -> Task:
@@ -172,8 +179,8 @@ async def checked_text(
 async def _decide(
     database: Database, config: CollectionConfig, user: User, task: Task, answer: dict[str, Any],
     around: Surroundings | None = None,
-) -> Task:  # fmt: skip
-    """Store the answer with the task, once, and apply it; the task as it is then.
+) -> Answered:  # fmt: skip
+    """Store the answer with the task, once, and apply it.
 
     Args:
         around: of a text, where it was read a moment ago.
@@ -190,44 +197,57 @@ async def _decide(
         raise TaskGone(f"task {task.id} is {task.state}{why}; ask for another")
     if task.answer not in (answer, tasks.kept_answer(answer)):
         raise Conflict(f"task {task.id} was already submitted with another answer")
-    return await apply(database, config, task, user, around) if task.state == "answered" else task
+    return await apply(database, config, task, user, around) if task.state == "answered" else Answered(task)
 
 
 async def apply(
     database: Database, config: CollectionConfig, task: Task, user: User | None = None,
     around: Surroundings | None = None,
-) -> Task:  # fmt: skip
-    """Store everything that follows from an answered task, and return it as done; may be repeated.
+) -> Answered:  # fmt: skip
+    """Store everything that follows from an answered task, which is done then; may be repeated.
 
     Args:
         user: whose task it is, where that was read a moment ago.
         around: of its text, likewise.
     """
-    at_hand = None
     if "text" in (task.answer or {}):
-        at_hand = await _apply_text(database, await rules_of(database, config, task.collection), task, around)
+        rules = await rules_of(database, config, task.collection)
+        facts, first = await _apply_text(database, rules, task, around)
     else:
-        made = ("reviews", _review(task)) if task.kind.startswith("label_") else ("rankings", _ranking(task))
-        await together(database, [New(made[0], made[1].to_document())])
+        facts, first = await _apply_opinion(database, task)
     tree_id = task.tree_id or task.id
-    await settle(database, config, tree_id, answered=True, known=(task.user_id,), at_hand=at_hand)
+    settled = await settle(database, config, tree_id, answered=True, known=(task.user_id,), at_hand=facts, first=first)
     if user is None:
         document = await database["users"].find_one({"_id": task.user_id})
         user = User.from_document(document) if document else None
     touched = touching(user, task.answered_at or task.created_at) if user else []
     await together(database, [*touched, tasks.moving(task, "done")])
-    return tasks.ended(replace(task, state="done"))
+    message = next((each for each in (settled.messages if settled else ()) if each.id == task.result_id), None)
+    return Answered(tasks.ended(replace(task, state="done")), message)
+
+
+async def _apply_opinion(database: Database, task: Task) -> tuple[Facts | None, list[Write]]:
+    """The facts of the tree with the review or ranking that an answer makes, and what stores that; nothing is stored
+    of a tree that is gone.
+
+    Facts read before it is stored are as good as later ones: what came since has changed the tree's `version`, or will
+    find it changed.
+    """
+    facts = await load(database, task.tree_id or "")
+    if facts is None:
+        return None, []
+    if task.kind.startswith("label_"):
+        review = _review(task)
+        return joined(facts, review), [New("reviews", review.to_document())]
+    ranking = _ranking(task)
+    return joined(facts, ranking), [New("rankings", ranking.to_document())]
 
 
 async def _apply_text(
     database: Database, config: CollectionConfig, task: Task, around: Surroundings | None
-) -> Facts | None:
-    """Store the message that an answer makes, with what is suspicious about its text, and its tree if it opens one.
-
-    Returns:
-        the facts of its tree, with it, where they are known. Those read before it came are as good as later ones: what
-        came since has changed the tree's `version`, or will find it changed.
-    """
+) -> tuple[Facts | None, list[Write]]:
+    """The same of the message that an answer makes, with its tree if it opens one. What is suspicious about the text
+    is told here, once the message is stored."""
     if around is None:
         around = await look_around(database, (task.answer or {})["text"], task.target_id, task.tree_id)
     if task.target_id is not None and around.parent is None:
@@ -236,17 +256,18 @@ async def _apply_text(
     found = await screening.look(config, message, around.rows)
     message = replace(message, extra_reviews=screening.extra_reviews(found, config))
     writes: list[Write] = [New("messages", message.to_document())]
-    tree = None if task.target_id is not None else _tree(config, task)
-    if tree is not None:
-        writes += [New("trees", tree.to_document()), queue.passing_on(task.work_id, task.id)]
-    stored = await together(database, [*writes, *rows_of(message)])
-    await screening.tell(database, config, message, found)
-    if tree is not None:
-        return Facts(tree=tree, messages=(message,)) if all(stored[:2]) else None
     facts = around.facts
-    if facts is None or not stored[0]:
-        return None
-    return replace(facts, messages=tuple(sorted([*facts.messages, message], key=lambda each: each.id)))
+    if task.target_id is None:
+        facts = Facts(tree=_tree(config, task), messages=())
+        writes += [New("trees", facts.tree.to_document()), queue.passing_on(task.work_id, task.id)]
+    writes += rows_of(message)
+    if found.suspicions(config):
+        stored = await together(database, writes)
+        await screening.tell(database, config, message, found)
+        if not all(stored[:2]):
+            return None, []
+        writes = []
+    return joined(facts, message) if facts else None, writes
 
 
 def _text(task: Task) -> dict[str, Any]:

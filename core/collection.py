@@ -27,6 +27,7 @@ from core import (
     work,
 )
 from core.agreement_over_time import Sums
+from core.answers import Answered
 from core.collection_records import CollectionRecord
 from core.config import CollectionConfig
 from core.database import Database, aware
@@ -117,10 +118,18 @@ class Collection:
 
     async def submit_prompt(self, user: User, task_id: str, text: str, lang: str | None = None) -> Task:
         """Answer an `initial_prompt` task; the message's id is the task's `result_id`."""
+        return (await self.take_prompt(user, task_id, text, lang)).task
+
+    async def take_prompt(self, user: User, task_id: str, text: str, lang: str | None = None) -> Answered:
+        """As `submit_prompt`, with the message."""
         return await answers.submit_prompt(self.database, self.config, user, task_id, text, lang)
 
     async def submit_reply(self, user: User, task_id: str, text: str) -> Task:
         """Answer a `prompter_reply` or `assistant_reply` task; the message's id is the task's `result_id`."""
+        return (await self.take_reply(user, task_id, text)).task
+
+    async def take_reply(self, user: User, task_id: str, text: str) -> Answered:
+        """As `submit_reply`, with the message."""
         return await answers.submit_reply(self.database, self.config, user, task_id, text)
 
     async def submit_review(self, user: User, task_id: str, labels: Mapping[str, float]) -> Task:
@@ -317,4 +326,5 @@ class Collection:
 
     async def settle(self, tree_id: str) -> Tree | None:
         """Bring a tree up to date now; None where there is none."""
-        return await settle(self.database, self.config, tree_id)
+        settled = await settle(self.database, self.config, tree_id)
+        return settled.tree if settled else None

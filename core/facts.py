@@ -78,6 +78,16 @@ def facts_of(documents: Iterable[Document]) -> Facts | None:
     return Facts(tree=trees[0], **records) if trees else None
 
 
+def joined(facts: Facts, fact: Message | Review | Ranking) -> Facts:
+    """The facts with one more, or as they are where they hold it."""
+    name = next(name for name, (kind, _) in READ.items() if isinstance(fact, kind))
+    had: tuple[Record, ...] = getattr(facts, name)
+    if any(each.id == fact.id for each in had):
+        return facts
+    changed: dict[str, Any] = {name: tuple(sorted([*had, fact], key=lambda each: each.id))}
+    return replace(facts, **changed)
+
+
 def _key(name: str) -> str:
     return "_id" if name == "trees" else "tree_id"
 

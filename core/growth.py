@@ -68,7 +68,10 @@ async def activate_backlog(database: Database, config: CollectionConfig, pool: s
     """Bring the oldest backlog tree of a pool that can be ranked into ranking; None when there is none."""
     config = await rules_of(database, config, collection_of(pool))
     tree = await bring(database, config, pool)
-    return None if tree is None else await settle(database, config, tree.id) or tree
+    if tree is None:
+        return None
+    settled = await settle(database, config, tree.id)
+    return settled.tree if settled else tree
 
 
 async def add_synthetic_tree(
@@ -102,7 +105,8 @@ async def add_synthetic_tree(
         config, identity, lang, "backlog_ranking", 0, origin=origin, author_id=author_id, created_at=made_at
     )
     await _insert(database, "trees", tree.to_document())
-    return await settle(database, config, identity) or tree
+    settled = await settle(database, config, identity)
+    return settled.tree if settled else tree
 
 
 def _check_turns(thread: Sequence[Turn], replies: Sequence[Turn]) -> None:

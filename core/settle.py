@@ -45,8 +45,8 @@ COUNTED_MOST = 1000
 
 async def settle(
     database: Database, config: CollectionConfig, tree_id: str, *, marking: bool = False, answered: bool = False,
-    known: Collection[str] = (), at_hand: Facts | None = None,
-) -> Tree | None:  # fmt: skip
+    known: Collection[str] = (), at_hand: Facts | None = None, first: Sequence[Write] = (),
+) -> Facts | None:  # fmt: skip
     """Bring the tree, its messages and its open work up to date.
 
     Args:
@@ -54,10 +54,12 @@ async def settle(
         answered: a fact has come out of a task that stays answered until this has ended. So nothing is lost without a
             mark, and it is enough to go on as if there were one.
         known: users who are known to have an account.
-        at_hand: all that is stored of the tree, where that is known without a read.
+        at_hand: all that is stored of the tree, where that is known without a read, and all that `first` stores.
+        first: writes of what has come, made before all others and mostly by the same command.
 
     Returns:
-        the tree as it is then; None where there is no such tree, or so much is going on that the sweeper must do it.
+        the tree and its messages as they are then, and what else was known of it; None where there is no such tree, or
+        so much is going on that the sweeper must do it.
     """
     if marking:
         await mark(database, tree_id)
@@ -69,22 +71,27 @@ async def settle(
             facts = replace(facts, tree=replace(facts.tree, dirty=True))
         rules = await rules_of(database, config, facts.tree.collection)
         if facts.tree.origin == GOLD:
+            await together(database, first)
             tree = await settle_gold(database, rules, facts, known)
+            settled = replace(facts, tree=tree) if tree else None
         else:
-            tree = await _attempt(database, rules, facts, known, at_once=answered)
-        if tree is not None:
-            return tree
+            settled = await _attempt(database, rules, facts, known, first, at_once=answered)
+        if settled is not None:
+            return settled
+        first = ()
         await asyncio.sleep(random.random() * 0.002 * min(attempt, 10))  # noqa: S311 - spreads the contenders
     await mark(database, tree_id)
     return None
 
 
 async def _attempt(
-    database: Database, config: CollectionConfig, facts: Facts, known: Collection[str], *, at_once: bool
-) -> Tree | None:  # fmt: skip
+    database: Database, config: CollectionConfig, facts: Facts, known: Collection[str], first: Sequence[Write], *,
+    at_once: bool,
+) -> Facts | None:  # fmt: skip
     """One round; None when a guard was lost.
 
     Args:
+        first: writes made before the others.
         at_once: the tree may be written clean by the command that writes the rest, though a guard of that may be lost
             and the process end before the next round: somebody repeats all this for a reason of their own.
     """
@@ -92,7 +99,8 @@ async def _attempt(
     voices = await learning.voices(database, _heard(facts)) if config.weighted else {}
     following = advance(tree, facts.messages, facts.reviews, facts.rankings, config, facts.reactions, voices)
     await _tell_moderators(database, config, facts, following)
-    changes = _message_writes(facts.messages, following.messages)
+    messages, message_writes = _message_writes(facts.messages, following.messages)
+    changes = [*first, *message_writes]
     if following.state != tree.state:
         if not all(await together(database, changes)):
             return None
@@ -113,8 +121,9 @@ async def _attempt(
     ended = tree.state == "ready_for_export" and tree.dirty
     taught = _taught(config, facts, following, voices)
     clean, clean_write = _tree_write(tree, replace(tree, dirty=False))
+    settled = replace(facts, tree=clean if tree.dirty else tree, messages=messages)
     if at_once and tree.dirty and not (due or ended or taught):
-        return clean if all(await together(database, [*changes, clean_write])) else None
+        return settled if all(await together(database, [*changes, clean_write])) else None
     if not all(await together(database, changes)):
         return None
     kept: list[Write] = [*await add_up(database, config, due, known)]
@@ -124,8 +133,8 @@ async def _attempt(
         return None
     if not tree.dirty:
         await together(database, kept)
-        return tree
-    return clean if (await together(database, [*kept, clean_write]))[-1] else None
+        return settled
+    return settled if (await together(database, [*kept, clean_write]))[-1] else None
 
 
 def _heard(facts: Facts) -> set[str]:
@@ -161,11 +170,15 @@ async def _tell_moderators(database: Database, config: CollectionConfig, facts: 
             await record(database, notice.reason, identity, told, key=key, lang=facts.tree.lang)
 
 
-def _message_writes(before: tuple[Message, ...], after: tuple[Message, ...]) -> list[Write]:
-    return [
-        Change("messages", {"_id": old.id, "rev": old.rev}, {"$set": replace(new, rev=old.rev + 1).changes_from(old)})
-        for old, new in zip(before, after, strict=True)
-        if old != new
+def _message_writes(
+    before: tuple[Message, ...], after: tuple[Message, ...]
+) -> tuple[tuple[Message, ...], list[Write]]:  # fmt: skip
+    """The messages as they are stored by the writes."""
+    stored = tuple(old if new == old else replace(new, rev=old.rev + 1) for old, new in zip(before, after, strict=True))
+    return stored, [
+        Change("messages", {"_id": old.id, "rev": old.rev}, {"$set": new.changes_from(old)})
+        for old, new in zip(before, stored, strict=True)
+        if new is not old
     ]
 
 

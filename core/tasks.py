@@ -28,13 +28,11 @@ from core.rules import find, rules
 from core.settle import settle, settle_prompts
 from core.trust import pending_limit
 from core.work_records import Work
-from core.writes import Change, Write, together
+from core.writes import Change, New, Write, together
 
 SKIP_EMOJI = {"label": "_skip_labeling", "rank": "_skip_ranking"}
 REASON_LIMIT = 512
 """Characters kept of a reason to skip."""
-STALE_ATTEMPTS = 20
-"""Pieces of work that turn out to be out of date before a hand-out gives up."""
 
 
 async def request(
@@ -55,12 +53,8 @@ async def request(
     asked = await find(database, collection)
     config, pools = rules(config, asked), pools_of(asked, langs)
     kinds = _kinds(check_kind(kind), config, chance)
-    for _ in range(STALE_ATTEMPTS):
-        task, shown = await _hand_out(database, config, user, kinds, pools, chance)
-        if task is None:
-            break
-        if shown is not None:
-            return task, shown
+    if handed := await _hand_out(database, config, user, kinds, pools, chance):
+        return handed
     what, other = ("nothing", "") if kind == "random" else (f"no task of kind {kind}", "kind or ")
     message = f"{what} is open for you now in {', '.join(langs)}; ask for another {other}language, or come back later"
     raise NothingToDo(message, retry_after=10.0)
@@ -109,37 +103,51 @@ async def open_of(database: Database, user: User) -> list[Task]:
 async def _hand_out(
     database: Database, config: CollectionConfig, user: User, kinds: Sequence[str], pools: Sequence[str],
     chance: random.Random,
-) -> tuple[Task | None, dict[str, Message] | None]:  # fmt: skip
-    """A task in the user's hands and what it shows; nothing to show when the work was out of date, no task when there
-    is none."""
-    task_id, created = new_id(), now()
+) -> tuple[Task, dict[str, Message]] | None:  # fmt: skip
+    """A task in the user's hands and the messages that it shows; None where there is no work for them.
 
-    async def claim(kinds: Sequence[str]) -> Work | None:
-        moment = milliseconds(created)
+    The place and the task are taken by one command. Who finds the place gone takes the task back; a crash between
+    leaves a task that holds no place, and that ends with its time.
+    """
+    task_id, created = new_id(), now()
+    handed: tuple[Task, dict[str, Message]] | None = None
+
+    async def hold(work: Work) -> bool:
+        nonlocal handed
+        shown = await _shown(database, work)
+        if shown is None:
+            await _settle_for(database, config, work.tree_id, work.pool)
+            return False
+        task = _task(task_id, user, work, created, config, chance)
+        place = queue.taking(work, task_id, user.id, milliseconds(task.expires_at))
+        held, _ = await together(database, [place, New("tasks", task.to_document())])
+        if held:
+            handed = task, shown
+        else:
+            await database["tasks"].delete_one({"_id": task_id})
+        return held
+
+    async def claim(kinds: Sequence[str]) -> bool:
         return await queue.claim(
-            database, kinds, pools, user.id, task_id, moment, config, chance,
-            gold_rate(config, user), lambda in_hand: _check_pending(config, user, in_hand),
+            database, kinds, pools, user.id, hold, config, chance, gold_rate(config, user),
+            lambda in_hand: _check_pending(config, user, in_hand),
         )  # fmt: skip
 
-    work = await claim(kinds)
-    if work is None and "initial_prompt" in kinds and await _open_prompts(database, config, pools):
-        work = await claim(["initial_prompt"])
-    if work is None:
-        return None, None
-    task = Task(
+    if not await claim(kinds) and "initial_prompt" in kinds and await _open_prompts(database, config, pools):
+        await claim(["initial_prompt"])
+    return handed
+
+
+def _task(
+    task_id: str, user: User, work: Work, created: datetime, config: CollectionConfig, chance: random.Random
+) -> Task:  # fmt: skip
+    """The task of who holds a place of `work`."""
+    return Task(
         id=task_id, kind=work.kind, user_id=user.id, lang=work.lang, collection=work.collection, work_id=work.id,
-        tree_id=work.tree_id,
-        target_id=work.target_id, created_at=created, thread=work.thread,
+        tree_id=work.tree_id, target_id=work.target_id, created_at=created, thread=work.thread,
         expires_at=created + timedelta(seconds=config.lease_seconds(work.kind)),
         served=tuple(chance.sample(work.served, len(work.served))),
     )  # fmt: skip
-    shown = await _shown(database, work)
-    if shown is None:
-        await queue.release(database, work.id, task_id)
-        await _settle_for(database, config, work.tree_id, work.pool)
-    else:
-        await database["tasks"].insert_one(task.to_document())
-    return task, shown
 
 
 def gold_rate(config: CollectionConfig, user: User) -> float:

@@ -8,7 +8,7 @@ and holds; does not know what a tree wants (`core.advance` does) nor what a task
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
 from pymongo.errors import DuplicateKeyError
@@ -34,6 +34,8 @@ ATTEMPTS = 200
 """Reads after which a hand-out gives up; each lost one means that somebody else got a place."""
 AVAILABLE_CAP = 100
 """Counting of available work stops here."""
+Hold = Callable[[Work], Awaitable[bool]]
+"""Takes a place of a piece of work; False where somebody else changed it meanwhile, or it was out of date."""
 Admit = Callable[[Sequence[Document]], None]
 """Is given the tasks that a person has in hand; raises where that person may take no other."""
 
@@ -141,20 +143,25 @@ def writes(changes: Sequence[tuple[Work | None, Work | None]]) -> list[Write]:
     return found
 
 
+def taking(work: Work, task_id: str, user_id: str, until: int) -> Write:
+    """What takes a place of `work` as in `take`, if the document is still as it was read."""
+    return Change("work", *_update(work, take(work, task_id, user_id, until)))
+
+
 async def claim(
-    database: Database, kinds: Sequence[str], pools: Sequence[str], user_id: str, task_id: str, moment: int,
+    database: Database, kinds: Sequence[str], pools: Sequence[str], user_id: str, hold: Hold,
     config: CollectionConfig, chance: random.Random, gold: float = 0.0, admit: Admit = lambda in_hand: None,
-) -> Work | None:  # fmt: skip
+) -> bool:  # fmt: skip
     """Take a place of some open work: of the first of `kinds` that has any for this user, in one of `pools`.
 
-    With probability `gold`, a question with a known answer is looked for first. The place is held for as long as the
-    kind's lease says, counted from `moment` (milliseconds since 1970).
+    With probability `gold`, a question with a known answer is looked for first.
 
     Args:
+        hold: is given one piece of work after the other until it has taken a place (`taking`).
         admit: what the user has in hand is read along with the work, and shown to it before a place is taken.
 
     Returns:
-        the work as it is then; None when there is none for this user.
+        whether a place was taken; there is none for this user otherwise.
 
     Raises:
         Unavailable: too many others took places at the same moment.
@@ -170,12 +177,10 @@ async def claim(
     for _ in range(ATTEMPTS):
         candidates = await _candidates(database, prefixes, user_id, chance, admit)
         if not candidates:
-            return None
+            return False
         for work in chance.sample(candidates, len(candidates)):
-            until = moment + round(1000 * config.lease_seconds(work.kind))
-            taken = take(work, task_id, user_id, until)
-            if await write(database, work, taken):
-                return replace(taken, rev=work.rev + 1)
+            if await hold(work):
+                return True
     raise Unavailable("too many people ask for the same work at this moment; ask again", retry_after=1.0)
 
 
@@ -237,20 +242,6 @@ async def available(database: Database, kind: str, pools: Sequence[str], user_id
     spans = [(f"{kind}|{pool}|", f"{kind}|{pool}}}") for pool in pools]
     counts = [await count_range(database, "work", "key", *span, AVAILABLE_CAP, also) for span in spans]
     return min(sum(counts), AVAILABLE_CAP)
-
-
-async def release(database: Database, work_id: str, task_id: str) -> None:
-    """Give a place back that `task_id` took and never came to show; nothing when it holds none."""
-    for _ in range(ATTEMPTS):
-        document = await database["work"].find_one({"_id": work_id})
-        if document is None or task_id not in document["holds"]:
-            return
-        work = Work.from_document(document)
-        holds = {each: hold for each, hold in work.holds.items() if each != task_id}
-        user = work.holds[task_id]["user"]
-        excluded = tuple(each for each in work.excluded if each != user)
-        if await write(database, work, replace(work, holds=holds, free=work.free + 1, excluded=excluded)):
-            return
 
 
 def passing_on(work_id: str, task_id: str) -> Write:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import strawberry
 
 from core.errors import BadInput
-from core.records import Task
 
 from .collections import collection_key
 from .context import Info
@@ -34,6 +35,9 @@ from .task_inputs import (
 from .task_types import TaskNode
 from .viewer_types import check_langs
 
+if TYPE_CHECKING:
+    from core.answers import Answered  # which brings the driver
+
 
 @strawberry.type
 class TaskMutation:
@@ -52,18 +56,18 @@ class TaskMutation:
     @mutation(SubmitPromptPayload, Contributor, "Answer an InitialPromptTask.")
     async def submit_prompt(self, info: Info, input: SubmitPromptInput) -> SubmitPromptPayload:
         """Store the prompt and open its tree."""
-        task = await info.context.services.collection.submit_prompt(
+        answered = await info.context.services.collection.take_prompt(
             info.context.user(), _task_id(input.task_id), input.text, input.lang or None
         )
-        return SubmitPromptPayload(task=TaskNode.of(task), message=await _message_of(info, task))
+        return SubmitPromptPayload(task=TaskNode.of(answered.task), message=await _message_of(info, answered))
 
     @mutation(SubmitReplyPayload, Contributor, "Answer a PrompterReplyTask or an AssistantReplyTask.")
     async def submit_reply(self, info: Info, input: SubmitReplyInput) -> SubmitReplyPayload:
         """Store the reply."""
-        task = await info.context.services.collection.submit_reply(
+        answered = await info.context.services.collection.take_reply(
             info.context.user(), _task_id(input.task_id), input.text
         )
-        return SubmitReplyPayload(task=TaskNode.of(task), message=await _message_of(info, task))
+        return SubmitReplyPayload(task=TaskNode.of(answered.task), message=await _message_of(info, answered))
 
     @mutation(SubmitReviewPayload, Contributor, "Answer a review task.")
     async def submit_review(self, info: Info, input: SubmitReviewInput) -> SubmitReviewPayload:
@@ -109,8 +113,10 @@ def _task_id(value: str) -> str:
     return raw_id(value, "Task", path=("task_id",))
 
 
-async def _message_of(info: Info, task: Task) -> MessageNode | None:
-    return await load_message(info.context, task.result_id)
+async def _message_of(info: Info, answered: Answered) -> MessageNode | None:
+    if answered.message is not None:
+        info.context.loaders.messages.prime_many({answered.message.id: answered.message})
+    return await load_message(info.context, answered.task.result_id)
 
 
 def _tiers(input: SubmitRankingInput) -> list[list[strawberry.ID]]:

@@ -35,7 +35,7 @@ async def test_a_review_that_overtakes_another_leaves_no_place_too_many(collecti
     tree_id = await write_prompt(collection, ann)
     first = await collection.request_task(bob, "label_initial_prompt", ["en"])
     second = await collection.request_task(cid, "label_initial_prompt", ["en"])
-    await overtaken(monkeypatch, lambda: collection.submit_review(cid, second.id, GOOD))
+    await overtaken(monkeypatch, lambda: collection.submit_review(cid, second.id, GOOD), core.answers)
     await collection.submit_review(bob, first.id, GOOD)
     message = await collection.message(tree_id)
     assert (message.review_count, message.state) == (2, "accepted")
@@ -58,13 +58,19 @@ async def test_a_deletion_that_overtakes_a_reply_closes_its_work(collection, per
 
 async def test_a_reaction_to_a_prompt_that_is_just_being_stored_is_kept(collection, person, monkeypatch) -> None:
     ann, bob = await person("ann"), await person("bob")
-    real = core.settle.settle
+    real, left = core.settle.together, ["the first of them"]
 
-    async def settle(database, config, tree_id, **options):
-        await collection.react(bob, tree_id, "100")
-        return await real(database, config, tree_id, **options)
+    async def together(database, writes):
+        if not left:
+            return await real(database, writes)
+        left.clear()
+        message, tree = writes[:2]
+        assert (message.collection, tree.collection) == ("messages", "trees")
+        stored = await real(database, [message, tree])
+        await collection.react(bob, message.document["_id"], "100")  # as others can between any two of the writes
+        return stored + await real(database, writes[2:])
 
-    monkeypatch.setattr(core.answers, "settle", settle)
+    monkeypatch.setattr(core.settle, "together", together)
     tree_id = await write_prompt(collection, ann)
     assert (await collection.message(tree_id)).emojis == {"100": 1}
     assert not (await collection.tree(tree_id)).dirty
@@ -77,7 +83,7 @@ async def test_an_answer_whose_tree_changes_too_fast_is_left_to_the_sweeper(coll
     task = await collection.request_task(bob, "label_initial_prompt", ["en"])
     with monkeypatch.context() as busy:
         busy.setattr(core.settle, "ATTEMPTS", 1)
-        await overtaken(busy, lambda: collection.react(ann, tree_id, "100"))
+        await overtaken(busy, lambda: collection.react(ann, tree_id, "100"), core.answers)
         assert (await collection.submit_review(bob, task.id, GOOD)).state == "done"
     assert (await collection.tree(tree_id)).dirty
     await sweep_once(collection.database, collection.config)

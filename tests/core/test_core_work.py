@@ -108,6 +108,19 @@ async def open_many(database, count: int, places: int, kind: str = "label_initia
         assert await queue.insert(database, queue.adjusted(queue.opened(opening, "t", chance), opening, (), None))
 
 
+async def claimed(database, kinds, pools, user, task_id, config, chance) -> Work | None:
+    """The work of which the user got a place, as it was before."""
+    got: list[Work] = []
+
+    async def hold(work: Work) -> bool:
+        (held,) = await together(database, [queue.taking(work, task_id, user, 10**13)])
+        got.extend([work] if held else [])
+        return held
+
+    assert await queue.claim(database, kinds, pools, user, hold, config, chance) == bool(got)
+    return got[0] if got else None
+
+
 async def test_sixteen_people_take_every_place_once(database) -> None:
     await open_many(database, count=10, places=8)
     config = CollectionConfig()
@@ -116,9 +129,7 @@ async def test_sixteen_people_take_every_place_once(database) -> None:
         taken, chance = [], random.Random(name)
         while True:
             task_id = f"{name}-{len(taken)}"
-            work = await queue.claim(
-                database, ["label_initial_prompt"], ["en"], name, task_id, 10**13, config, chance
-            )  # fmt: skip
+            work = await claimed(database, ["label_initial_prompt"], ["en"], name, task_id, config, chance)
             if work is None:
                 return taken
             taken.append(work.id)
@@ -135,11 +146,11 @@ async def test_excluded_people_get_other_work_or_none(database) -> None:
     await database["work"].update_many({"target_id": {"$nin": ["m17"]}}, {"$set": {"excluded": ["ann"]}})
     assert await queue.available(database, "label_initial_prompt", ["en"], "ann") == 1
     assert await queue.available(database, "label_initial_prompt", ["en"], "bob") == 30
-    taken = await queue.claim(database, ["label_initial_prompt"], ["en"], "ann", "t1", 10**13, config, chance)
+    taken = await claimed(database, ["label_initial_prompt"], ["en"], "ann", "t1", config, chance)
     assert taken is not None
     assert taken.target_id == "m17"
-    assert await queue.claim(database, ["label_initial_prompt"], ["en"], "ann", "t2", 10**13, config, chance) is None
-    assert await queue.claim(database, ["label_initial_prompt"], ["de"], "bob", "t3", 10**13, config, chance) is None
+    assert await claimed(database, ["label_initial_prompt"], ["en"], "ann", "t2", config, chance) is None
+    assert await claimed(database, ["label_initial_prompt"], ["de"], "bob", "t3", config, chance) is None
 
 
 async def test_a_write_on_stale_work_is_refused(database) -> None:
@@ -151,18 +162,6 @@ async def test_a_write_on_stale_work_is_refused(database) -> None:
     stale = queue.writes([(work, None), (work, queue.take(work, "t2", "bob", 5)), (None, work)])
     assert await together(database, stale) == (False, False, False)
     assert not await queue.insert(database, work)
-
-
-async def test_a_released_place_can_be_taken_again(database) -> None:
-    await open_many(database, count=1, places=1)
-    config, chance = CollectionConfig(), random.Random(2)
-    work = await queue.claim(database, ["label_initial_prompt"], ["en"], "ann", "t1", 10**13, config, chance)
-    assert await queue.claim(database, ["label_initial_prompt"], ["en"], "bob", "t2", 10**13, config, chance) is None
-    await queue.release(database, work.id, "t1")
-    await queue.release(database, work.id, "t1")
-    again = await queue.claim(database, ["label_initial_prompt"], ["en"], "ann", "t3", 10**13, config, chance)
-    assert again is not None
-    assert list(again.holds) == ["t3"]
 
 
 # Through the collection.
