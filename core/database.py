@@ -14,6 +14,7 @@ from pymongo.errors import (
     ServerSelectionTimeoutError,
 )
 
+from core.connections import Connections
 from core.errors import BadInput, OaError, Unavailable
 from core.migrations import MIGRATIONS
 from core.records import now
@@ -49,7 +50,7 @@ def connect(uri: str, *listeners: Any, seconds: float = CALL_SECONDS) -> Client:
             uri, tz_aware=True, serverSelectionTimeoutMS=5_000, connectTimeoutMS=5_000,
             timeoutMS=round(seconds * 1000),
             maxPoolSize=100, retryWrites=False, appname="open-assistant", w="majority",
-            event_listeners=listeners,
+            event_listeners=listeners, _pool_class=Connections,
         )  # fmt: skip
     except (ConfigurationError, ValueError) as error:
         raise BadInput(f"OA_MONGODB_URI is no address of a document store: {error}") from error
