@@ -1,17 +1,17 @@
-"""Keeping scores: credits become counts in the score documents, each exactly once, by small guarded updates.
+"""Keeping scores: credits become counts in people's score documents, each exactly once, by one guarded write a person.
 
-A credit is added to one score document a time frame (each remembers the latest credits that it took, so a repetition
-does nothing), then stored; a crash between leaves the tree dirty, and the next settling repeats it. All credits of a
-tree are handled together: three commands, however many they are. Knows the store; `core.scoring` knows what counts.
+A credit is added to the scores (which remember the latest credits that they took, so a repetition does nothing), then
+stored; a crash between leaves the tree dirty, and the next settling repeats it. All credits of a tree are handled
+together: three commands, however many they are. Knows the store; `core.scoring` knows what counts, and
+`core.score_documents` what is kept.
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from pymongo import UpdateOne
 from pymongo.errors import BulkWriteError
 
 from core.config import CollectionConfig
@@ -20,12 +20,10 @@ from core.facts import Facts
 from core.records import milliseconds, now
 from core.review_agreement import Agrees, by_rules
 from core.rules import rules_of
-from core.scoring import FRAMES, POINTS, Credit, bucket, credits_of, score, trouble_share
+from core.score_documents import blank, with_credits
+from core.scoring import Credit, credits_of
 from core.trust import enough_work
-from core.writes import New, together
-
-REMEMBERED = 500
-"""Credits that a score document remembers having taken."""
+from core.writes import New, Whole, Write, together
 
 
 async def credit_tree(
@@ -39,7 +37,8 @@ async def credit_tree(
         known: users who are known to have an account; others are looked up.
         agrees: whether a review spoke for what came of its message; by the rules where nothing is given.
     """
-    await together(database, await add_up(database, config, due_of(config, facts, agrees), known))
+    _, stored = await add_up(database, config, due_of(config, facts, agrees), known)
+    await together(database, stored)
 
 
 def due_of(config: CollectionConfig, facts: Facts, agrees: Agrees | None = None) -> list[Credit]:
@@ -49,12 +48,20 @@ def due_of(config: CollectionConfig, facts: Facts, agrees: Agrees | None = None)
 
 
 async def add_up(
-    database: Database, config: CollectionConfig, due: Sequence[Credit], known: Collection[str] = ()
-) -> list[New]:  # fmt: skip
-    """Add credits to people's scores; what is to be stored after it, so that they are not due again."""
+    database: Database, config: CollectionConfig, due: Sequence[Credit], known: Collection[str] = (),
+    before: Sequence[Write] = (),
+) -> tuple[tuple[bool, ...], list[New]]:  # fmt: skip
+    """Make the writes `before` and, by the same command, add credits to people's scores.
+
+    Returns:
+        which of `before` were done, and what is to be stored after it, done or not, so that the credits are not due
+        again.
+    """
+    if not due:
+        return await together(database, before), []
     unknown = {credit.user_id for credit in due if credit.amount > 0} - set(known)
-    counted = await apply(database, await rules_of(database, config), due, unknown) if due else []
-    return [New("credits", replace(credit, applied=True).to_document()) for credit in counted]
+    done, counted = await _add(database, await rules_of(database, config), due, unknown, before)
+    return done, [New("credits", replace(credit, applied=True).to_document()) for credit in counted]
 
 
 def turns(wanted: Iterable[Credit], had: Iterable[Credit]) -> list[Credit]:
@@ -92,125 +99,75 @@ async def insert_new(database: Database, name: str, documents: list[Document]) -
             raise
 
 
-async def apply(
-    database: Database, config: CollectionConfig, credits: Sequence[Credit], unknown: Collection[str] = ()
-) -> list[Credit]:
+async def apply(database: Database, config: CollectionConfig, credits: Sequence[Credit]) -> None:
     """Add `credits` to their people's scores; nothing where one was added before.
 
     Who has enough work to be trusted by the rules of `config`, the default collection's, is noted in the same write.
+    """
+    await _add(database, config, credits, (), ())
 
-    Mostly two commands: the score documents are read, and each is written with its new points and its new place if
-    nothing changed meanwhile. Where something did, or some document took a part of the credits before, one by one.
+
+async def _add(
+    database: Database, config: CollectionConfig, credits: Sequence[Credit], unknown: Collection[str],
+    before: Sequence[Write],
+) -> tuple[tuple[bool, ...], list[Credit]]:  # fmt: skip
+    """Make `before`, then add the credits.
+
+    Two commands, unless others change the same scores meanwhile: those are read and written again.
 
     Args:
-        unknown: users of whom the same read finds out whether they have an account.
+        unknown: users who may have no account.
 
     Returns:
-        the credits that count; who has no account gains nothing.
+        which of `before` were done, and the credits that count; who has no account gains nothing.
     """
-    if not credits:
-        return []
-    there, gone = await _read(database, _by_place(credits), unknown)
+    there = await _read(database, {credit.user_id for credit in credits})
+    gone = await _gone(database, set(unknown) - there.keys())  # whoever has scores has an account (`core.departures`)
     counted = [credit for credit in credits if credit.amount < 0 or credit.user_id not in gone]
-    by_place = _by_place(counted)
-    fresh = [_fresh(place, added) for place, added in by_place.items() if place not in there]
-    if fresh:
-        await insert_new(database, "scores", fresh)
-    updates = [_addition(there[place], added, config) for place, added in by_place.items() if place in there]
-    found = await database["scores"].bulk_write(updates, ordered=False) if updates else None
-    if fresh or found is None or found.matched_count < len(updates):
-        await _apply_each(database, config, by_place)
-    return counted
+    of: dict[str, list[Credit]] = defaultdict(list)
+    for credit in counted:
+        of[credit.user_id].append(credit)
+    first = {credit.user_id for credit in counted if credit.amount > 0 and credit.user_id not in there}
+    writes = _writes(of, there | {user_id: blank(user_id) for user_id in first}, config)
+    done = await together(database, [*before, *writes.values()])
+    lost = _lost(writes, done[len(before) :])
+    while lost:
+        there = await _read(database, lost)
+        writes = _writes({user_id: of[user_id] for user_id in lost}, there, config)
+        lost = _lost(writes, await together(database, list(writes.values())))
+    return done[: len(before)], counted
 
 
-def _by_place(credits: Iterable[Credit]) -> dict[str, list[Credit]]:
-    """Id of a score document -> the credits that it takes."""
-    by_place: dict[str, list[Credit]] = defaultdict(list)
-    for credit in credits:
-        for frame in FRAMES:
-            by_place[f"{frame}|{bucket(frame, credit.at)}|{credit.user_id}"].append(credit)
-    return by_place
+def _lost(writes: Mapping[str, Write], done: Iterable[bool]) -> list[str]:
+    """Those whose scores somebody else has changed."""
+    return [user_id for user_id, made in zip(writes, done, strict=True) if not made]
 
 
-async def _read(
-    database: Database, places: Collection[str], unknown: Collection[str]
-) -> tuple[dict[str, Document], set[str]]:
-    """Those score documents that exist, by id, and those of `unknown` who have no account; one command."""
-    wanted = [("scores", place) for place in places] + [("users", user_id) for user_id in sorted(unknown)]
-    # Each by itself: beside a `$unionWith` the embedded store reads whole collections for an `$in`.
-    (_, first), *others = [(name, [{"$match": {"_id": identity}}]) for name, identity in wanted]
-    unions = [{"$unionWith": {"coll": name, "pipeline": match}} for name, match in others]
-    stages: list[Document] = [*first, *unions, {"$project": {"applied": 0}}]
-    found = [document async for document in await database["scores"].aggregate(stages, batchSize=len(wanted) + 1)]
-    people = {each["_id"] for each in found if "display_name" in each and not each.get("deleted")}
-    return {each["_id"]: each for each in found if "counts" in each}, set(unknown) - people
+async def _read(database: Database, people: Collection[str]) -> dict[str, Document]:
+    """The scores of those people who have some."""
+    found = database["scores"].find({"_id": {"$in": list(people)}})
+    return {document["_id"]: document async for document in found}
 
 
-def _fresh(place: str, credits: Sequence[Credit]) -> Document:
-    """A score document with nothing in it yet."""
-    user_id = credits[0].user_id
-    key = place.removesuffix(f"|{user_id}")
-    return {"_id": place, "key": key, "user_id": user_id, "counts": {}, "changes": 0, "applied": [], "points": 0}
+async def _gone(database: Database, people: Collection[str]) -> set[str]:
+    """Those who have no account, or leave."""
+    if not people:
+        return set()
+    found = database["users"].find({"_id": {"$in": list(people)}}, {"deleted": 1})
+    return set(people) - {user["_id"] async for user in found if not user.get("deleted")}
 
 
-def _addition(document: Document, credits: Sequence[Credit], config: CollectionConfig) -> UpdateOne:
-    """The change that adds all of `credits` to a score document as it was read, unless it has one of them already."""
-    counts: Counter[str] = Counter(document["counts"])
-    for credit in credits:
-        counts[credit.what] += credit.amount
-    names = [credit.id for credit in credits]
-    changed = {f"counts.{credit.what}": counts[credit.what] for credit in credits}
-    guard = {"_id": document["_id"], "changes": document["changes"], "applied": {"$nin": names}}
-    update = {
-        "$set": {**_placed(document, counts), **changed, **_due(document, counts, config)},
-        "$inc": {"changes": 1},
-        "$push": {"applied": {"$each": names, "$slice": -REMEMBERED}},
-    }
-    return UpdateOne(guard, update)
-
-
-def _due(document: Document, counts: Mapping[str, int], config: CollectionConfig) -> Document:
-    """What notes that somebody has enough work to be trusted (`core.promotion` looks at it); empty where none is."""
-    first_time = document["key"] == "total|all" and document.get("trust_due") is None
-    return {"trust_due": milliseconds(now())} if first_time and enough_work(counts, config) else {}
-
-
-async def _apply_each(database: Database, config: CollectionConfig, by_place: dict[str, list[Credit]]) -> None:
-    updates = []
-    for place, credits in by_place.items():
-        for credit in credits:
-            update = {
-                "$inc": {f"counts.{credit.what}": credit.amount, "changes": 1},
-                "$push": {"applied": {"$each": [credit.id], "$slice": -REMEMBERED}},
-            }
-            updates.append(UpdateOne({"_id": place, "applied": {"$nin": [credit.id]}}, update))
-    await database["scores"].bulk_write(updates, ordered=False)
-    await _rank(database, config, list(by_place))
-
-
-async def _rank(database: Database, config: CollectionConfig, places: list[str]) -> None:
-    """Write the points and the place on the board that the counts give; whoever counts later places later."""
-    updates = []
-    async for document in database["scores"].find({"_id": {"$in": places}}, {"applied": 0}):
-        guard = {"_id": document["_id"], "changes": document["changes"]}
-        placed = _placed(document, document["counts"]) | _due(document, document["counts"], config)
-        updates.append(UpdateOne(guard, {"$set": placed}))
-    if updates:
-        await database["scores"].bulk_write(updates, ordered=False)
-
-
-def _placed(document: Document, counts: Mapping[str, int]) -> Document:
-    """Points and places on the boards; no place for who has done nothing that such a board is of."""
-    points = score(counts)
-    placed: Document = {"points": points}
-    if "board" in document or any(counts.get(what, 0) > 0 for what in POINTS):
-        placed["board"] = board_key(document, points)
-    if (share := trouble_share(counts)) > 0 or document.get("troll") is not None:
-        place = f"{document['key']}|{10**6 - round(share * 10**6):07d}|{document['user_id']}"
-        placed["troll"] = place if share > 0 else None
-    return placed
-
-
-def board_key(document: Document, points: int) -> str:
-    """`frame|bucket|points, falling|user`: ascending order of these is the leaderboard."""
-    return f"{document['key']}|{10**9 - points:010d}|{document['user_id']}"
+def _writes(
+    credits: Mapping[str, list[Credit]], there: Mapping[str, Document], config: CollectionConfig
+) -> dict[str, Write]:
+    """What adds the credits to scores as they were read, by person; whose scores have gone has left."""
+    writes: dict[str, Write] = {}
+    for user_id, taken in credits.items():
+        before = there.get(user_id)
+        if before is None or (after := with_credits(before, taken)) is before:
+            continue
+        if after.get("trust_due") is None and enough_work(after["total"]["counts"], config):
+            after["trust_due"] = milliseconds(now())
+        guard = {"_id": user_id, "changes": before["changes"]}
+        writes[user_id] = Whole("scores", guard, after) if before["changes"] else New("scores", after)
+    return writes

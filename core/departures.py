@@ -98,6 +98,7 @@ async def carry_out(
     """Do all that is left of a departure."""
     user_id = departure.id
     await _empty(database, user_id)
+    await database["scores"].delete_one({"_id": user_id})  # whoever has some is taken to have an account
     if store is not None:
         await mark_snapshots(database, store, await _sources(database, user_id), departure.key)
     await _finish_tasks(database, config, user_id)

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from core.credits import board_key
 from core.database import Database, Document
 from core.records import User, now
+from core.score_documents import board, held
 from core.score_marks import place_before
 from core.scoring import bucket, level, next_level_at
 
@@ -57,99 +57,89 @@ async def leaderboard(
     People who are disabled, deleted or hidden are left out, and keep their place: everybody else has the rank that
     `standing` tells them.
     """
-    prefix = f"{frame}|{bucket(frame, moment or now())}|"
-    documents: list[tuple[int, Document]] = []
+    name = bucket(frame, moment or now())
+    after, end = _span(frame, name)
+    found: list[tuple[int, Document]] = []
     before = 0
     users: dict[str, User] = {}
-    after = prefix
     for _ in range(PAGES):
-        page = [
-            document
-            async for document in database["scores"]
-            .find({"board": {"$gt": after, "$lt": prefix[:-1] + "}"}}, {"applied": 0})
-            .sort("board")
-            .limit(first + SPARE)
-        ]
-        users |= await _shown(database, [document["user_id"] for document in page])
-        documents += [(place, each) for place, each in enumerate(page, before + 1) if each["user_id"] in users]
+        query = {board(frame): {"$gt": after, "$lt": end}}
+        cursor = database["scores"].find(query, {"applied": 0}).sort(board(frame)).limit(first + SPARE)
+        page = [document async for document in cursor]
+        users |= await _shown(database, [document["_id"] for document in page])
+        found += [(place, each) for place, each in enumerate(page, before + 1) if each["_id"] in users]
         before += len(page)
-        if len(documents) >= first or len(page) < first + SPARE:
+        if len(found) >= first or len(page) < first + SPARE:
             break
-        after = page[-1]["board"]
-    documents = documents[:first]
-    totals = await _totals(database, [document["user_id"] for _, document in documents])
-    return [
-        Standing(
-            user=users[document["user_id"]], frame=frame, rank=place, points=document["points"],
-            total=totals.get(document["user_id"], 0), counts=document["counts"],
-        )
-        for place, document in documents
-    ]  # fmt: skip
+        after = page[-1][board(frame)]
+    return [_standing(users[document["_id"]], frame, name, place, document) for place, document in found[:first]]
+
+
+def _span(frame: str, name: str) -> tuple[str, str]:
+    """Before and after all places on a board."""
+    return f"{frame}|{name}|", f"{frame}|{name}}}"
+
+
+def _standing(user: User, frame: str, name: str, rank: int | None, document: Document | None) -> Standing:
+    """What a score document says of a bucket of a frame."""
+    of_frame, total = held(document, frame, name), held(document, "total", "all")
+    return Standing(
+        user=user, frame=frame, rank=rank, points=of_frame["points"] if of_frame else 0,
+        total=total["points"] if total else 0, counts=of_frame["counts"] if of_frame else {},
+    )  # fmt: skip
 
 
 async def standing(database: Database, user: User, frame: str, *, moment: datetime | None = None) -> Standing:
     """The person's own place; hidden and disabled people are counted among those before them."""
-    prefix = f"{frame}|{bucket(frame, moment or now())}"
-    document = await database["scores"].find_one({"_id": f"{prefix}|{user.id}"})
-    totals = await _totals(database, [user.id])
-    if document is None:
-        return Standing(user=user, frame=frame, rank=None, points=0, total=totals.get(user.id, 0), counts={})
-    mine = board_key(document, document["points"])
-    before = await place_before(database, f"{prefix}|", mine, RANK_CAP)
-    return Standing(
-        user=user, frame=frame, rank=None if before is None else before + 1, points=document["points"],
-        total=totals.get(user.id, 0), counts=document["counts"],
-    )  # fmt: skip
+    return (await _own(database, user, frame, bucket(frame, moment or now())))[0]
+
+
+async def _own(database: Database, user: User, frame: str, name: str) -> tuple[Standing, str]:
+    """The person's own place, and its key; an empty one where they have none."""
+    document = await database["scores"].find_one({"_id": user.id}, {"applied": 0})
+    mine = str(document.get(board(frame), "")) if document is not None and held(document, frame, name) else ""
+    before = await place_before(database, frame, name, mine, RANK_CAP) if mine else None
+    return _standing(user, frame, name, None if before is None else before + 1, document), mine
 
 
 async def neighbours(
     database: Database, user: User, frame: str, size: int = 20, *, moment: datetime | None = None
 ) -> list[Standing]:
     """The person and those next to them on the board, best first, `size` at most; nobody where they have no points."""
-    own = await standing(database, user, frame, moment=moment)
-    prefix = f"{frame}|{bucket(frame, moment or now())}|"
-    document = await database["scores"].find_one({"_id": f"{prefix}{user.id}"}, {"applied": 0})
-    if document is None or own.rank is None:
+    name = bucket(frame, moment or now())
+    own, mine = await _own(database, user, frame, name)
+    if own.rank is None:
         return []
-    mine = board_key(document, document["points"])
-    before, users = await _next_to(database, {"$gte": prefix, "$lt": mine}, -1, size - 1)
-    after, more = await _next_to(database, {"$gt": mine, "$lt": prefix[:-1] + "}"}, 1, size - 1)
+    first, end = _span(frame, name)
+    before, users = await _next_to(database, frame, {"$gte": first, "$lt": mine}, -1, size - 1)
+    after, more = await _next_to(database, frame, {"$gt": mine, "$lt": end}, 1, size - 1)
     half = (size - 1) // 2
     fewer = max(half, size - 1 - len(after))
     before = before[:fewer]
     after = after[: size - 1 - len(before)]
-    people = users | more | {user.id: user}
-    row = [(-distance, each) for distance, each in reversed(before)] + [(0, document)] + after
-    totals = await _totals(database, [each["user_id"] for _, each in row])
-    return [
-        Standing(
-            user=people[each["user_id"]], frame=frame, rank=max(1, own.rank + distance), points=each["points"],
-            total=totals.get(each["user_id"], 0), counts=each["counts"],
-        )
-        for distance, each in row
-    ]  # fmt: skip
+    people = users | more
+    beside = [(-distance, each) for distance, each in reversed(before)] + after
+    row = [_standing(people[each["_id"]], frame, name, max(1, own.rank + distance), each) for distance, each in beside]
+    return [*row[: len(before)], own, *row[len(before) :]]
 
 
 async def _next_to(
-    database: Database, span: dict[str, str], order: int, size: int
+    database: Database, frame: str, span: dict[str, str], order: int, size: int
 ) -> tuple[list[tuple[int, Document]], dict[str, User]]:
     """Up to `size` people of a span who may be shown, from its one end on, each with the places that it is away."""
-    cursor = database["scores"].find({"board": span}, {"applied": 0}).sort("board", order).limit(size + SPARE)
+    query = {board(frame): span}
+    cursor = database["scores"].find(query, {"applied": 0}).sort(board(frame), order).limit(size + SPARE)
     found = [document async for document in cursor]
-    users = await _shown(database, [document["user_id"] for document in found])
-    return [(away, each) for away, each in enumerate(found, 1) if each["user_id"] in users][:size], users
-
-
-async def _totals(database: Database, user_ids: list[str]) -> dict[str, int]:
-    query = {"_id": {"$in": [f"total|all|{user_id}" for user_id in user_ids]}}
-    return {document["user_id"]: document["points"] async for document in database["scores"].find(query)}
+    users = await _shown(database, [document["_id"] for document in found])
+    return [(away, each) for away, each in enumerate(found, 1) if each["_id"] in users][:size], users
 
 
 async def first_places(database: Database, user_ids: list[str], moment: datetime) -> dict[str, int]:
-    """User id -> times that a reply of theirs was ranked first in the month of `moment`."""
-    query = {"_id": {"$in": [f"month|{bucket('month', moment)}|{user_id}" for user_id in user_ids]}}
-    found = database["scores"].find(query)
-    return {document["user_id"]: document["counts"].get("ranked_1", 0) async for document in found}
+    """User id -> times that a reply of theirs was ranked first in the month of `moment`, the present one."""
+    name = bucket("month", moment)
+    found = database["scores"].find({"_id": {"$in": user_ids}}, {"month": 1})
+    months = {document["_id"]: held(document, "month", name) async for document in found}
+    return {user_id: month["counts"].get("ranked_1", 0) for user_id, month in months.items() if month}
 
 
 async def _shown(database: Database, user_ids: list[str]) -> dict[str, User]:

@@ -13,6 +13,7 @@ from pymongo.errors import OperationFailure
 from core.oauth_records import SIGN_IN_INDEXES
 from core.pools import DEFAULT
 from core.records import Task, User
+from core.score_migration import one_document_a_person
 
 if TYPE_CHECKING:
     from pymongo.asynchronous.database import AsyncDatabase
@@ -214,4 +215,5 @@ MIGRATIONS: tuple[Migration, ...] = (
     ("what people and texts are found by", _people_and_texts_found),
     ("index of the reasons of skips", _skip_index),
     ("collections of what waits for moderators", _collections_of_items),
+    ("one score document a person", one_document_a_person),
 )

@@ -25,6 +25,8 @@ from core.objects import ObjectStore
 from core.people_records import DataExport
 from core.personal_data import EXPORTED, collection_of_part
 from core.records import User, now
+from core.score_documents import board, troll
+from core.scoring import FRAMES
 from core.times import moment
 
 KEPT = timedelta(days=7)
@@ -32,8 +34,8 @@ KEPT = timedelta(days=7)
 AGAIN = timedelta(hours=1)
 """An export younger than this is given again instead of a new one."""
 HIDDEN = ("_id", "notes", "by_time", "by_author", "by_user", "by_lang", "holder", "deadline", "identity", "owner_key",
-          "linked_rev", "content_hash", "rev", "seen", "unapplied", "applied", "board", "key", "changes",
-          "trust_due", "troll")  # fmt: skip
+          "linked_rev", "content_hash", "rev", "seen", "unapplied", "applied", "key", "changes", "trust_due",
+          *(place(frame) for frame in FRAMES for place in (board, troll)))  # fmt: skip
 """Fields that say nothing about the person."""
 
 

@@ -108,7 +108,7 @@ HOLDINGS: dict[str, Holding] = {
         leaving="reports and flags that stand are under a name that nobody can trace; appeals are deleted; " + OFFICE,
         along="without words",
     ),
-    "scores": Holding(people=("user_id",), by="user_id", part="scores", leaving=DELETED),
+    "scores": Holding(people=("_id",), by="_id", part="scores", leaving=DELETED),
     "score_marks": Holding(people=("at",), unexported="scores say the same", leaving="made anew every minute"),
     "credits": Holding(people=("user_id",), unexported="scores are their sums", leaving=DELETED),
     "raters": Holding(people=("_id",), by="_id", part="reliability", leaving=DELETED),

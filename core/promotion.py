@@ -1,7 +1,7 @@
 """Giving the role `trusted` to those whose work earned it, and taking it back; the rule is in `core.trust`.
 
 Crediting work (`core.credits`) notes in the same write that somebody has enough of it: `trust_due` of their score
-document of all time. The sweeper looks at what is due. It gives the role by one guarded write, which says when; then
+document. The sweeper looks at what is due. It gives the role by one guarded write, which says when; then
 the journal; then `trust_due` goes far away. A crash between is healed by the next look. Who lost the role by somebody's
 decision has a reason in `trust_withheld`, and gets it back from a person alone.
 """
@@ -51,8 +51,8 @@ class Progress:
 async def progress(database: Database, base: CollectionConfig, user: User) -> Progress:
     """How far `user` is."""
     config = await rules_of(database, base)
-    document = await database["scores"].find_one({"_id": f"total|all|{user.id}"}, {"counts": 1})
-    needs = await _needs(database, config, user, (document or {}).get("counts", {}))
+    document = await database["scores"].find_one({"_id": user.id}, {"total": 1})
+    needs = await _needs(database, config, user, document["total"]["counts"] if document else {})
     return Progress(user.has_role(TRUSTED), config.trust_by_work, user.trust_withheld, tuple(needs))
 
 
@@ -69,7 +69,7 @@ async def sweep(database: Database, base: CollectionConfig) -> int:
     """Look at those whose work may have earned trust; returns how many got it."""
     config, given = await rules_of(database, base), 0
     due = {"trust_due": {"$lte": milliseconds(now())}}
-    found = database["scores"].find(due, {"user_id": 1, "counts": 1, "trust_due": 1}).sort("trust_due").limit(BATCH)
+    found = database["scores"].find(due, {"total": 1, "trust_due": 1}).sort("trust_due").limit(BATCH)
     for document in [each async for each in found]:
         given += await _consider(database, config, document)
     return given
@@ -77,17 +77,19 @@ async def sweep(database: Database, base: CollectionConfig) -> int:
 
 async def _consider(database: Database, config: CollectionConfig, document: Mapping[str, Any]) -> bool:
     """Give the person of a score document the role if it is earned; whether it was given by this call."""
-    found = await database["users"].find_one({"_id": document["user_id"]})
+    counts = document["total"]["counts"]
+    found = await database["users"].find_one({"_id": document["_id"]})
     user = None if found is None else User.from_document(found)
     given = False
-    if user is not None and not user.has_role(TRUSTED) and enough_work(document["counts"], config):
-        needs = await _needs(database, config, user, document["counts"])
+    if user is not None and not user.has_role(TRUSTED) and enough_work(counts, config):
+        needs = await _needs(database, config, user, counts)
         if earned(needs, config):
             user, given = await _give(database, user)
     if user is not None and user.trusted_at is not None:
         await record(database, "trust_by_work", user.id, {"role": TRUSTED}, key=str(user.trusted_at), lang=EVERY_LANG)
-    later = _next_look(user, document["counts"], config)
-    change = {"$unset": {"trust_due": ""}} if later is None else {"$set": {"trust_due": later}}
+    later = _next_look(user, counts, config)
+    change: dict[str, Any] = {"$unset": {"trust_due": ""}} if later is None else {"$set": {"trust_due": later}}
+    change["$inc"] = {"changes": 1}  # or credits that are just being added would bring the old one back
     await database["scores"].update_one({"_id": document["_id"], "trust_due": document["trust_due"]}, change)
     return given
 

@@ -14,6 +14,7 @@ from pymongo import UpdateOne
 
 from core.database import Database, count_range
 from core.records import milliseconds, now
+from core.score_documents import board
 from core.scoring import FRAMES, bucket
 
 STEP = 200
@@ -24,18 +25,18 @@ EVERY = 60_000
 """Milliseconds between two renewals."""
 
 
-async def place_before(database: Database, prefix: str, mine: str, cap: int) -> int | None:
+async def place_before(database: Database, frame: str, name: str, mine: str, cap: int) -> int | None:
     """People on a board before the key `mine`; None where more than `cap` stand between it and the mark before.
 
     Args:
-        prefix: of the board, `frame|bucket|`.
-        mine: a key of the board (`core.credits.board_key`).
+        name: of the bucket.
+        mine: a key of the board (`core.score_documents.board`).
     """
-    start, before = prefix, 0
-    query = {"at": {"$gte": prefix, "$lte": mine}}
+    start, before = f"{frame}|{name}|", 0
+    query = {"at": {"$gte": start, "$lte": mine}}
     async for mark in database["score_marks"].find(query).sort("at", -1).limit(1):
         start, before = mark["at"], mark["place"]
-    between = await count_range(database, "scores", "board", start, mine, cap)
+    between = await count_range(database, "scores", board(frame), start, mine, cap)
     return before + between if between < cap else None
 
 
@@ -43,27 +44,27 @@ async def renew(database: Database, moment: datetime | None = None) -> int:
     """Set the marks of the present boards anew and remove those of past ones; returns how many there are."""
     marks = 0
     for frame in FRAMES:
-        board = f"{frame}|{bucket(frame, moment or now())}"
-        places = [(place, key) async for place, key in _every_step(database, f"{board}|")]
+        prefix = f"{frame}|{bucket(frame, moment or now())}|"
+        places = [(place, key) async for place, key in _every_step(database, board(frame), prefix)]
         updates = [
-            UpdateOne({"_id": f"{board}|{place}"}, {"$set": {"at": key, "place": place}}, upsert=True)
+            UpdateOne({"_id": f"{prefix}{place}"}, {"$set": {"at": key, "place": place}}, upsert=True)
             for place, key in places
         ]
         if updates:
             await database["score_marks"].bulk_write(updates, ordered=False)
-        kept = [f"{board}|{place}" for place, _ in places]
+        kept = [f"{prefix}{place}" for place, _ in places]
         old = {"at": {"$gte": f"{frame}|", "$lt": f"{frame}}}"}, "_id": {"$nin": kept}}
         await database["score_marks"].delete_many(old)
         marks += len(places)
     return marks
 
 
-async def _every_step(database: Database, prefix: str) -> AsyncIterator[tuple[int, str]]:
+async def _every_step(database: Database, field: str, prefix: str) -> AsyncIterator[tuple[int, str]]:
     """Place and key of every `STEP`th on a board, the first one left out."""
     after, place = prefix, 0
     while True:
-        query = {"board": {"$gt": after, "$lt": prefix[:-1] + "}"}}
-        page = [each["board"] async for each in database["scores"].find(query, {"board": 1}).sort("board").limit(PAGE)]
+        query = {field: {"$gt": after, "$lt": prefix[:-1] + "}"}}
+        page = [each[field] async for each in database["scores"].find(query, {field: 1}).sort(field).limit(PAGE)]
         for key in page:
             if place and place % STEP == 0:
                 yield place, key

@@ -124,9 +124,11 @@ async def _attempt(
     settled = replace(facts, tree=clean if tree.dirty else tree, messages=messages)
     if at_once and tree.dirty and not (due or ended or taught):
         return settled if all(await together(database, [*changes, clean_write])) else None
-    if not all(await together(database, changes)):
+    done, credited = await add_up(database, config, due, known, before=changes)
+    kept: list[Write] = [*credited]
+    if not all(done):
+        await together(database, kept)
         return None
-    kept: list[Write] = [*await add_up(database, config, due, known)]
     if ended:
         await agreement_over_time.note(database, tree, following.messages, facts.rankings)
     if taught and not await learning.learn(database, tree.id, *taught):

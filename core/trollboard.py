@@ -1,6 +1,6 @@
 """Who makes trouble: people by the share of their messages that was refused or taken out, worst first; for moderators.
 
-Kept with the scores (`core.credits`), by the same small updates, so a board is one read of an index however many people
+Kept with the scores (`core.credits`), by the same small writes, so a board is one read of an index however many people
 there are. A word to moderators, never a sanction by itself.
 """
 
@@ -12,6 +12,7 @@ from datetime import datetime
 
 from core.database import Database
 from core.records import User, now
+from core.score_documents import troll
 from core.scoring import WRITTEN, bucket, trouble_share
 
 
@@ -35,7 +36,7 @@ class Trouble:
 
     @classmethod
     def of(cls, user: User, counts: Mapping[str, int]) -> Trouble:
-        """What the counts of a score document say."""
+        """What the counts of a frame say."""
         return cls(
             user=user, accepted=sum(counts.get(each, 0) for each in WRITTEN), refused=counts.get("refused", 0),
             spam=counts.get("refused_spam", 0), removed=counts.get("removed", 0), share=trouble_share(counts),
@@ -47,13 +48,9 @@ async def trollboard(
 ) -> list[Trouble]:
     """The `first` people with the largest share of the frame (`day`, `week`, `month`, `total`) that holds `moment`."""
     prefix = f"{frame}|{bucket(frame, moment or now())}"
-    query = {"troll": {"$gte": f"{prefix}|", "$lt": f"{prefix}}}"}}
-    cursor = database["scores"].find(query, {"user_id": 1, "counts": 1}).sort("troll").limit(first)
-    found = [document async for document in cursor]
-    people = database["users"].find({"_id": {"$in": [document["user_id"] for document in found]}})
+    query = {troll(frame): {"$gte": f"{prefix}|", "$lt": f"{prefix}}}"}}
+    cursor = database["scores"].find(query, {frame: 1}).sort(troll(frame)).limit(first)
+    counts = {document["_id"]: document[frame]["counts"] async for document in cursor}
+    people = database["users"].find({"_id": {"$in": list(counts)}})
     users = {document["_id"]: User.from_document(document) async for document in people}
-    return [
-        Trouble.of(users[document["user_id"]], document["counts"])
-        for document in found
-        if document["user_id"] in users
-    ]  # fmt: skip
+    return [Trouble.of(users[user_id], acts) for user_id, acts in counts.items() if user_id in users]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 from weakref import WeakSet
 
-from pymongo import DeleteOne, InsertOne, UpdateOne
+from pymongo import DeleteOne, InsertOne, ReplaceOne, UpdateOne
 from pymongo.errors import (
     ClientBulkWriteException,
     DuplicateKeyError,
@@ -46,6 +46,15 @@ class Change:
 
 
 @dataclass(frozen=True)
+class Whole:
+    """A document in the place of the one that `guard` finds, with the same id."""
+
+    collection: str
+    guard: Document
+    document: Document
+
+
+@dataclass(frozen=True)
 class Gone:
     """The end of the one document that `guard` finds."""
 
@@ -53,7 +62,7 @@ class Gone:
     guard: Document
 
 
-Write = New | Change | Gone
+Write = New | Change | Whole | Gone
 
 
 async def together(database: Database, writes: Sequence[Write]) -> tuple[bool, ...]:
@@ -94,19 +103,21 @@ async def _at_once(database: Database, writes: Sequence[Write]) -> list[bool]:
     return [_done(found, number, write) for number, write in enumerate(writes)]
 
 
-def _model(name: str, write: Write) -> InsertOne[Document] | UpdateOne | DeleteOne:
+def _model(name: str, write: Write) -> InsertOne[Document] | UpdateOne | ReplaceOne[Document] | DeleteOne:
     namespace = f"{name}.{write.collection}"
     if isinstance(write, New):
         return InsertOne(write.document, namespace=namespace)
     if isinstance(write, Change):
         return UpdateOne(write.guard, write.update, namespace=namespace)
+    if isinstance(write, Whole):
+        return ReplaceOne(write.guard, write.document, namespace=namespace)
     return DeleteOne(write.guard, namespace=namespace)
 
 
 def _done(found: Any, number: int, write: Write) -> bool:
     if isinstance(write, New):
         return True
-    if isinstance(write, Change):
+    if isinstance(write, Change | Whole):
         return bool(found.update_results[number].matched_count)
     return bool(found.delete_results[number].deleted_count)
 
@@ -115,6 +126,8 @@ async def _alone(database: Database, write: Write) -> bool:
     collection = database[write.collection]
     if isinstance(write, Change):
         return (await collection.update_one(write.guard, write.update)).matched_count > 0
+    if isinstance(write, Whole):
+        return (await collection.replace_one(write.guard, write.document)).matched_count > 0
     if isinstance(write, Gone):
         return (await collection.delete_one(write.guard)).deleted_count > 0
     try:

@@ -18,12 +18,12 @@ from typing import Any
 from core import work as queue
 from core.advance import advance
 from core.config import CollectionConfig
-from core.credits import board_key
 from core.database import Database, migrate
 from core.opinions import Ranking, Review
 from core.records import Message, Record, Tree, User, now, text_hash
 from core.review_agreement import by_rules
-from core.scoring import FRAMES, bucket, credits_of, score
+from core.score_documents import blank, placed
+from core.scoring import FRAMES, bucket, credits_of
 
 MIX = {"ready_for_export": 4500, "growing": 600, "ranking": 400, "initial_prompt_review": 300}
 USERS = 500
@@ -153,10 +153,7 @@ async def fill(database: Database, messages: int, config: CollectionConfig, seed
 def _person(user: str, chance: random.Random) -> Iterator[tuple[str, dict[str, Any]]]:
     yield "users", User(id=user, auth_method="bench", subject=user, display_name=user).to_document()
     counts = {"replies_assistant": chance.randrange(200), "labels": chance.randrange(900)}
+    document = blank(user) | {"changes": 1}
     for frame in FRAMES:
-        key = f"{frame}|{bucket(frame, now())}"
-        document = {
-            "_id": f"{key}|{user}", "key": key, "user_id": user, "counts": counts, "changes": 1, "applied": [],
-            "points": score(counts),
-        }  # fmt: skip
-        yield "scores", document | {"board": board_key(document, document["points"])}
+        document |= placed(user, frame, bucket(frame, now()), counts)
+    yield "scores", document

@@ -54,8 +54,7 @@ async def picture(database: Database) -> Picture:
         parts = {name: tuple(sorted(found[name][tree.id], key=lambda record: record.id)) for name in KINDS}
         trees[tree.id] = Facts(tree=tree, **parts)
     tasks = {document["_id"]: Task.from_document(document) async for document in database["tasks"].find()}
-    totals = database["scores"].find({"key": "total|all"})
-    scores = {document["user_id"]: document["counts"] async for document in totals}
+    scores = {document["_id"]: document["total"]["counts"] async for document in database["scores"].find()}
     people = [each["_id"] async for each in database["raters"].find({}, {"_id": 1})]
     return Picture(trees, tasks, scores, await voices(database, people))
 

@@ -41,10 +41,10 @@ async def test_the_same_submission_twice_counts_once(collection, person) -> None
     assert {answer.state for answer in answers} <= {"done", "answered"}
     await sweep_once(collection.database, collection.config)
     assert (await collection.message(task.id)).review_count == 1
-    assert await collection.database["scores"].find_one({"_id": f"total|all|{bob.id}"}) is None, "not decided yet"
+    assert await collection.database["scores"].find_one({"_id": bob.id}) is None, "not decided yet"
     await review_all(collection, [await person("cid")], "label_initial_prompt")
-    score = await collection.database["scores"].find_one({"_id": f"total|all|{bob.id}"})
-    assert score["counts"] == {"labels": 1}
+    score = await collection.database["scores"].find_one({"_id": bob.id})
+    assert score["total"]["counts"] == {"labels": 1}
     with pytest.raises(Conflict):
         await collection.submit_review(bob, review.id, BAD)
 

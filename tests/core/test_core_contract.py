@@ -178,6 +178,22 @@ async def test_many_guarded_writes_by_one_command_say_how_many_matched(store) ->
     assert await store["x"].count_documents({"_id": "e"}) == 1
 
 
+async def test_a_document_is_replaced_by_who_read_it_last_and_found_by_its_new_keys(store) -> None:
+    first = {"_id": "ann", "changes": 1, "applied": ["a"], "day": {"counts": {"labels": 1}}, "board_day": "d|9"}
+    await store["scores"].insert_many([first, first | {"_id": "bob", "board_day": "d|5", "board_total": "t|5"}])
+    after = {"_id": "ann", "changes": 2, "day": {"counts": {}}, "board_day": "d|3", "trust_due": 1}
+    many = [store["scores"].replace_one({"_id": "ann", "changes": 1}, after | {"by": turn}) for turn in range(5)]
+    assert sorted([done.matched_count for done in await asyncio.gather(*many)]) == [0, 0, 0, 0, 1]
+    document = await store["scores"].find_one({"_id": "ann"})
+    assert document == after | {"by": document["by"]}
+    for query in ({"board_day": {"$gt": "d|", "$lt": "d}"}}, {"_id": {"$in": ["bob", "ann"]}}):
+        assert await found(store["scores"].find(query).sort("board_day")) == ["ann", "bob"]
+    assert await found(store["scores"].find({"trust_due": {"$lte": 1}}).sort("trust_due")) == ["ann"]
+    assert await found(store["scores"].find({"board_total": {"$gt": "t|", "$lt": "t}"}}).sort("board_total")) == ["bob"]
+    gone = await store["scores"].replace_one({"_id": "cid", "changes": 1}, {"_id": "cid", "changes": 2})
+    assert gone.matched_count == 0
+
+
 async def test_a_part_of_a_document_is_taken_out_once(store) -> None:
     await store["x"].insert_one({"_id": "w", "rev": 1, "holds": {"t-1": {"until": 5}, "t-2": {"until": 6}}})
     for matched in (1, 0):

@@ -25,7 +25,7 @@ async def picture(collection: Collection, tree_id: str) -> dict:
     tree = await collection.tree(tree_id)
     messages = await collection.messages_of(tree_id)
     work = [each async for each in database["work"].find({"tree_id": tree_id})]
-    scores = {each["user_id"]: each["counts"] async for each in database["scores"].find({"key": "total|all"})}
+    scores = {each["_id"]: each["total"]["counts"] async for each in database["scores"].find()}
     names = {each["_id"]: each["display_name"] async for each in database["users"].find()}
     return {
         "tree": {name: getattr(tree, name) for name in TREE_FIELDS},

@@ -12,6 +12,7 @@ from core_people import review_all, until_ranking, write_prompt
 
 from core.collection import Collection
 from core.errors import BadInput, NothingToDo
+from core.scoring import FRAMES
 from core.sweeper import run_sweeper, sweep_once
 
 
@@ -195,7 +196,5 @@ async def test_lost_credits_are_given_by_the_sweeper(collection, person) -> None
     await collection.database["credits"].update_many({}, {"$set": {"applied": False}})
     for _ in range(2):
         await sweep_once(collection.database, collection.config)
-    scores = sorted(
-        [(each["_id"].split("|")[0], each["points"]) async for each in collection.database["scores"].find()]
-    )
-    assert scores == [(frame, 2) for frame in ("day", "day", "month", "month", "total", "total", "week", "week")]
+    scores = [{frame: each[frame]["points"] for frame in FRAMES} async for each in collection.database["scores"].find()]
+    assert scores == [dict.fromkeys(FRAMES, 2)] * 2

@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from core import leaderboard as leaderboard_module
 from core import score_marks
 from core.accounts import touching
-from core.credits import apply, board_key
+from core.credits import apply
 from core.errors import BadInput, Forbidden, NotFound
 from core.leaderboard import first_places, leaderboard, neighbours, standing
 from core.records import Message, Tree, User
-from core.scoring import POINTS, Credit, score
+from core.score_documents import placed
+from core.scoring import FRAMES, POINTS, Credit, score
 from core.writes import together
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -124,11 +125,8 @@ async def test_marks_give_the_same_places_as_counting(database, person, monkeypa
     monkeypatch.setattr(score_marks, "PAGE", 4)
     people = [await person(f"p{number:02d}") for number in range(14)]
     for number, user in enumerate(people):
-        points = 2 * (number // 2)
-        scores = {"key": "day|2026-11-22", "user_id": user.id, "points": points, "counts": {}, "applied": []}
-        identity = f"day|2026-11-22|{user.id}"
-        board = board_key(scores, points)
-        await database["scores"].insert_one({"_id": identity, "board": board, **scores})
+        counts = {"rankings": 2 * (number // 2)}
+        await database["scores"].insert_one({"_id": user.id, **placed(user.id, "day", "2026-11-22", counts)})
     counted = [await standing(database, user, "day", moment=NOON) for user in people]
     assert sorted(each.rank for each in counted) == list(range(1, 15))
     assert await score_marks.renew(database, NOON) == 4
@@ -146,9 +144,8 @@ async def test_marks_give_the_same_places_as_counting(database, person, monkeypa
 async def test_neighbours_are_those_next_to_one(database, person, place, size, shown) -> None:
     for number in range(1, 15):
         user = await person(f"p{number:02d}")
-        scores = {"key": "total|all", "user_id": user.id, "points": 100 - number, "counts": {}, "applied": []}
-        identity = f"total|all|{user.id}"
-        await database["scores"].insert_one({"_id": identity, "board": board_key(scores, 100 - number), **scores})
+        counts = {"rankings": 100 - number}
+        await database["scores"].insert_one({"_id": user.id, **placed(user.id, "total", "all", counts)})
     row = await neighbours(database, await person(f"p{place:02d}"), "total", size)
     assert [each.rank for each in row] == list(range(shown[0], shown[1] + 1))
     assert [each.user.display_name for each in row] == [f"p{each.rank:02d}" for each in row]
@@ -172,8 +169,8 @@ async def test_a_credit_counts_once_however_often_and_at_once(database, person) 
     ann = await person("ann")
     credits = [Credit(id=f"labels|{n}", user_id=ann.id, tree_id="t", what="labels", at=NOON) for n in range(6)]
     await asyncio.gather(*(apply(database, SMALL, [credit]) for credit in credits * 3))
-    document = await database["scores"].find_one({"_id": f"total|all|{ann.id}"})
-    assert document["counts"] == {"labels": 6}
+    document = await database["scores"].find_one({"_id": ann.id})
+    assert all(document[frame]["counts"] == {"labels": 6} for frame in FRAMES)
     assert (await standing(database, ann, "total")).points == 12
 
 
@@ -188,10 +185,10 @@ def test_points_are_those_of_the_counts(acts) -> None:
 async def test_deleting_a_message_takes_its_points_back(collection, person) -> None:
     people = [await person(name) for name in ("ann", "bob", "cid")]
     tree_id = await until_growing(collection, people)
-    score_of_ann = {"_id": f"total|all|{people[0].id}"}
-    assert (await collection.database["scores"].find_one(score_of_ann))["counts"] == {"prompts": 1}
+    scores = collection.database["scores"]
+    assert (await scores.find_one({"_id": people[0].id}))["total"]["counts"] == {"prompts": 1}
     await collection.delete_message(await person("mod", "moderator"), tree_id)
-    assert (await collection.database["scores"].find_one(score_of_ann))["counts"] == {"prompts": 0, "removed": 1}
+    assert (await scores.find_one({"_id": people[0].id}))["total"]["counts"] == {"prompts": 0, "removed": 1}
 
 
 # Pages.

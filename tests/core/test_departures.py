@@ -122,7 +122,7 @@ async def test_who_takes_everything_along_leaves_no_text(collection, people, per
     assert await traces(collection.database, *texts) == {}
     left = [each for each in await collection.messages_of(tree_id) if each.parent_id == tree_id and each.usable]
     assert sorted(each.rank for each in left) == list(range(len(left)))
-    boards = [each["user_id"] async for each in collection.database["scores"].find()]
+    boards = [each["_id"] async for each in collection.database["scores"].find()]
     assert author.id not in boards
 
 

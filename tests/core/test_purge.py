@@ -74,7 +74,7 @@ async def test_a_reply_is_purged_and_the_others_keep_their_order(collection, mod
     replies = [each for each in await collection.messages_of(tree_id) if each.depth == 1]
     target = replies[0]
     going = {each.id for each in await collection.messages_of(tree_id) if target.id in (each.id, *each.ancestors)}
-    scores = {each["_id"]: each["counts"] async for each in database["scores"].find()}
+    scores = {each["_id"]: each["total"]["counts"] async for each in database["scores"].find()}
 
     seen = await moderators.purge_preview(root, None, [target.id])
     assert (seen.trees, seen.messages) == (0, len(going))
@@ -91,9 +91,9 @@ async def test_a_reply_is_purged_and_the_others_keep_their_order(collection, mod
     assert (tree.state, tree.dirty, len(left)) == ("ready_for_export", False, len(replies) - 1)
     assert [each.rank for each in left] in ([0], [None])
     assert f"threads@{manifest['version']}" in await marked_snapshots(database)
-    total = f"total|all|{target.author_id}"
-    after = {each["_id"]: each["counts"] async for each in database["scores"].find()}
-    assert after[total]["replies_assistant"] == scores[total]["replies_assistant"] - 1
+    after = {each["_id"]: each["total"]["counts"] async for each in database["scores"].find()}
+    author = target.author_id
+    assert after[author]["replies_assistant"] == scores[author]["replies_assistant"] - 1
     assert {name: counts.get("labels") for name, counts in after.items()} == {
         name: counts.get("labels") for name, counts in scores.items()
     }, "who reviewed it keeps the points"

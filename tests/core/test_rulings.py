@@ -22,6 +22,7 @@ from core.people import People
 from core.pools import DEFAULT
 from core.records import Message, Tree
 from core.rulings import judge_message
+from core.scoring import FRAMES
 from core.sweeper import sweep_once
 
 
@@ -38,7 +39,11 @@ async def state_of(collection, tree_id: str):
     }
     work = {each["_id"]: each["free"] async for each in collection.database["work"].find({"tree_id": tree_id})}
     found = collection.database["scores"].find()
-    scores = {each["_id"]: {act: count for act, count in each["counts"].items() if count} async for each in found}
+    scores = {
+        (each["_id"], frame): {act: count for act, count in each[frame]["counts"].items() if count}
+        async for each in found
+        for frame in FRAMES
+    }
     return tree.state, messages, work, scores
 
 
@@ -108,7 +113,7 @@ async def test_a_moderator_accepts_what_reviewers_refused(collection, person) ->
     await judge_message(collection.database, collection.config, mod, tree_id, "accepted", "a good prompt")
     assert (await collection.message(tree_id)).state == "accepted"
     assert (await collection.tree(tree_id)).state == "prompt_lottery_waiting"
-    assert await collection.database["scores"].find_one({"_id": f"total|all|{ann.id}"}), "accepted work counts"
+    assert await collection.database["scores"].find_one({"_id": ann.id}), "accepted work counts"
     await judge_message(collection.database, collection.config, mod, tree_id, "refused", "on second thought")
     assert (await collection.message(tree_id)).state == "refused"
 

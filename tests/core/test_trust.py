@@ -84,7 +84,7 @@ async def acts(collection, user) -> list[str]:
 
 async def again(collection, user) -> None:
     """Let the sweeper look at the person now, not in an hour."""
-    await collection.database["scores"].update_one({"_id": f"total|all|{user.id}"}, {"$set": {"trust_due": 0}})
+    await collection.database["scores"].update_one({"_id": user.id}, {"$set": {"trust_due": 0}})
 
 
 async def test_accepted_work_makes_trusted_once(easy, accounts, person) -> None:
@@ -168,7 +168,7 @@ async def test_it_waits_for_age_for_an_open_question_and_for_the_rules(easy, acc
     await close_about(easy.database, f"user:{ann.id}", "dismiss", "", root.id)
     await easy.update_collection(root, "default", 2, config={"trust_by_work": False})
     assert not await look()
-    (mine,) = [each async for each in easy.database["scores"].find({"_id": f"total|all|{ann.id}"})]
+    (mine,) = [each async for each in easy.database["scores"].find({"_id": ann.id})]
     assert "trust_due" not in mine, "the next credit asks again"
     await easy.update_collection(root, "default", 3, config={"trust_by_work": True})
     assert await look()

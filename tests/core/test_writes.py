@@ -15,7 +15,7 @@ from pymongo.errors import ClientBulkWriteException, InvalidOperation, Operation
 
 from core import writes
 from core.database import connect, unavailable
-from core.writes import Change, Gone, New, Write, together
+from core.writes import Change, Gone, New, Whole, Write, together
 from oa import embedded
 
 IDS = st.sampled_from(["a", "b"])
@@ -30,6 +30,7 @@ def some_write(draw: st.DrawFn) -> Write:
         st.sampled_from([
             New(name, {"_id": identity, "rev": 0}),
             Change(name, {"_id": identity, "rev": rev}, {"$set": {"rev": rev + 1}}),
+            Whole(name, {"_id": identity, "rev": rev}, {"_id": identity, "rev": rev + 1}),
             Gone(name, {"_id": identity, "rev": rev}),
         ])
     )  # fmt: skip
@@ -47,7 +48,7 @@ def expected(made: list[Write]) -> tuple[tuple[bool, ...], dict[str, dict[str, i
             continue
         identity, rev = write.guard["_id"], write.guard["rev"]
         done.append(there.get(identity) == rev)
-        if done[-1] and isinstance(write, Change):
+        if done[-1] and isinstance(write, Change | Whole):
             there[identity] = rev + 1
         elif done[-1]:
             del there[identity]
