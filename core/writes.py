@@ -8,20 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 from weakref import WeakSet
 
-from pymongo import DeleteOne, InsertOne, ReplaceOne, UpdateOne
-from pymongo.errors import (
-    ClientBulkWriteException,
-    DuplicateKeyError,
-    InvalidOperation,
-    OperationFailure,
-    PyMongoError,
-)
+from pymongo.errors import DuplicateKeyError, OperationFailure, WriteConcernError
 
 from core.database import DUPLICATE, Client, Database, Document
 
+CHUNK = 1_000
+"""Writes of one command."""
 UNKNOWN_COMMAND = 59
 """The store's code for a command that it does not know."""
 _too_old: WeakSet[Client] = WeakSet()
@@ -72,7 +66,7 @@ async def together(database: Database, writes: Sequence[Write]) -> tuple[bool, .
         for each whether it was done: the document was new, or its guard found one. What was not done stops no other.
     """
     done: list[bool] = []
-    while rest := writes[len(done) :]:
+    while rest := writes[len(done) : len(done) + CHUNK]:
         if len(rest) == 1 or database.client in _too_old:
             done.append(await _alone(database, rest[0]))
         else:
@@ -81,45 +75,42 @@ async def together(database: Database, writes: Sequence[Write]) -> tuple[bool, .
 
 
 async def _at_once(database: Database, writes: Sequence[Write]) -> list[bool]:
-    """Whether each was done, up to and with the first document that was there already; none for a store too old."""
+    """Whether each was done, up to and with the first document that was there already; none for a store too old.
+
+    The command is sent as it is, since the driver's own form of it takes half as much time again.
+    """
     client = database.client
-    models = [_model(database.name, write) for write in writes]
+    names = list(dict.fromkeys(write.collection for write in writes))
+    command = {
+        "bulkWrite": 1, "ordered": True, "errorsOnly": False, "writeConcern": database.write_concern.document,
+        "ops": [_operation(names.index(write.collection), write) for write in writes],
+        "nsInfo": [{"ns": f"{database.name}.{name}"} for name in names],
+    }  # fmt: skip
     try:
-        found: Any = await client.bulk_write(models, verbose_results=True)
-    except InvalidOperation:
+        answer = await client["admin"].command(command)
+    except OperationFailure as error:
+        if error.code != UNKNOWN_COMMAND:
+            raise
         _too_old.add(client)
         return []
-    except ClientBulkWriteException as error:
-        if isinstance(error.error, OperationFailure) and error.error.code == UNKNOWN_COMMAND:
-            _too_old.add(client)
-            return []
-        if isinstance(error.error, PyMongoError):
-            raise error.error from error  # a store that is silent or refuses is told as for any other command
-        failed: Any = error.write_errors or []
-        if not failed or any(each["code"] != DUPLICATE for each in failed):
-            raise
-        found, last = error.partial_result, failed[0]["idx"]
-        return [_done(found, number, write) for number, write in enumerate(writes[:last])] + [False]
-    return [_done(found, number, write) for number, write in enumerate(writes)]
+    done: list[bool] = []
+    for result in answer["cursor"]["firstBatch"]:
+        if not result["ok"] and result["code"] != DUPLICATE:
+            raise OperationFailure(result.get("errmsg", "a write failed"), result["code"], result)
+        done.append(bool(result["ok"] and result["n"]))
+    if concern := answer.get("writeConcernError"):
+        raise WriteConcernError(concern.get("errmsg", "not replicated"), concern.get("code"), concern)
+    return done
 
 
-def _model(name: str, write: Write) -> InsertOne[Document] | UpdateOne | ReplaceOne[Document] | DeleteOne:
-    namespace = f"{name}.{write.collection}"
+def _operation(namespace: int, write: Write) -> Document:
+    """The form of a write in the command."""
     if isinstance(write, New):
-        return InsertOne(write.document, namespace=namespace)
-    if isinstance(write, Change):
-        return UpdateOne(write.guard, write.update, namespace=namespace)
-    if isinstance(write, Whole):
-        return ReplaceOne(write.guard, write.document, namespace=namespace)
-    return DeleteOne(write.guard, namespace=namespace)
-
-
-def _done(found: Any, number: int, write: Write) -> bool:
-    if isinstance(write, New):
-        return True
+        return {"insert": namespace, "document": write.document}
     if isinstance(write, Change | Whole):
-        return bool(found.update_results[number].matched_count)
-    return bool(found.delete_results[number].deleted_count)
+        made = write.update if isinstance(write, Change) else write.document
+        return {"update": namespace, "filter": write.guard, "updateMods": made, "multi": False}
+    return {"delete": namespace, "filter": write.guard, "multi": False}
 
 
 async def _alone(database: Database, write: Write) -> bool:

@@ -70,8 +70,7 @@ def shape(message: Message) -> tuple[object, ...] | None:
     for kind, content in message["sections"]:
         if kind == "body":
             body = content
-        elif kind == "payload":
-            many += next((content[name] for name in SEQUENCES if name in content), [])
+        many += next((content[name] for name in SEQUENCES if name in content), [])
     name = next(iter(body), "")
     found = body.get("filter", body.get("query"))
     if name == "aggregate":

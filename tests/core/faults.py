@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from threading import get_ident
 from unittest.mock import patch
 
-from pymongo import AsyncMongoClient
 from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.asynchronous.database import AsyncDatabase
 
 WRITES = ("insert_one", "update_one", "delete_one", "find_one_and_update", "bulk_write", "insert_many")
 
@@ -44,21 +44,21 @@ def crash_after(limit: int | None):
 
         return write
 
-    at_once = AsyncMongoClient.bulk_write
+    command = AsyncDatabase.command
 
-    async def several(self, models, *args, **kwargs):
-        if get_ident() == thread:
-            for place in range(len(models)):
+    async def several(self, body, *args, **kwargs):
+        if "bulkWrite" in body and get_ident() == thread:
+            for place in range(len(body["ops"])):
                 try:
                     writes.ask()
                 except Crashed:
                     if place:
-                        await at_once(self, models[:place], *args, **kwargs)
+                        await command(self, body | {"ops": body["ops"][:place]}, *args, **kwargs)
                     raise
-        return await at_once(self, models, *args, **kwargs)
+        return await command(self, body, *args, **kwargs)
 
     with (
         patch.multiple(AsyncCollection, **{name: counted(getattr(AsyncCollection, name)) for name in WRITES}),
-        patch.object(AsyncMongoClient, "bulk_write", several),
+        patch.object(AsyncDatabase, "command", several),
     ):
         yield writes

@@ -10,8 +10,8 @@ from unittest.mock import patch
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pymongo import AsyncMongoClient
-from pymongo.errors import ClientBulkWriteException, InvalidOperation, OperationFailure, PyMongoError
+from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import OperationFailure, PyMongoError, WriteConcernError
 
 from core import writes
 from core.database import connect, unavailable
@@ -59,26 +59,43 @@ async def read(database) -> dict[str, dict[str, int]]:
     return {name: {each["_id"]: each["rev"] async for each in database[name].find()} for name in ("one", "two")}
 
 
-@pytest.mark.parametrize("refusal", ["none", "by the driver", "by the store"])
+@pytest.mark.parametrize("old", [False, True])
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25, deadline=None)
 @given(made=st.lists(some_write(), max_size=8))
-async def test_each_write_is_done_or_told_not_to_be(database, refusal: str, made: list[Write]) -> None:
+async def test_each_write_is_done_or_told_not_to_be(database, old: bool, made: list[Write]) -> None:
     for name in ("one", "two"):
         await database[name].delete_many({})
+    real = AsyncDatabase.command
 
-    refusals = {
-        "by the driver": InvalidOperation("MongoClient.bulk_write requires MongoDB server version 8.0+."),
-        "by the store": ClientBulkWriteException({"error": OperationFailure("no such command: bulkWrite", 59)}, True),
-    }
-
-    async def unknown(*_: Any, **__: Any) -> None:
-        raise refusals[refusal]
+    async def command(self: Any, command: Any, *arguments: Any, **options: Any) -> Any:
+        if old and "bulkWrite" in command:
+            raise OperationFailure("no such command: 'bulkWrite'", 59)
+        return await real(self, command, *arguments, **options)
 
     done, stored = expected(made)
-    with patch.object(AsyncMongoClient, "bulk_write", unknown if refusal in refusals else AsyncMongoClient.bulk_write):
+    with patch.object(AsyncDatabase, "command", command):
         assert await together(database, made) == done
     writes._too_old.discard(database.client)
     assert await read(database) == stored
+
+
+async def test_more_writes_than_one_command_takes(database, monkeypatch) -> None:
+    monkeypatch.setattr(writes, "CHUNK", 3)
+    made: list[Write] = [New("one", {"_id": f"{number}", "rev": 0}) for number in range(7)]
+    assert await together(database, made[:5]) == (True,) * 5
+    assert await together(database, made) == (False,) * 5 + (True,) * 2
+    assert await database["one"].count_documents({}) == 7
+
+
+async def test_what_is_not_replicated_is_told(database) -> None:
+    real = AsyncDatabase.command
+
+    async def command(self: Any, *arguments: Any, **options: Any) -> Any:
+        answer = await real(self, *arguments, **options)
+        return answer | {"writeConcernError": {"code": 64, "errmsg": "waiting for replication timed out"}}
+
+    with patch.object(AsyncDatabase, "command", command), pytest.raises(WriteConcernError, match="replication"):
+        await together(database, [New("one", {"_id": "a", "rev": 0}), New("one", {"_id": "b", "rev": 0})])
 
 
 @pytest.mark.skipif("OA_MONGODB_URI" in os.environ, reason="kills a server of its own, not the one named")
