@@ -18,7 +18,7 @@ from pymongo.errors import PyMongoError
 from core.accounts import Accounts
 from core.chats import Chats
 from core.collection import Collection
-from core.database import Database, connect, migrate, unavailable
+from core.database import Database, aware, connect, migrate, unavailable
 from core.documents import RegisteredDocuments
 from core.errands import run_errands
 from core.errors import BadInput, OaError
@@ -91,7 +91,7 @@ async def _stores(settings: Settings, stack: AsyncExitStack, listener: Commands)
     """The document store, migrated, and the object store; the former's connections are closed with `stack`."""
     client = connect(settings.mongodb_uri, listener, seconds=settings.database_seconds)
     stack.push_async_callback(client.close)
-    database = client[settings.mongodb_database]
+    database = aware(client[settings.mongodb_database])
     await migrate(database)
     store = ObjectStore(settings.s3_bucket, settings.s3_endpoint, settings.s3_region, discreet=True)
     if settings.embedded:

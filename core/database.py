@@ -6,6 +6,7 @@ from typing import Any
 
 from bson.codec_options import CodecOptions
 from pymongo import AsyncMongoClient, timeout
+from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import (
     AutoReconnect,
@@ -62,9 +63,27 @@ def check_uri(uri: str) -> None:
         raise BadInput("OA_MONGODB_URI must be mongodb://HOST:PORT or mongodb+srv://HOST, with user and options")
 
 
+class Kept(AsyncDatabase[Document]):
+    """A database that makes each of its collections once; the driver's own makes one whenever it is named.
+
+    Datetimes come back aware, whoever made the client.
+    """
+
+    def __init__(self, of: Database) -> None:
+        options: CodecOptions[Document] = CodecOptions(tz_aware=True)
+        super().__init__(of.client, of.name, options, of.read_preference, of.write_concern, of.read_concern)
+        self._made: dict[str, AsyncCollection[Document]] = {}
+
+    def __getitem__(self, name: str) -> AsyncCollection[Document]:
+        """The collection of that name."""
+        if (made := self._made.get(name)) is None:
+            made = self._made[name] = super().__getitem__(name)
+        return made
+
+
 def aware(database: Database) -> Database:
-    """`database` such that datetimes come back aware, whoever made the client."""
-    return database.with_options(codec_options=CodecOptions(tz_aware=True))
+    """`database` such that datetimes come back aware, and that it is quick to name its collections."""
+    return database if isinstance(database, Kept) else Kept(database)
 
 
 def is_silent(error: PyMongoError) -> bool:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -60,6 +62,25 @@ def test_times_are_read_in_every_form_that_stores_give() -> None:
 def test_unknown_fields_are_left_out_and_missing_ones_take_defaults() -> None:
     tree = Tree.from_document({"_id": "t", "state": "growing", "lang": "en", "colour": "red"})
     assert (tree.id, tree.goal_size, tree.dirty) == ("t", 15, False)
+
+
+def test_a_document_that_lacks_a_field_without_a_default_is_told() -> None:
+    with pytest.raises(TypeError, match="state"):
+        Tree.from_document({"_id": "t", "lang": "en"})
+
+
+def test_what_has_changed_makes_the_one_document_the_other() -> None:
+    moved = moment("2026-11-22T13:38:49.983+00:00")
+    changes = {"lang": "de", "created_at": moved, "state": "other", "ancestors": ("x",), "rank": None, "free": 0}
+    changes |= {"emojis": {}, "reason": "spam", "roles": ("service",)}
+    for record in SAMPLES:
+        assert record.changes_from(record) == {}
+        for name in changes.keys() & vars(record).keys():
+            after = replace(record, **{name: changes[name]})
+            made = record.to_document() | after.changes_from(record)
+            assert made == after.to_document()
+            assert after.changes_from(record).items() <= after.to_document().items()
+            assert all(record.to_document().get(name) != value for name, value in after.changes_from(record).items())
 
 
 @given(st.lists(st.datetimes(datetime(1970, 1, 1), datetime(2200, 1, 1)), min_size=2, max_size=6))
