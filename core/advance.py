@@ -128,8 +128,7 @@ class _View:
         reviews, reactions = self.reviews.get(message.id, []), self.reactions.get(message.id, [])
         emojis = Counter(base.get("emojis", {})) + Counter(sorted(reaction.emoji for reaction in reactions))
         state, judgement = self._verdict(message, reviews)
-        changed = replace(
-            message,
+        changed = message.revised(
             state=state,
             judgement=judgement,
             review_count=base.get("review_count", 0) + len(reviews),
@@ -295,14 +294,14 @@ class _View:
 
     def _place(self, message_id: str, order: Sequence[str]) -> None:
         rank = order.index(message_id) if message_id in order else None
-        self.by_id[message_id] = replace(self.by_id[message_id], rank=rank)
+        self.by_id[message_id] = self.by_id[message_id].revised(rank=rank)
 
     def _counted(self, parent_id: str, rankings: list[Ranking]) -> list[str]:
         """The consensus by count, over the rankings that hold every reply if there are any: some may have come late."""
         replies = self._rankable(parent_id)
         votes = [ranking.ranking for ranking in rankings if ranking.ranking]
         whole = [vote for vote in votes if set(replies) <= set(vote)]
-        self.by_id[parent_id] = replace(self.by_id[parent_id], consensus=None)
+        self.by_id[parent_id] = self.by_id[parent_id].revised(consensus=None)
         return ranked_pairs(whole or votes, among=replies)
 
     def _weighed(self, parent_id: str, rankings: list[Ranking]) -> list[str]:

@@ -71,6 +71,10 @@ class Record:
         keys = before.keys()
         return changed | {name: key for name, key in self.keys().items() if name not in keys or keys[name] != key}
 
+    def revised(self, **changes: Any) -> Self:
+        """As `dataclasses.replace`; itself where nothing is different, as is mostly so."""
+        return replace(self, **changes) if any(getattr(self, name) != changes[name] for name in changes) else self
+
     def keys(self) -> dict[str, Any]:
         """The scalar keys that follow from the fields; to be written with every change of those fields."""
         return self._keys()

@@ -176,7 +176,10 @@ def _message_writes(
     before: tuple[Message, ...], after: tuple[Message, ...]
 ) -> tuple[tuple[Message, ...], list[Write]]:  # fmt: skip
     """The messages as they are stored by the writes."""
-    stored = tuple(old if new == old else replace(new, rev=old.rev + 1) for old, new in zip(before, after, strict=True))
+    stored = tuple(
+        old if new is old or new == old else replace(new, rev=old.rev + 1)
+        for old, new in zip(before, after, strict=True)
+    )
     return stored, [
         Change("messages", {"_id": old.id, "rev": old.rev}, {"$set": new.changes_from(old)})
         for old, new in zip(before, stored, strict=True)
