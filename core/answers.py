@@ -27,6 +27,7 @@ from core.rules import rules_of
 from core.settle import settle
 from core.similar_texts import rows_of
 from core.surroundings import Surroundings, look_around
+from core.text_rows import words_row
 from core.texts import check_lang, check_text
 from core.writes import New, Write, together
 
@@ -260,7 +261,7 @@ async def _apply_text(
     if task.target_id is None:
         facts = Facts(tree=_tree(config, task), messages=())
         writes += [New("trees", facts.tree.to_document()), queue.passing_on(task.work_id, task.id)]
-    writes += rows_of(message)
+    writes += [*rows_of(message), New("message_words", words_row(message))]
     if found.suspicions(config):
         stored = await together(database, writes)
         await screening.tell(database, config, message, found)

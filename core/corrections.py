@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
-from core import similar_texts
+from core import message_words, similar_texts
 from core.config import CollectionConfig
 from core.database import Database
 from core.errors import BadInput, Conflict, Forbidden
@@ -50,8 +50,10 @@ async def correct(
     await keep_text(database, message)
     await mark(database, message.tree_id)
     at = now()
+    await message_words.widen(database, message, text)
     _, after = await rewrite(database, message_id, lambda each: _corrected(each, message, text, at))
     await keep_text(database, after)
+    await message_words.keep(database, after)
     await similar_texts.remember(database, after)
     await end_tasks(database, after)
     told, number = {"revision": after.revision, "reason": reason}, str(after.revision)

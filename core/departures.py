@@ -19,7 +19,7 @@ from typing import Any
 
 from pymongo.errors import DuplicateKeyError
 
-from core import answers, layout
+from core import answers, layout, message_words, similar_texts
 from core.config import CollectionConfig
 from core.consent import trees_of
 from core.database import Database
@@ -36,7 +36,6 @@ from core.propagation import finish, mark_snapshots
 from core.records import Message, Record, Task, User, milliseconds, now
 from core.rulings import rewrite
 from core.settle import settle
-from core.similar_texts import forget as forget_text
 from core.user_admin import end_tasks
 
 BATCH = 200
@@ -172,17 +171,19 @@ async def _cut_messages(database: Database, departure: Departure) -> set[str]:
         await mark(database, tree_id)
         await database["credits"].delete_many({"tree_id": tree_id, "user_id": departure.id})
         await database["revisions"].delete_many({"message_id": document["_id"]})
-        await forget_text(database, document["_id"])
+        await similar_texts.forget(database, [document["_id"]])
         await database["text_checks"].delete_one({"_id": document["_id"]})
         await database["moderation_items"].delete_many({"_id": f"message:{document['_id']}|appeal"})
-        await forget_text(database, document["_id"])
         await database["trees"].update_one(
             {"_id": tree_id, "author_id": departure.id}, {"$set": {"author_id": None}, "$inc": {"version": 1}}
         )
         if departure.withdraw:
             await forget(database, [document["_id"]])
+            await message_words.forget(database, [document["_id"]])
             await rewrite(database, document["_id"], _taken_along)
             await mark(database, tree_id)  # before the link is cut, by which a repetition finds the message
+        else:
+            await message_words.nobodys(database, Message.from_document(document))
         await rewrite(database, document["_id"], _refused if departure.no_training else _nobodys)
     return trees
 

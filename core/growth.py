@@ -23,6 +23,7 @@ from core.pools import collection_of
 from core.records import Message, Tree, now, text_hash
 from core.rules import rules_of
 from core.settle import count_trees, settle
+from core.text_rows import words_row
 
 _IDS = uuid.UUID("5d9c1f5e-3a7b-5b64-9a53-6f0f9d1c7e21")
 """Namespace of ids made from the key of a synthetic tree."""
@@ -101,6 +102,7 @@ async def add_synthetic_tree(
         messages.append(_turn_message(reply, name, identity, lang, messages[: len(thread)], None, made_at))
     for message in messages:
         await _insert(database, "messages", message.to_document())
+        await _insert(database, "message_words", words_row(message))
     tree = new_tree(
         config, identity, lang, "backlog_ranking", 0, origin=origin, author_id=author_id, created_at=made_at
     )

@@ -13,11 +13,11 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterat
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pymongo.errors import BulkWriteError, PyMongoError
 
-from core.database import Database, aware, unavailable
+from core.database import Database, Document, aware, unavailable
 from core.errors import BadInput, BadRecord, Conflict
 from core.flatform import Gatherer
 from core.jsonl import parse_object
@@ -25,8 +25,10 @@ from core.pools import DEFAULT
 from core.records import Record, now
 from core.rules import find
 from core.sources import Source
+from core.text_rows import words_row
 from core.treeform import ImportedTree, parse_tree
 
+AnyRecord = TypeVar("AnyRecord", bound=Record)
 BATCH = 1_000
 """Messages that are written, and trees' ids that are looked up, at a time."""
 PROBLEMS_KEPT = 100
@@ -232,9 +234,11 @@ class _Import:
         messages = [message for tree in trees for message in tree.messages]
         rankings = [ranking for tree in trees for ranking in tree.rankings]
         if {message.id for message in messages}.intersection(stored):
+            await self._remove("message_words", messages)
             await self._remove("messages", messages)
             await self._remove("rankings", rankings)
         await self._insert("messages", messages)
+        await self._insert("message_words", messages, words_row)
         await self._insert("rankings", rankings)
         await self._insert("trees", [tree.tree for tree in trees])
 
@@ -244,9 +248,11 @@ class _Import:
             ids = [record.id for record in records[start : start + BATCH]]
             await self.database[collection].delete_many({"_id": {"$in": ids}})
 
-    async def _insert(self, collection: str, records: Sequence[Record]) -> None:
+    async def _insert(
+        self, collection: str, records: Sequence[AnyRecord], form: Callable[[AnyRecord], Document] = Record.to_document
+    ) -> None:
         for start in range(0, len(records), BATCH):
-            documents = [record.to_document() for record in records[start : start + BATCH]]
+            documents = [form(record) for record in records[start : start + BATCH]]
             await self.database[collection].insert_many(documents, ordered=False)
 
 

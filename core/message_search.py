@@ -1,21 +1,28 @@
 """Finding messages: by author, state, role, or words of their texts.
 
-Words are found by the store's text index, the rest by one scalar key and what is then left out (`core.pages.chosen`).
+Words are found by the text index of `message_words`, the rest by one scalar key and what is then left out
+(`core.pages.chosen`).
 """
 
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import AsyncIterable, AsyncIterator, Sequence
 from typing import Any
 
-from core.database import Database
+from core.database import Database, Document
 from core.errors import BadInput
+from core.message_words import has_all
 from core.pages import Page, chosen
 from core.records import MESSAGE_STATES, ROLES, Message
 from core.wanted import WantedMessages
 
 FOUND = 1000
-"""Messages with the words that one search looks at."""
+"""Messages with the words, and all else that is asked for, that one search finds."""
+LOOKED = 10_000
+"""Messages with the words, in that language and by that author, that one search looks at."""
+TOGETHER = 200
+"""Messages that are looked at by one command."""
 MAX_WORDS, MAX_SEARCH = 10, 200
 """Words, and characters, of a search."""
 NOWHERE: dict[str, Any] = {"lang": {"$in": []}}
@@ -25,7 +32,8 @@ NOWHERE: dict[str, Any] = {"lang": {"$in": []}}
 async def find(database: Database, wanted: WantedMessages, after: str | None, first: int) -> Page[Message]:
     """A page of messages, oldest (or newest) first.
 
-    Of words that more than `FOUND` messages have, those of as many are found, and not always the oldest.
+    Of words that more than `FOUND` messages have, those of as many are found, and not always the oldest; of words that
+    more than `LOOKED` have, those of as many are looked at.
 
     Raises:
         BadInput: a state or role is unknown, or there are no words or too many.
@@ -62,14 +70,41 @@ async def _with_words(
     database: Database, wanted: WantedMessages, also: dict[str, Any], after: str | None, first: int
 ) -> Page[Message]:
     low, high = ("", after or "}") if wanted.newest_first else (after or "", "}")
-    query = {"$text": {"$search": phrase(wanted.words or "")}, "by_time": {"$gt": low, "$lt": high}} | also
-    found = [Message.from_document(each) async for each in database["messages"].find(query).limit(FOUND)]
+    words = words_in(wanted.words or "")
+    query = {"$text": {"$search": phrase(words)}, "by_time": {"$gt": low, "$lt": high}}
+    query |= {name: also[name] for name in ("lang", "author_id") if name in also}  # which rows of words have
+    rows = database["message_words"].find(query, {"unsure": 1}, batch_size=TOGETHER).limit(LOOKED)
+    found: list[Message] = []
+    async for part in _parts(rows):
+        asked = database["messages"].find({"_id": {"$in": [row["_id"] for row in part]}} | also)
+        unsure = {row["_id"] for row in part if row.get("unsure")}
+        messages = [Message.from_document(each) async for each in asked]
+        found += [each for each in messages if each.id not in unsure or has_all(each.text, words)]
+        if len(found) >= FOUND:
+            break
     found.sort(key=Page.key, reverse=wanted.newest_first)
     return Page(tuple(found[:first]), has_next=len(found) > first)
 
 
-def phrase(words: str) -> str:
-    """What to ask the text index for, such that each word has to be there and none is read as an operator.
+async def _parts(rows: AsyncIterable[Document]) -> AsyncIterator[list[Document]]:
+    """The rows, `TOGETHER` at a time."""
+    part: list[Document] = []
+    async for row in rows:
+        part.append(row)
+        if len(part) == TOGETHER:
+            yield part
+            part = []
+    if part:
+        yield part
+
+
+def phrase(words: Sequence[str]) -> str:
+    """What to ask the text index for, such that each word has to be there and none is read as an operator."""
+    return " ".join(f'"{word}"' for word in words)
+
+
+def words_in(words: str) -> list[str]:
+    """The words of a search.
 
     Raises:
         BadInput: there is no word, or more than `MAX_WORDS`, or the text is longer than `MAX_SEARCH`.
@@ -78,7 +113,7 @@ def phrase(words: str) -> str:
     if not 1 <= len(found) <= MAX_WORDS or len(words) > MAX_SEARCH:
         limits = f"it must have 1 to {MAX_WORDS} words and at most {MAX_SEARCH} characters"
         raise BadInput(f"search has {len(found)} words and {len(words)} characters; {limits}", path=("search",))
-    return " ".join(f'"{word}"' for word in found)
+    return found
 
 
 def _is_of_word(one: str) -> bool:

@@ -8,12 +8,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
-from pymongo.errors import OperationFailure
-
 from core.oauth_records import SIGN_IN_INDEXES
 from core.pools import DEFAULT
 from core.records import Task, User
 from core.score_migration import one_document_a_person
+from core.text_migrations import one_row_a_text, text_index, words_beside_messages
 
 if TYPE_CHECKING:
     from pymongo.asynchronous.database import AsyncDatabase
@@ -169,11 +168,7 @@ async def _people_and_texts_found(database: AsyncDatabase[dict[str, Any]]) -> No
         await database["users"].update_one({"_id": document["_id"]}, {"$set": User.from_document(document).listed()})
     for name in ("by_name", "by_rank", "by_state"):
         await database["users"].create_index(name, sparse=name == "by_state")
-    try:  # no language's stop words and endings: a tree may be in any language
-        await database["messages"].create_index([("text", "text")], name="words", default_language="none")
-    except OperationFailure as error:
-        if error.code is not None:  # the embedded document store refuses, without a code, what it has already
-            raise
+    await text_index(database, "messages")
 
 
 async def _skip_index(database: AsyncDatabase[dict[str, Any]]) -> None:
@@ -216,4 +211,6 @@ MIGRATIONS: tuple[Migration, ...] = (
     ("index of the reasons of skips", _skip_index),
     ("collections of what waits for moderators", _collections_of_items),
     ("one score document a person", one_document_a_person),
+    ("words of messages in a collection of their own", words_beside_messages),
+    ("one row for each text that others may be like", one_row_a_text),
 )

@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from core import screening, tasks
+from core import message_words, screening, tasks
 from core.answers import checked_text
 from core.config import CollectionConfig
 from core.database import Database
@@ -45,8 +45,10 @@ async def edit(database: Database, config: CollectionConfig, user: User, message
     edited_at = now()
     found = await screening.look(rules, replace(message, text=text), around.rows)
     more = max(message.extra_reviews, screening.extra_reviews(found, rules))
+    await message_words.widen(database, message, text)
     _, after = await rewrite(database, message_id, lambda each: _edited(each, message, text, edited_at, more))
     await keep_text(database, after)
+    await message_words.keep(database, after)
     await screening.keep(database, rules, after, found)
     await end_tasks(database, message)  # those handed out since may show the text before
     told, number = {"revision": after.revision}, str(after.revision)

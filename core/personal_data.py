@@ -121,6 +121,13 @@ HOLDINGS: dict[str, Holding] = {
         part="acts",
         leaving="acts that would tell whose a message was are cut; " + OFFICE,
     ),
+    "message_words": Holding(
+        people=("author_id",),
+        words=("text",),
+        unexported="messages say the same",
+        leaving=CUT,
+        along=DELETED,
+    ),
     "text_bands": Holding(people=("user_id",), unexported="made of the text, for machines", leaving=DELETED),
     "text_checks": Holding(words=("pii",), unexported=NOTES, leaving=DELETED),
     "gold": Holding(

@@ -28,7 +28,6 @@ from core.records import Message, Record, User, milliseconds, now
 from core.rulings import check_reason, deleted, rewrite
 from core.scoring import SHARED
 from core.settle import settle
-from core.similar_texts import forget as forget_text
 from core.snapshot_members import tree_key
 
 MOST = 20_000
@@ -214,9 +213,7 @@ async def _erase(database: Database, tree_id: str, going: set[str], said: set[st
     await database["moderation_items"].delete_many({"subject": {"$in": subjects}})
     await database["appeals"].delete_many({"message_id": {"$in": ids}})
     await forget(database, ids)
-    for each in ids:
-        await forget_text(database, each)
-    for name in ("tasks", "text_checks", "messages"):
+    for name in ("tasks", "text_checks", "text_bands", "message_words", "messages"):
         await database[name].delete_many({"_id": {"$in": ids}})
 
 

@@ -1,31 +1,33 @@
 """Alike texts across all trees: what is kept of each text so that the next one finds it, and the groups there are.
 
-A text is kept as a few rows of `text_bands`, one for each key of its sketch (`core.sketches`), read by one scalar key
-each. Knows the store; who reads the rows, and what is made of a likeness, is said elsewhere (`core.surroundings`,
-`core.screening`).
+A text is kept as one row of `text_bands`, with its sketch and the sketch's keys (`core.sketches`), each a field with an
+index of its own. Knows the store; who reads the rows, and what is made of a likeness, is said elsewhere
+(`core.surroundings`, `core.screening`).
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 
 from core.alike import Alike, Group
 from core.database import Database, Document
 from core.records import Message, milliseconds, now
-from core.sketches import BANDS, bands, packed, similarity, sketch, unpacked
-from core.writes import New, together
+from core.sketches import BAND_NAMES, bands, similarity, sketch, unpacked
+from core.text_rows import bands_row
+from core.writes import New
 
-PER_KEY = 50
-"""Rows read of one key."""
-GROUPED = 4000
-"""Latest rows among which groups are looked for."""
+PER_KEY = 20
+"""Rows read of one key, the oldest: a flood has several people's among them, and each costs who comes next."""
+GROUPED = 500
+"""Latest texts among which groups are looked for."""
 
 
 def candidates(text: str) -> list[Document]:
-    """The stages that add to what is read the rows that share a key with `text` (those documents with a `band`)."""
-    parts: list[list[Document]] = [[{"$match": {"band": key}}, {"$limit": PER_KEY}] for key in bands(sketch(text))]
+    """The stages that add to what is read the rows that share a key with `text` (those documents with a `sketch`)."""
+    keys = bands(sketch(text)).items()
+    parts: list[list[Document]] = [[{"$match": {name: key}}, {"$limit": PER_KEY}] for name, key in keys]
     return [{"$unionWith": {"coll": "text_bands", "pipeline": part}} for part in parts]
 
 
@@ -36,11 +38,11 @@ def among(text: str, rows: Iterable[Document], least: float, *, but: str | None 
         but: id of the message that is not meant: the text's own.
     """
     mine = sketch(text)
-    texts = {row["message_id"]: row for row in rows}
+    texts = {row["_id"]: row for row in rows}
     texts.pop(but, None)
     found = [
         Alike(
-            message_id=row["message_id"], tree_id=row["tree_id"], user_id=row["user_id"], lang=row["lang"],
+            message_id=row["_id"], tree_id=row["tree_id"], user_id=row["user_id"], lang=row["lang"],
             similarity=similarity(mine, unpacked(row["sketch"])),
         )
         for row in texts.values()
@@ -52,25 +54,22 @@ def among(text: str, rows: Iterable[Document], least: float, *, but: str | None 
 
 async def remember(database: Database, message: Message) -> None:
     """Keep a message's text, in place of one that it had before, so that others find it; twice is as once."""
-    if message.revision:
-        await forget(database, message.id)
-    await together(database, rows_of(message))
+    row = bands_row(message)
+    if row is None:
+        await forget(database, [message.id])
+    else:
+        await database["text_bands"].replace_one({"_id": message.id}, row, upsert=True)
 
 
 def rows_of(message: Message) -> list[New]:
-    """What is kept of a message's text."""
-    mine = sketch(message.text)
-    common = {
-        "sketch": packed(mine), "message_id": message.id, "tree_id": message.tree_id,
-        "user_id": message.author_id or "", "lang": message.lang, "at": milliseconds(message.created_at),
-    }  # fmt: skip
-    rows = [{"_id": f"{message.id}|{key.partition('|')[0]}", "band": key, **common} for key in bands(mine)]
-    return [New("text_bands", row) for row in rows]
+    """What is kept of a new message's text, for `core.writes.together`."""
+    row = bands_row(message)
+    return [] if row is None else [New("text_bands", row)]
 
 
-async def forget(database: Database, message_id: str) -> None:
-    """Let no other text find this message's, and say no more whose it was."""
-    await database["text_bands"].delete_many({"_id": {"$in": [f"{message_id}|{number}" for number in range(BANDS)]}})
+async def forget(database: Database, message_ids: Collection[str]) -> None:
+    """Let no other text find these messages', and say no more whose they were."""
+    await database["text_bands"].delete_many({"_id": {"$in": list(message_ids)}})
 
 
 async def groups(
@@ -78,21 +77,23 @@ async def groups(
 ) -> list[Group]:
     """Groups of alike texts by at least `people` different people in that time, largest first.
 
-    Looks at the latest `GROUPED` rows (eight a text) of these languages before `until`, which is now where it is not
+    Looks at the latest `GROUPED` texts of these languages before `until`, which is now where it is not
     given: who wants to look at more goes back in time. Texts that share a key are in one group.
     """
     query: Document = {"at": {"$gte": milliseconds(since), "$lte": milliseconds(until or now())}}
     if langs:
         query["lang"] = {"$in": list(langs)}
     found = database["text_bands"].find(query, {"sketch": 0}).sort("at", -1).limit(GROUPED)
-    by_key: dict[str, list[Document]] = defaultdict(list)
+    by_key: dict[tuple[str, str], list[Document]] = defaultdict(list)
     async for row in found:
-        by_key[row["band"]].append(row)
+        for name in BAND_NAMES:
+            if name in row:
+                by_key[name, row[name]].append(row)
     made: dict[frozenset[str], Group] = {}
     taken: set[str] = set()
-    for rows in sorted(by_key.values(), key=lambda rows: (-len({row["user_id"] for row in rows}), rows[0]["band"])):
+    for _, rows in sorted(by_key.items(), key=lambda each: (-len({row["user_id"] for row in each[1]}), each[0])):
         writers = {row["user_id"] for row in rows}
-        messages = {row["message_id"]: row["at"] for row in rows}
+        messages = {row["_id"]: row["at"] for row in rows}
         if len(writers) < people or taken & messages.keys():
             continue
         taken |= messages.keys()

@@ -4,13 +4,16 @@ A sketch has `BUCKETS` places. Every run of `RUN` characters (case and spaces ev
 are as good as others) falls into one place by its hash; the place keeps the least hash, of which 8 bits are stored
 (Li, Owen, Zhang, "One Permutation Hashing", 2012; Li, König, "b-Bit Minwise Hashing", 2010). The part of places on
 which two sketches agree estimates the part of runs that the texts share (Jaccard). `bands` are keys by which alike
-texts find each other: two texts that share nine runs in ten share at least one of them in 99 of 100 cases.
+texts find each other: two texts that share the part s of their runs share a key with probability 1 - (1 - p^4)^8, where
+p = s + (1 - s) / 256 is that of one place: in 99.98 of 100 cases for s = 0.9, 98.6 for 0.8, 41 for 0.5, and once in 500
+million for texts with nothing in common.
 """
 
 from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
+from functools import lru_cache
 from operator import eq
 
 RUN = 5
@@ -19,6 +22,7 @@ BUCKETS = 64
 """Places of a sketch."""
 BANDS = 8
 """Keys of a text."""
+BAND_NAMES = tuple(f"b{number}" for number in range(BANDS))
 PER_BAND = 4
 """Places that one key is made of."""
 EMPTY = -1
@@ -32,6 +36,7 @@ def evened(text: str) -> str:
     return " ".join(text.casefold().split())
 
 
+@lru_cache(maxsize=16)  # a text that comes in is looked up, judged and kept within moments
 def sketch(text: str) -> tuple[int, ...]:
     """`BUCKETS` values: 0 to 255, or `EMPTY` where no run fell."""
     even = evened(text)
@@ -55,14 +60,15 @@ def similarity(one: Sequence[int], other: Sequence[int]) -> float:
     return max(0.0, (agreed - 1 / 256) / (1 - 1 / 256))
 
 
-def bands(sketched: Sequence[int]) -> tuple[str, ...]:
-    """Keys of a sketch; of a short text fewer, since a key of empty places would be everybody's."""
-    found = []
-    for number in range(BANDS):
+def bands(sketched: Sequence[int]) -> dict[str, str]:
+    """Keys of a sketch by their names, `b0` and so on; of a short text fewer, since a key of empty places would be
+    everybody's."""
+    found = {}
+    for number, name in enumerate(BAND_NAMES):
         part = sketched[number * PER_BAND : (number + 1) * PER_BAND]
-        if sum(value != EMPTY for value in part) >= PER_BAND // 2:
-            found.append(f"{number}|" + ".".join(str(value) for value in part))
-    return tuple(found)
+        if PER_BAND - part.count(EMPTY) >= PER_BAND // 2:
+            found[name] = packed(part)
+    return found
 
 
 def packed(sketched: Sequence[int]) -> str:

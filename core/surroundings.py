@@ -39,8 +39,8 @@ async def look_around(
         name, stages = FIRST, [*reading(tree_id), {"$unionWith": {"coll": "messages", "pipeline": [same]}}]
     found = await database[name].aggregate([*stages, *candidates(text)], batchSize=AT_ONCE)
     documents = [document async for document in found]
-    rows = tuple(each for each in documents if "band" in each)
-    others = [each for each in documents if "band" not in each]
+    rows = tuple(each for each in documents if "sketch" in each)
+    others = [each for each in documents if "sketch" not in each]
     facts = facts_of(each for each in others if tree_id in (each.get("tree_id"), each["_id"]))
     return Surroundings(
         same=tuple(Message.from_document(each) for each in others if each.get("content_hash") == content),

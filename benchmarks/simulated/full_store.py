@@ -24,6 +24,7 @@ from core.records import Message, Record, Tree, User, now, text_hash
 from core.review_agreement import by_rules
 from core.score_documents import blank, placed
 from core.scoring import FRAMES, bucket, credits_of
+from core.text_rows import words_row
 
 MIX = {"ready_for_export": 4500, "growing": 600, "ranking": 400, "initial_prompt_review": 300}
 USERS = 500
@@ -120,7 +121,10 @@ def copies(shape: Shape, number: int, users: list[str], chance: random.Random) -
         if name == "messages":
             text = " ".join(chance.choices(WORDS, k=40)) + f" {values['id']}"
             values |= {"text": text, "content_hash": text_hash(text)}
-        yield name, type(record)(**values).to_document()
+        stored = type(record)(**values)
+        yield name, stored.to_document()
+        if isinstance(stored, Message):
+            yield "message_words", words_row(stored)
 
 
 async def fill(database: Database, messages: int, config: CollectionConfig, seed: int = 1) -> list[str]:

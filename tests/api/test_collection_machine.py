@@ -45,7 +45,7 @@ TASK = """task { __typename id state ... on ConversationTask { thread { id } }
   ... on RankingTask { replies { id } } }"""
 WIPED = ("trees", "messages", "tasks", "reviews", "rankings", "reactions", "reports", "credits", "scores", "work",
          "moderation_items", "events", "lessons", "raters", "appeals", "purges", "departures", "revisions",
-         "text_checks", "text_bands", "tree_agreement", "agreement_periods")  # fmt: skip
+         "text_checks", "text_bands", "message_words", "tree_agreement", "agreement_periods")  # fmt: skip
 CHANGES: tuple[dict[str, Any], ...] = (
     *({"mode": mode} for mode in MODES),
     {"reviews_least": 1, "reviews_quorum": 0.5, "reviews_most": 3}, {"reviews_least": 3, "reviews_most": 4},
@@ -588,9 +588,16 @@ class Collecting(RuleBasedStateMachine):
         """Willing people do what is left; then no tree waits."""
         self.world.run(drained(self.world))
         self.check()
+        words = self.world.run(words_of_all(self.world.database))
+        assert words == {each.id: (each.text, each.author_id) for each in self.messages() if each.removed != "account"}
         found = self.look()
         waiting = {facts.tree.id: facts.tree.state for facts in found.trees.values() if facts.tree.state not in ENDED}
         assert waiting == {}, [facts for facts in found.trees.values() if facts.tree.id in waiting]
+
+
+async def words_of_all(database: Database) -> dict[str, tuple[str, str | None]]:
+    """What messages are found by."""
+    return {each["_id"]: (each["text"], each["author_id"]) async for each in database["message_words"].find()}
 
 
 async def drained(world: World) -> None:

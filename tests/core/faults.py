@@ -9,7 +9,9 @@ from unittest.mock import patch
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 
-WRITES = ("insert_one", "update_one", "delete_one", "find_one_and_update", "bulk_write", "insert_many")
+WRITES = (
+    "insert_one", "update_one", "replace_one", "delete_one", "find_one_and_update", "bulk_write", "insert_many",
+)  # fmt: skip
 
 
 class Crashed(BaseException):

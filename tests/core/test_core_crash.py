@@ -33,6 +33,8 @@ async def picture(collection: Collection, tree_id: str) -> dict:
         "work": sorted((each["kind"], each["free"], len(each["holds"])) for each in work),
         "scores": {names[user]: counts for user, counts in scores.items()},
         "tasks": sorted([each["state"] async for each in database["tasks"].find()]),
+        "words": sorted([each["text"] async for each in database["message_words"].find()]),
+        "sketches": sorted([each["sketch"] async for each in database["text_bands"].find()]),
     }
 
 
@@ -92,7 +94,8 @@ async def test_a_review_that_moves_the_tree_on(collection, person) -> None:
 async def test_a_new_prompt(collection, person) -> None:
     ann = await person("ann")
     task = await collection.request_task(ann, "initial_prompt", ["en"])
-    await crash_everywhere(collection, lambda branch: branch.submit_prompt(ann, task.id, "Why?", "en"), task.id)
+    text = "Why does bread rise, and why does salt slow it down?"
+    await crash_everywhere(collection, lambda branch: branch.submit_prompt(ann, task.id, text, "en"), task.id)
 
 
 async def test_a_reply(collection, person) -> None:

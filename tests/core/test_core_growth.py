@@ -34,6 +34,8 @@ async def test_a_rated_chat_becomes_ranking_work(collection, person) -> None:
     tree = await collection.add_synthetic_tree(THREAD, REPLIES, key="chat:1", lang="en", author_id=ann.id)
     assert (tree.state, tree.origin) == ("backlog_ranking", "chat")
     again = await collection.add_synthetic_tree(THREAD, REPLIES[::-1], key="chat:1", lang="en")
+    words = {each["text"] async for each in collection.database["message_words"].find()}
+    assert words == {each.text for each in await collection.messages_of(tree.id)}
     assert again.id == tree.id
     messages = await collection.messages_of(tree.id)
     assert [(each.depth, each.role, each.synthetic, each.model_version, each.usable) for each in messages] == [

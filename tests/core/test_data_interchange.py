@@ -204,6 +204,8 @@ async def test_what_an_interrupted_import_left_is_replaced(database: Database) -
     report = await import_trees(database, lines)
     assert (report.trees, report.unchanged) == (63, 0)
     assert await exported(database) == read(SAMPLES / "trees.jsonl")
+    texts = {each["_id"]: each["text"] async for each in database["messages"].find()}
+    assert texts == {each["_id"]: each["text"] async for each in database["message_words"].find()}
 
 
 async def test_an_import_that_is_killed_leaves_whole_trees_and_goes_on_when_run_again(

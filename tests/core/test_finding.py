@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import random
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
+from pymongo.errors import OperationFailure
 
-from core import pages
+from core import message_search, message_words, pages, text_migrations
 from core.accounts import Accounts
 from core.config import CollectionConfig
 from core.database import migrate
 from core.errors import BadInput
-from core.message_search import find, phrase
+from core.message_search import find, phrase, words_in
+from core.migrations import MIGRATIONS
 from core.people import People
 from core.promotion import set_trusted
 from core.records import MESSAGE_STATES, USER_ROLES, Message, Task, Tree, User, folded
+from core.similar_texts import among
+from core.sketches import packed, sketch
 from core.skips import skips_of
+from core.surroundings import look_around
+from core.text_rows import bands_row, words_row
 from core.user_admin import set_enabled, set_roles
 from core.wanted import WantedMessages as Messages
 from core.wanted import WantedPeople as Wanted
@@ -113,7 +120,24 @@ async def fill(database, size: int) -> list[Message]:
         for number in range(size)
     ]  # fmt: skip
     await database["messages"].insert_many([each.to_document() for each in made])
+    await database["message_words"].insert_many([words_row(each) for each in made])
     return made
+
+
+async def rewritten(database, message: Message, text: str) -> Message:
+    """`message` with another text, as it is stored then."""
+    after = replace(message, text=text, revision=message.revision + 1, deleted=False)
+    document = after.to_document()
+    await database["messages"].update_one({"_id": document.pop("_id")}, {"$set": document})
+    return after
+
+
+async def alike(database, text: str, least: float):
+    return among(text, (await look_around(database, text)).rows, least)
+
+
+async def names(database, words: str) -> list[str]:
+    return [each.id for each in (await find(database, Messages(words=words), None, 5)).items]
 
 
 WANTED = [
@@ -160,10 +184,75 @@ async def test_messages_are_found_however_few_a_page_looks_at(database, monkeypa
 
 async def test_an_edited_text_is_found_by_its_new_words_alone(database) -> None:
     (message, *_) = await fill(database, 1)
-    await database["messages"].update_one({"_id": message.id}, {"$set": {"text": "zebra crossing", "deleted": False}})
-    found = await find(database, Messages(words="Zebra"), None, 5)
-    assert [each.id for each in found.items] == [message.id]
-    assert (await find(database, Messages(words="sky"), None, 5)).items == ()
+    assert message.text == "a RED sky"
+    await database["messages"].update_one({"_id": message.id}, {"$set": {"deleted": False}})
+    await message_words.widen(database, message, "Zébra crossing")
+    # Whether it is written by now or not, only what it says finds it: a process may have ended anywhere.
+    assert (await names(database, "zebra"), await names(database, "red")) == ([], [message.id])
+    edited = await rewritten(database, message, "Zébra crossing")
+    assert (await names(database, "zebra"), await names(database, "red")) == ([message.id], [])
+    await message_words.keep(database, edited)
+    assert (await names(database, "zebra"), await names(database, "red")) == ([message.id], [])
+    # Whoever comes late with what was there before changes nothing.
+    await message_words.widen(database, message, "giraffe")
+    await message_words.keep(database, message)
+    assert (await names(database, "zebra"), await names(database, "giraffe")) == ([message.id], [])
+    assert (await database["message_words"].find_one({"_id": message.id}))["text"] == "Zébra crossing"
+
+
+async def test_those_that_fit_are_found_among_many_that_do_not(database, monkeypatch) -> None:
+    monkeypatch.setattr(message_search, "TOGETHER", 4)
+    made = await fill(database, 60)
+    expected = [each.id for each in made if each.text == "a RED sky" and each.state == "pending" and not each.deleted]
+    found = await find(database, Messages(words="red", state="pending"), None, 100)
+    assert [each.id for each in found.items] == expected
+    monkeypatch.setattr(message_search, "FOUND", 3)
+    found = await find(database, Messages(words="red", state="pending"), None, 100)
+    assert len(found.items) >= 3
+    monkeypatch.setattr(message_search, "LOOKED", 4)
+    assert len((await find(database, Messages(words="red", deleted=True), None, 100)).items) == 4
+
+
+async def test_words_and_sketches_of_before_are_moved_however_often_that_breaks_off(database, monkeypatch) -> None:
+    monkeypatch.setattr(text_migrations, "BATCH", 5)
+    made = await fill(database, 23)
+    moves = [(name, apply) for name, apply in MIGRATIONS if apply.__module__ == "core.text_migrations"]
+    names = {name for name, _ in moves}
+    assert len(names) == 2
+    await database["message_words"].delete_many({"_id": {"$nin": [made[3].id, made[20].id]}})
+    await text_migrations.text_index(database, "messages")
+    for each in made:
+        mine = sketch(f"{each.text} of {each.id} and of nothing else in the world")
+        common = {"sketch": packed(mine), "message_id": each.id, "tree_id": each.tree_id, "user_id": "ann", "at": 1,
+                  "lang": "en"}  # fmt: skip
+        olds = [{"_id": f"{each.id}|{number}", "band": f"{number}|{each.id}", **common} for number in range(8)]
+        await database["text_bands"].insert_many(olds)
+
+    added = text_migrations._add
+
+    async def broken_off(database, name, rows) -> None:
+        monkeypatch.setattr(text_migrations, "_add", added)
+        await added(database, name, rows[:2])
+        raise OperationFailure("the store went away")
+
+    for _, apply in moves:
+        monkeypatch.setattr(text_migrations, "_add", broken_off)
+        with pytest.raises(OperationFailure):
+            await apply(database)
+    await database["migrations"].delete_many({"_id": {"$in": list(names)}})
+    assert set(await migrate(database)) == names
+    found = await find(database, Messages(words="sky", deleted=True), None, 100)
+    assert {each.id for each in found.items} == {each.id for each in made if "sky" in each.text}
+    rows = {row["_id"]: row async for row in database["text_bands"].find()}
+    for each in made:
+        text = f"{each.text} of {each.id} and of nothing else in the world"
+        assert [one.message_id for one in await alike(database, text, 0.99)] == [each.id]
+        assert rows.pop(each.id) == bands_row(replace(each, text=text, author_id="ann", lang="en")) | {"at": 1}
+    assert rows == {}
+    left = [index async for index in await database["messages"].list_indexes()]
+    with suppress(OperationFailure):
+        left += [index async for index in await database["messages"].aggregate([{"$listSearchIndexes": {}}])]
+    assert not [index for index in left if "text" in str(index["key"])]
 
 
 async def test_trees_of_a_collection_are_found_by_state_and_language(database, collection, monkeypatch) -> None:
@@ -195,18 +284,18 @@ async def test_trees_of_a_collection_are_found_by_state_and_language(database, c
 @pytest.mark.parametrize("words", ["", " - ", "a " * 11, "x" * 201])
 def test_a_search_has_words_and_not_too_many(words) -> None:
     with pytest.raises(BadInput, match="search has"):
-        phrase(words)
+        words_in(words)
 
 
 def test_no_word_is_read_as_an_operator() -> None:
-    assert phrase('sky -blue "red OR (x*') == '"sky" "blue" "red" "OR" "x"'
+    assert phrase(words_in('sky -blue "red OR (x*')) == '"sky" "blue" "red" "OR" "x"'
 
 
 @pytest.mark.parametrize("text", ["नमस्ते हिन्दी", "สวัสดี ครับ", "cafe\u0301 noir", "שָׁלוֹם לכם"])
 async def test_words_with_marks_are_found_whole(database, text) -> None:
     (message,) = await fill(database, 1)
-    await database["messages"].update_one({"_id": message.id}, {"$set": {"text": text, "deleted": False}})
+    await message_words.keep(database, await rewritten(database, message, text))
     first, _ = text.split()
-    assert phrase(text) == " ".join(f'"{word}"' for word in text.split())
+    assert phrase(words_in(text)) == " ".join(f'"{word}"' for word in text.split())
     for words in (text, first):
         assert [each.id for each in (await find(database, Messages(words=words), None, 5)).items] == [message.id]
