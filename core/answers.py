@@ -217,12 +217,13 @@ async def apply(
     else:
         facts, first = await _apply_opinion(database, task)
     tree_id = task.tree_id or task.id
-    settled = await settle(database, config, tree_id, answered=True, known=(task.user_id,), at_hand=facts, first=first)
+    later: list[Write] = []
+    settled = await settle(database, config, tree_id, later=later, known=(task.user_id,), at_hand=facts, first=first)
     if user is None:
         document = await database["users"].find_one({"_id": task.user_id})
         user = User.from_document(document) if document else None
     touched = touching(user, task.answered_at or task.created_at) if user else []
-    await together(database, [*touched, tasks.moving(task, "done")])
+    await together(database, [*later, *touched, tasks.moving(task, "done")])
     message = next((each for each in (settled.messages if settled else ()) if each.id == task.result_id), None)
     return Answered(tasks.ended(replace(task, state="done")), message)
 

@@ -44,15 +44,17 @@ COUNTED_MOST = 1000
 
 
 async def settle(
-    database: Database, config: CollectionConfig, tree_id: str, *, marking: bool = False, answered: bool = False,
-    known: Collection[str] = (), at_hand: Facts | None = None, first: Sequence[Write] = (),
+    database: Database, config: CollectionConfig, tree_id: str, *, marking: bool = False,
+    later: list[Write] | None = None, known: Collection[str] = (), at_hand: Facts | None = None,
+    first: Sequence[Write] = (),
 ) -> Facts | None:  # fmt: skip
     """Bring the tree, its messages and its open work up to date.
 
     Args:
         marking: a fact has come or gone and has not been told by `core.facts.mark`.
-        answered: a fact has come out of a task that stays answered until this has ended. So nothing is lost without a
-            mark, and it is enough to go on as if there were one.
+        later: where given, a fact has come out of a task that stays answered until this has ended. So nothing is lost
+            without a mark, and it is enough to go on as if there were one. It takes writes that the caller makes before
+            the task is done, mostly by the same command.
         known: users who are known to have an account.
         at_hand: all that is stored of the tree, where that is known without a read, and all that `first` stores.
         first: writes of what has come, made before all others and mostly by the same command.
@@ -67,7 +69,7 @@ async def settle(
         facts, at_hand = at_hand or await load(database, tree_id), None
         if facts is None:
             return None
-        if answered:
+        if later is not None:
             facts = replace(facts, tree=replace(facts.tree, dirty=True))
         rules = await rules_of(database, config, facts.tree.collection)
         if facts.tree.origin == GOLD:
@@ -75,7 +77,7 @@ async def settle(
             tree = await settle_gold(database, rules, facts, known)
             settled = replace(facts, tree=tree) if tree else None
         else:
-            settled = await _attempt(database, rules, facts, known, first, at_once=answered)
+            settled = await _attempt(database, rules, facts, known, first, later)
         if settled is not None:
             return settled
         first = ()
@@ -85,15 +87,16 @@ async def settle(
 
 
 async def _attempt(
-    database: Database, config: CollectionConfig, facts: Facts, known: Collection[str], first: Sequence[Write], *,
-    at_once: bool,
+    database: Database, config: CollectionConfig, facts: Facts, known: Collection[str], first: Sequence[Write],
+    later: list[Write] | None,
 ) -> Facts | None:  # fmt: skip
     """One round; None when a guard was lost.
 
     Args:
         first: writes made before the others.
-        at_once: the tree may be written clean by the command that writes the rest, though a guard of that may be lost
-            and the process end before the next round: somebody repeats all this for a reason of their own.
+        later: where given, the tree may be written clean by the command that writes the rest, though a guard of that
+            may be lost and the process end before the next round, or before the credits are stored: somebody repeats
+            all this for a reason of their own.
     """
     tree = facts.tree
     voices = await learning.voices(database, _heard(facts)) if config.weighted else {}
@@ -122,13 +125,15 @@ async def _attempt(
     taught = _taught(config, facts, following, voices)
     clean, clean_write = _tree_write(tree, replace(tree, dirty=False))
     settled = replace(facts, tree=clean if tree.dirty else tree, messages=messages)
-    if at_once and tree.dirty and not (due or ended or taught):
-        return settled if all(await together(database, [*changes, clean_write])) else None
-    done, credited = await add_up(database, config, due, known, before=changes)
+    at_once = later is not None and tree.dirty and not (ended or taught)
+    done, credited = await add_up(database, config, due, known, before=[*changes, clean_write] if at_once else changes)
     kept: list[Write] = [*credited]
     if not all(done):
         await together(database, kept)
         return None
+    if later is not None and at_once:
+        later += kept
+        return settled
     if ended:
         await agreement_over_time.note(database, tree, following.messages, facts.rankings)
     if taught and not await learning.learn(database, tree.id, *taught):

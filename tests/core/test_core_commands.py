@@ -18,9 +18,9 @@ from core.leaderboard import leaderboard
 
 MOST_TO_TAKE = 4
 """One more finds who calls."""
-MOST_TO_SUBMIT = 7
-FIRST_SCORES = 3
-"""More for whose first credit in a day it is: the score documents are made."""
+MOST_TO_SUBMIT = 6
+FIRST_SCORES = 1
+"""More for whose first credit it is: whether they have an account."""
 MOVING_ON = 5
 """More when the tree moves on: its state, the journal, its messages, how far its rankers agree."""
 
