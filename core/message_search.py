@@ -7,7 +7,7 @@ Words are found by the text index of `message_words`, the rest by one scalar key
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import AsyncIterable, AsyncIterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from core.database import Database, Document
@@ -18,10 +18,10 @@ from core.records import MESSAGE_STATES, ROLES, Message
 from core.wanted import WantedMessages
 
 FOUND = 1000
-"""Messages with the words, and all else that is asked for, that one search finds."""
-LOOKED = 10_000
 """Messages with the words, in that language and by that author, that one search looks at."""
-TOGETHER = 200
+LOOKED = 10_000
+"""Those that it looks at where too few of the first are such as are asked for."""
+TOGETHER = 500
 """Messages that are looked at by one command."""
 MAX_WORDS, MAX_SEARCH = 10, 200
 """Words, and characters, of a search."""
@@ -32,8 +32,8 @@ NOWHERE: dict[str, Any] = {"lang": {"$in": []}}
 async def find(database: Database, wanted: WantedMessages, after: str | None, first: int) -> Page[Message]:
     """A page of messages, oldest (or newest) first.
 
-    Of words that more than `FOUND` messages have, those of as many are found, and not always the oldest; of words that
-    more than `LOOKED` have, those of as many are looked at.
+    Of words that more than `FOUND` messages have, those of as many are found, and not always the oldest; `LOOKED` are
+    looked at where that fills no page.
 
     Raises:
         BadInput: a state or role is unknown, or there are no words or too many.
@@ -73,29 +73,30 @@ async def _with_words(
     words = words_in(wanted.words or "")
     query = {"$text": {"$search": phrase(words)}, "by_time": {"$gt": low, "$lt": high}}
     query |= {name: also[name] for name in ("lang", "author_id") if name in also}  # which rows of words have
-    rows = database["message_words"].find(query, {"unsure": 1}, batch_size=TOGETHER).limit(LOOKED)
     found: list[Message] = []
-    async for part in _parts(rows):
-        asked = database["messages"].find({"_id": {"$in": [row["_id"] for row in part]}} | also)
-        unsure = {row["_id"] for row in part if row.get("unsure")}
-        messages = [Message.from_document(each) async for each in asked]
-        found += [each for each in messages if each.id not in unsure or has_all(each.text, words)]
-        if len(found) >= FOUND:
+    for most in (FOUND, LOOKED):
+        rows = [row async for row in database["message_words"].find(query, {"unsure": 1}, batch_size=FOUND).limit(most)]
+        found = await _such_as(database, rows, also, words)
+        if len(rows) < most or len(found) > first:
             break
     found.sort(key=Page.key, reverse=wanted.newest_first)
     return Page(tuple(found[:first]), has_next=len(found) > first)
 
 
-async def _parts(rows: AsyncIterable[Document]) -> AsyncIterator[list[Document]]:
-    """The rows, `TOGETHER` at a time."""
-    part: list[Document] = []
-    async for row in rows:
-        part.append(row)
-        if len(part) == TOGETHER:
-            yield part
-            part = []
-    if part:
-        yield part
+async def _such_as(
+    database: Database, rows: Sequence[Document], also: dict[str, Any], words: Sequence[str]
+) -> list[Message]:
+    """The messages of rows of words that are such as is asked for, up to `FOUND` or some more."""
+    found: list[Message] = []
+    unsure = {row["_id"] for row in rows if row.get("unsure")}
+    for start in range(0, len(rows), TOGETHER):
+        ids = [row["_id"] for row in rows[start : start + TOGETHER]]
+        asked = database["messages"].find({"_id": {"$in": ids}} | also)
+        messages = [Message.from_document(each) async for each in asked]
+        found += [each for each in messages if each.id not in unsure or has_all(each.text, words)]
+        if len(found) >= FOUND:
+            break
+    return found
 
 
 def phrase(words: Sequence[str]) -> str:

@@ -12,7 +12,7 @@ from core.oauth_records import SIGN_IN_INDEXES
 from core.pools import DEFAULT
 from core.records import Task, User
 from core.score_migration import one_document_a_person
-from core.text_migrations import one_row_a_text, text_index, words_beside_messages
+from core.text_migrations import nobody_asks_by_parent, one_row_a_text, text_index, words_beside_messages
 
 if TYPE_CHECKING:
     from pymongo.asynchronous.database import AsyncDatabase
@@ -213,4 +213,5 @@ MIGRATIONS: tuple[Migration, ...] = (
     ("one score document a person", one_document_a_person),
     ("words of messages in a collection of their own", words_beside_messages),
     ("one row for each text that others may be like", one_row_a_text),
+    ("no index of messages by their parent", nobody_asks_by_parent),
 )

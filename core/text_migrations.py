@@ -68,6 +68,11 @@ async def one_row_a_text(database: Store) -> None:
     await _drop_index(database, "text_bands", "band_1")
 
 
+async def nobody_asks_by_parent(database: Store) -> None:
+    """Take away an index of messages that nothing is read by: whoever wants replies reads the tree."""
+    await _drop_index(database, "messages", "parent_id_1")
+
+
 async def _add(database: Store, name: str, rows: Collection[dict[str, Any]]) -> None:
     """Store the rows that are not there yet."""
     ids = {"_id": {"$in": [row["_id"] for row in rows]}}

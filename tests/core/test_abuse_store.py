@@ -12,8 +12,11 @@ from test_abuse_rules import LONG, SPAM
 from core.collection import Collection
 from core.errors import BadInput
 from core.records import Message, now
-from core.similar_texts import among, groups, remember
+from core.screening import look
+from core.similar_texts import PER_KEY, among, groups, remember
+from core.sketches import BANDS
 from core.surroundings import look_around
+from core.text_rows import bands_row
 
 
 def message(number: int, user: str, text: str, lang: str = "en") -> Message:
@@ -56,6 +59,16 @@ async def test_a_flood_of_many_people_is_one_group(database) -> None:
     assert await groups(database, now() + timedelta(hours=1), 4) == []
     assert await groups(database, now() - timedelta(hours=2), 4, until=now() - timedelta(hours=1)) == []
     assert await groups(database, now() - timedelta(hours=1), 4, ["de", group.lang], now()) == [group]
+
+
+async def test_a_flood_is_told_by_few_of_its_texts_however_many_there_are(database, config) -> None:
+    many = [message(number, f"u{number}", f"{LONG} {number}") for number in range(90)]
+    await database["text_bands"].insert_many([bands_row(each) for each in many])
+    rows = (await look_around(database, LONG)).rows
+    assert PER_KEY <= len(rows) <= PER_KEY * BANDS
+    found = await look(config, message(100, "ann", LONG), rows)
+    assert found.others >= config.flood_people
+    assert "flood" in found.suspicions(config)
 
 
 async def test_a_suspicious_prompt_is_reviewed_more_and_put_into_the_queue(collection, person) -> None:
