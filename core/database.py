@@ -15,7 +15,7 @@ from pymongo.errors import (
     ServerSelectionTimeoutError,
 )
 
-from core.connections import Connections
+from core.connections import Connections, Sessionless
 from core.errors import BadInput, OaError, Unavailable
 from core.migrations import MIGRATIONS
 from core.records import now
@@ -47,7 +47,7 @@ def connect(uri: str, *listeners: Any, seconds: float = CALL_SECONDS) -> Client:
     """
     check_uri(uri)
     try:
-        return AsyncMongoClient(
+        return Sessionless(
             uri, tz_aware=True, serverSelectionTimeoutMS=5_000, connectTimeoutMS=5_000,
             timeoutMS=round(seconds * 1000),
             maxPoolSize=100, retryWrites=False, appname="open-assistant", w="majority",

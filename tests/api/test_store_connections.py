@@ -1,4 +1,4 @@
-"""The driver's connections as ours: no task for a command, and an end to each wait."""
+"""The driver as we use it: no task and no session for a command, and an end to each wait."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from urllib.parse import urlsplit
 
 import pytest
+from pymongo import InsertOne
 from pymongo.errors import AutoReconnect, DocumentTooLarge, NetworkTimeout
 from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStartedEvent, CommandSucceededEvent
 from stalling_proxy import StallingProxy
@@ -27,9 +28,11 @@ class Watching(CommandListener):
 
     def __init__(self, event: asyncio.Event) -> None:
         self.event = event
+        self.commands: list[dict[str, object]] = []
 
     def started(self, event: CommandStartedEvent) -> None:
         self.event.set()
+        self.commands.append(dict(event.command))
 
     def succeeded(self, event: CommandSucceededEvent) -> None:
         pass
@@ -72,6 +75,19 @@ async def test_a_command_makes_no_task(client) -> None:
     finally:
         loop.set_task_factory(None)
     assert [work for work in made if "monitor" not in str(work)] == []
+
+
+async def test_commands_name_no_session(mongodb_uri, database) -> None:
+    watching = Watching(asyncio.Event())
+    async with connect(mongodb_uri, watching) as client:
+        of = client[database.name]["of"]
+        await of.insert_many([{"_id": each} for each in range(5)])
+        assert len([each async for each in of.find(batch_size=2)]) == 5
+        assert len([each async for each in await of.aggregate([{"$match": {}}], batchSize=2)]) == 5
+        added = [InsertOne({"_id": each}, namespace=f"{database.name}.of") for each in (5, 6)]
+        assert (await client.bulk_write(added)).inserted_count == 2
+    assert {"insert", "find", "getMore", "aggregate", "bulkWrite"} <= {next(iter(each)) for each in watching.commands}
+    assert not any("lsid" in each for each in watching.commands)
 
 
 async def test_a_wait_ends_with_its_time_and_its_connection(proxy) -> None:
