@@ -89,7 +89,8 @@ async def _at_once(database: Database, writes: Sequence[Write]) -> list[bool]:
     try:
         answer = await client["admin"].command(command)
     except OperationFailure as error:
-        if error.code != UNKNOWN_COMMAND:
+        unknown = error.code == UNKNOWN_COMMAND or (error.code is None and "bulkWrite" in str(error))  # as some say it
+        if not unknown:
             raise
         _too_old.add(client)
         return []
