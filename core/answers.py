@@ -275,7 +275,10 @@ async def _apply_text(
 def _text(task: Task) -> dict[str, Any]:
     text = (task.answer or {})["text"]
     made_at = task.answered_at or task.created_at
-    return {"text": text, "content_hash": text_hash(text), "author_id": task.user_id, "created_at": made_at}
+    return {
+        "text": text, "content_hash": text_hash(text), "author_id": task.user_id, "created_at": made_at,
+        "collection": task.collection,
+    }  # fmt: skip
 
 
 def _prompt(task: Task) -> Message:

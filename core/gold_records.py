@@ -85,7 +85,8 @@ def copies(
 def _copy(message: Message, names: Mapping[str, str], root: str) -> Message:
     return Message(
         id=names[message.id], tree_id=root, parent_id=names.get(message.parent_id or ""), role=message.role,
-        lang=message.lang, text=message.text, ancestors=tuple(names[each] for each in message.ancestors),
+        lang=message.lang, text=message.text, collection=message.collection,
+        ancestors=tuple(names[each] for each in message.ancestors),
         depth=message.depth, content_hash=f"{COPY}{message.content_hash}", state="accepted",
         # What tells a copy from what people reviewed would tell what it is for.
         created_at=message.created_at, review_count=message.review_count, ranking_count=message.ranking_count,

@@ -1,4 +1,4 @@
-"""Finding messages: by author, state, role, or words of their texts.
+"""Finding messages: by author, collection, state, role, or words of their texts.
 
 Words are found by the text index of `message_words`, the rest by one scalar key and what is then left out
 (`core.pages.chosen`).
@@ -14,6 +14,7 @@ from core.database import Database, Document
 from core.errors import BadInput
 from core.message_words import has_all
 from core.pages import Page, chosen
+from core.pools import DEFAULT
 from core.records import MESSAGE_STATES, ROLES, Message
 from core.wanted import WantedMessages
 
@@ -44,6 +45,8 @@ async def find(database: Database, wanted: WantedMessages, after: str | None, fi
     if wanted.words is not None:
         return await _with_words(database, wanted, also | _langs(wanted), after, first)
     field, prefix = ("by_time", "") if wanted.lang is None else ("by_lang", f"{wanted.lang}|")
+    if wanted.collection not in (None, DEFAULT):
+        field, prefix = "by_collection", f"{wanted.collection}|"
     if wanted.author_id is not None:
         field, prefix = "by_author", f"{wanted.author_id}|"
     also |= _langs(wanted)
@@ -56,6 +59,9 @@ def _filters(wanted: WantedMessages) -> dict[str, Any]:
             raise BadInput(f"{name} is {value!r}; one of: {', '.join(known)}", path=(name,))
     fields = {"author_id": wanted.author_id, "state": wanted.state, "role": wanted.role}
     also: dict[str, Any] = {name: value for name, value in fields.items() if value is not None}
+    if wanted.collection is not None:
+        # Those of the default one that are from before there were others say nothing of it.
+        also["collection"] = {"$in": [DEFAULT, None]} if wanted.collection == DEFAULT else wanted.collection
     return also if wanted.deleted else also | {"deleted": False}
 
 

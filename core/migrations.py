@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.oauth_records import SIGN_IN_INDEXES
 from core.pools import DEFAULT
-from core.records import Task, User
+from core.records import Message, Task, User
 from core.score_migration import one_document_a_person
 from core.text_migrations import nobody_asks_by_parent, one_row_a_text, text_index, words_beside_messages
 
@@ -189,6 +189,18 @@ async def _collections_of_items(database: AsyncDatabase[dict[str, Any]]) -> None
             await database["moderation_items"].update_one({"_id": item["_id"]}, change)
 
 
+async def _collections_of_messages(database: AsyncDatabase[dict[str, Any]]) -> None:
+    """Give messages that are not in the default collection that of their tree, and the key that they are found by."""
+    async for tree in database["trees"].find({"collection": {"$nin": [DEFAULT, None]}}, {"collection": 1}):
+        missing = database["messages"].find({"tree_id": tree["_id"], "collection": None})
+        for document in [each async for each in missing]:
+            of = {"collection": tree["collection"]}
+            keys = Message.from_document(document | of).keys()
+            # Counted as a change: whoever read it before would write it back without.
+            await database["messages"].update_one({"_id": document["_id"]}, {"$set": of | keys, "$inc": {"rev": 1}})
+    await database["messages"].create_index("by_collection", sparse=True)
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     ("indexes of collection", _collection_indexes),
     ("indexes of chats and jobs", _chat_indexes),
@@ -214,4 +226,5 @@ MIGRATIONS: tuple[Migration, ...] = (
     ("words of messages in a collection of their own", words_beside_messages),
     ("one row for each text that others may be like", one_row_a_text),
     ("no index of messages by their parent", nobody_asks_by_parent),
+    ("collections of messages", _collections_of_messages),
 )

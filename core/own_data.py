@@ -33,9 +33,9 @@ KEPT = timedelta(days=7)
 """How long an export can be fetched."""
 AGAIN = timedelta(hours=1)
 """An export younger than this is given again instead of a new one."""
-HIDDEN = ("_id", "notes", "by_time", "by_author", "by_user", "by_lang", "holder", "deadline", "identity", "owner_key",
-          "linked_rev", "content_hash", "rev", "seen", "unapplied", "applied", "key", "changes", "trust_due",
-          *(place(frame) for frame in FRAMES for place in (board, troll)))  # fmt: skip
+HIDDEN = ("_id", "notes", "by_time", "by_author", "by_user", "by_lang", "by_collection", "holder", "deadline",
+          "identity", "owner_key", "linked_rev", "content_hash", "rev", "seen", "unapplied", "applied", "key",
+          "changes", "trust_due", *(place(frame) for frame in FRAMES for place in (board, troll)))  # fmt: skip
 """Fields that say nothing about the person."""
 
 

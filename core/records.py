@@ -287,6 +287,7 @@ class Message(Record):
     lost when the tree next moves.
 
     Attributes:
+        collection: that of its tree.
         ancestors: ids from the root to the parent; empty for a root.
         depth: `len(ancestors)`.
         state: the peers' verdict, of `MESSAGE_STATES` (review_result null, true, false).
@@ -316,6 +317,7 @@ class Message(Record):
     role: str
     lang: str
     text: str
+    collection: str = DEFAULT
     ancestors: tuple[str, ...] = ()
     depth: int = 0
     content_hash: str = ""
@@ -348,11 +350,8 @@ class Message(Record):
         if self.content_hash.startswith(COPY):
             return dict.fromkeys(("by_time", "by_lang", "by_author"))
         when = time_key(self.created_at, self.id)
-        return {
-            "by_time": when,
-            "by_lang": f"{self.lang}|{when}",
-            "by_author": f"{self.author_id or ''}|{when}",
-        }
+        keys = {"by_time": when, "by_lang": f"{self.lang}|{when}", "by_author": f"{self.author_id or ''}|{when}"}
+        return keys if self.collection == DEFAULT else keys | {"by_collection": f"{self.collection}|{when}"}
 
     @property
     def usable(self) -> bool:

@@ -65,7 +65,7 @@ def parse_tree(
     waiting: list[tuple[Node, Message | None, int]] = [(value["prompt"], None, 0)]
     while waiting:
         node, parent, place = waiting.pop()
-        message = _message(node, parent, place, value["message_tree_id"], imported_at)
+        message = _message(node, parent, place, value["message_tree_id"], imported_at, collection)
         if message.id in seen:
             raise BadRecord(f"message_id {message.id!r} occurs twice in tree {message.tree_id!r}")
         if len(seen) >= MAX_MESSAGES or message.depth > MAX_DEPTH:
@@ -78,7 +78,9 @@ def parse_tree(
     return ImportedTree(_tree(value, messages[0], origin, collection), _counted(messages, rankings), rankings)
 
 
-def _message(node: Node, parent: Message | None, place: int, tree_id: str, imported_at: datetime) -> Message:
+def _message(
+    node: Node, parent: Message | None, place: int, tree_id: str, imported_at: datetime, collection: str
+) -> Message:  # fmt: skip
     check_message(node, None if parent is None else parent.id, None if parent is None else parent.role)
     message = Message(
         id=node["message_id"],
@@ -89,6 +91,7 @@ def _message(node: Node, parent: Message | None, place: int, tree_id: str, impor
         role=node["role"],
         lang=node.get("lang") or ("und" if parent is None else parent.lang),
         text=node["text"],
+        collection=collection,
         content_hash=text_hash(node["text"]),
         model_version=node.get("model_name"),
         synthetic=bool(node.get("synthetic")),

@@ -32,6 +32,7 @@ class WantedMessages:
     Attributes:
         langs: any of these languages.
         state: of `MESSAGE_STATES`; role: of `ROLES`.
+        collection: id of the one whose trees they are in.
         words: all of them are in the text, whatever their case.
         deleted: those that were taken out, too.
     """
@@ -41,6 +42,7 @@ class WantedMessages:
     author_id: str | None = None
     state: str | None = None
     role: str | None = None
+    collection: str | None = None
     words: str | None = None
     deleted: bool = False
     newest_first: bool = False

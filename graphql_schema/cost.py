@@ -62,7 +62,7 @@ SEARCH = 100
 """Cost of looking at much that is not among the nodes asked for, however small the page: up to 10,000 records, or all
 manifests that the object store has."""
 SEARCHES: dict[str, frozenset[str]] = {
-    "messages": frozenset({"state", "role", "authorId", "search"}),
+    "messages": frozenset({"state", "role", "authorId", "search", "collectionId"}),
     "trees": frozenset({"collectionId"}),
     **dict.fromkeys(("models", "snapshots", "learnedFrom", "similarTexts", "textGroups"), frozenset()),
 }

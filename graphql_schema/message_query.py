@@ -13,6 +13,7 @@ import strawberry
 from core.texts import check_lang
 from core.wanted import WantedMessages
 
+from .collections import collection_key
 from .context import Info
 from .enums import MessageState, Role, stored
 from .message_types import MessageNode
@@ -27,6 +28,7 @@ ByAuthor = Annotated[
     strawberry.ID | None,
     strawberry.argument(description="Only those by this person. For moderators, in their languages."),
 ]
+InCollection = Annotated[strawberry.ID | None, strawberry.argument(description="Only this collection.")]
 NewestFirst = Annotated[bool, strawberry.argument(description="The newest first instead.")]
 Search = Annotated[
     str | None,
@@ -49,11 +51,12 @@ class MessagesQuery:
     async def messages(
         self, info: Info, first: First, after: After = None, lang: InLang = None, state: InState = None,
         role: OfRole = None, author_id: ByAuthor = None, search: Search = None, newest_first: NewestFirst = False,
+        collection_id: InCollection = None,
     ) -> Connection[MessageNode]:  # fmt: skip
         """A page of messages."""
         context, lang = info.context, None if lang is None else check_lang(lang)
         collection, cursor, size = context.services.collection, decode_cursor(after), page_size(first)
-        if (state, role, author_id, search) == (None, None, None, None):
+        if all(each is None for each in (state, role, author_id, search, collection_id)):
             page = await collection.messages_page(
                 lang=lang, after=cursor, first=size, include_deleted=is_moderator(context), newest_first=newest_first
             )
@@ -61,6 +64,7 @@ class MessagesQuery:
             wanted = WantedMessages(
                 lang=lang, state=None if state is None else stored(state), role=None if role is None else stored(role),
                 author_id=None if author_id is None else raw_id(author_id, "User", path=("author_id",)), words=search,
+                collection=None if collection_id is None else collection_key(collection_id),
                 langs=moderated(context) if author_id is not None or search is not None else None,
                 deleted=is_moderator(context), newest_first=newest_first,
             )  # fmt: skip

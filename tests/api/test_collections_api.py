@@ -40,6 +40,10 @@ def test_an_admin_makes_a_collection_and_people_work_in_it(somebody) -> None:
     follow = 'subscription ($id: ID) { taskAvailable(langs: ["en"], collectionId: $id) { kind count } }'
     assert first_of(ada, follow, id=made["id"]) == {"taskAvailable": [{"kind": "INITIAL_PROMPT", "count": 3}]}
     prompt = ada.do("submitPrompt", "message { id }", taskId=task["id"], text=f"What is {key}?")["message"]["id"]
+    find = "query ($id: ID!) { messages(first: 5, collectionId: $id) { nodes { id } pageInfo { hasNextPage } } }"
+    assert ada.ask(find, id=made["id"])["messages"] == {
+        "nodes": [{"id": prompt}], "pageInfo": {"hasNextPage": False}
+    }  # fmt: skip
     review = ben.do("requestTask", TASK, **{**wanted, "kind": "LABEL_INITIAL_PROMPT"})["task"]
     assert review["message"]["tree"]["collectionId"] == made["id"]
     ben.do("submitReview", "", taskId=review["id"], labels=[{"name": "SPAM", "value": 0}])

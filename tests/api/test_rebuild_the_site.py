@@ -184,6 +184,7 @@ def moderation(site: Site, mod: Caller, admin: Caller, ben: Caller, root: str) -
     assert [each["text"] for each in mended["message"]["revisions"]][1:] == ["A round."]
     found = site.run(mod, "FindMessages", search="CANON, what", author=root_author(site, mod, root), role="PROMPTER")
     assert [each["id"] for each in found["nodes"]] == [root]
+    assert site.run(mod, "FindMessages", search="canon", collection=default) == found
     assert site.run(mod, "FindMessages", search="canonical")["nodes"] == []
     trees = site.run(mod, "FindTrees", state="READY_FOR_EXPORT", lang="en")["nodes"]
     assert [each["root"]["text"] for each in trees] == ["What is a canon?"]

@@ -261,6 +261,8 @@ async def test_rankings_with_ties_and_trees_of_a_collection_come_back(database: 
     groups = [Ranking.from_document(each).groups async for each in database["rankings"].find().sort("_id")]
     assert groups == [(("c",), ("b", "d")), (("c",), ("b",), ("d",))]
     assert sorted(await exported(database, collections=["poems"])) == ["a"]
+    of = {each["_id"]: each["collection"] async for each in database["messages"].find()}
+    assert of == dict.fromkeys("abcd", "poems") | {"x": "default"}
     assert (await exported(database))["a"] == value
     own = Ranking(id="r", tree_id="a", parent_id="a", ranking=("b", "c", "d"), served=("b", "c", "d"), tiers=(2, 1))
     await database["rankings"].insert_one(own.to_document())

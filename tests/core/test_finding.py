@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 import pytest
+from faults import Crashed, crash_after
 from pymongo.errors import OperationFailure
 
 from core import message_search, message_words, pages, text_migrations
@@ -17,6 +18,7 @@ from core.errors import BadInput
 from core.message_search import find, phrase, words_in
 from core.migrations import MIGRATIONS
 from core.people import People
+from core.pools import DEFAULT
 from core.promotion import set_trusted
 from core.records import MESSAGE_STATES, USER_ROLES, Message, Task, Tree, User, folded
 from core.similar_texts import among
@@ -116,6 +118,7 @@ async def fill(database, size: int) -> list[Message]:
             role=chance.choice(("prompter", "assistant")),
             lang=chance.choice(("en", "de", "fi")), text=chance.choice(("The blue sky", "a RED sky", "Grüße: 猫")),
             author_id=chance.choice(("u1", "u2")), state=chance.choice(MESSAGE_STATES), deleted=chance.random() < 0.2,
+            collection=(DEFAULT, "poems", "poems2")[number % 3],
         )
         for number in range(size)
     ]  # fmt: skip
@@ -145,6 +148,9 @@ WANTED = [
     Messages(author_id="u2", langs=("de", "fi"), lang="de"), Messages(state="refused", langs=("fi",), deleted=True),
     Messages(words="SKY blue"), Messages(words="sky", langs=("de",), deleted=True, author_id="u1"),
     Messages(words="sky -blue"), Messages(words="grüße", lang="en"), Messages(lang="de", langs=("fi",), words="sky"),
+    Messages(collection="poems"), Messages(collection=DEFAULT, lang="en"), Messages(collection="poems2", lang="de"),
+    Messages(collection="poems", author_id="u1", deleted=True), Messages(collection="poems", words="sky"),
+    Messages(collection="none"),
 ]  # fmt: skip
 TEXTS = {"SKY blue": "The blue sky", "sky -blue": "The blue sky", "grüße": "Grüße: 猫"}
 
@@ -157,6 +163,7 @@ def is_wanted(message: Message, wanted: Messages) -> bool:
         and wanted.author_id in (None, message.author_id)
         and wanted.state in (None, message.state)
         and wanted.role in (None, message.role)
+        and wanted.collection in (None, message.collection)
         and (wanted.words is None or TEXTS.get(wanted.words, message.text) == message.text)
         and (wanted.words is None or wanted.words != "sky" or "sky" in message.text)
     )
@@ -180,6 +187,32 @@ async def test_messages_are_found_however_few_a_page_looks_at(database, monkeypa
     assert {each.id for each in mine.items} == {each.id for each in made if each.author_id == "u1"}
     keys = [mine.key(each) for each in mine.items]
     assert keys == sorted(keys, reverse=True)
+
+
+async def test_messages_of_before_get_their_collection_however_often_that_breaks_off(database, monkeypatch) -> None:
+    made = await fill(database, 24)
+    for each in made:
+        tree = Tree(id=each.tree_id, state="growing", lang=each.lang, collection=each.collection)
+        await database["trees"].insert_one(tree.to_document())
+    keys = ("collection", "by_collection")
+    await database["messages"].update_many({}, {"$unset": dict.fromkeys(keys, "")})
+    ((name, _),) = [each for each in MIGRATIONS if each[0] == "collections of messages"]
+    await database["migrations"].delete_one({"_id": name})
+    read = {each["_id"]: each["rev"] async for each in database["messages"].find()}
+    for limit in (0, 5, 9):
+        with crash_after(limit), pytest.raises(Crashed):
+            await migrate(database)
+    assert await migrate(database) == [name]
+    for key in (DEFAULT, "poems", "poems2"):
+        found = await find(database, Messages(collection=key, deleted=True), None, 100)
+        assert [each.id for each in found.items] == [each.id for each in made if each.collection == key]
+    stored = [each async for each in database["messages"].find()]
+    wanted = {each["_id"]: Message.from_document(each).to_document().get("by_collection") for each in stored}
+    assert {each["_id"]: each.get("by_collection") for each in stored} == wanted
+    # Who read a message without its collection loses the guard, and does not write it back without.
+    assert {each["_id"] for each in stored if each["rev"] != read[each["_id"]]} == {
+        each.id for each in made if each.collection != DEFAULT
+    }
 
 
 async def test_an_edited_text_is_found_by_its_new_words_alone(database) -> None:
