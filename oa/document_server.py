@@ -31,7 +31,7 @@ from nx_27017.handler import NeoSQLiteHandler
 from nx_27017.wire_protocol import MAX_MESSAGE_SIZE_BYTES, OP_MSG, OP_QUERY, ResponseBuilder
 
 from oa.store_direct import Direct, unsuited
-from oa.store_files import handler_of, write_changed_texts_only
+from oa.store_files import handler_of
 
 HEADER = struct.Struct("<iiii")
 HEADER_AND_FLAGS = struct.Struct("<iiiiI")
@@ -178,9 +178,6 @@ class Server:
                 document = self.direct.answer(message) if self.direct else None
                 if document is None:
                     _, document = (self.handler.handle_insert if inserts else self.handler.handle_command)(message)
-                if "createIndexes" in body:
-                    with self.handler._lock_for(body["$db"]):
-                        write_changed_texts_only(self.handler.get_database(body["$db"]).db)
         except Exception as error:
             logger.exception("a command failed")
             document = {"ok": 0, "errmsg": str(error)}

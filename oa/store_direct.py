@@ -16,15 +16,17 @@ from collections.abc import Callable, Iterator
 from importlib import metadata
 from typing import Any, NamedTuple
 
-from neosqlite.collection.jsonb_support import supports_jsonb
+from neosqlite._sqlite import sqlite3 as engine
 from nx_27017.handler import NeoSQLiteHandler
 
 from oa.store_pipelines import Pipelines
-from oa.store_texts import Document, Unlike, changed, holds, inserted, plain_text, read, read_raw, written
+from oa.store_texts import Document, Unlike, changed, holds, inserted, plain_text, read, read_raw, replaced, written
 
 logger = logging.getLogger("oa.store_direct")
 
 WRITTEN_FOR = {"neosqlite": "1.17.2", "nx-27017": "0.8.0"}
+BINARY_FORM = (3, 45)
+"""Releases of SQLite from which neosqlite keeps documents as its binary JSON."""
 TABLE = re.compile(r"(?!sqlite|neosqlite)[a-z][a-z0-9_]*")
 """Names of collections that are their tables' names too."""
 ALWAYS = frozenset(("lsid", "maxTimeMS", "$db"))
@@ -38,6 +40,7 @@ TAKEN = {
     "bulkWrite": WRITES | {"bulkWrite", "ops", "nsInfo", "errorsOnly"},
 }
 """Command -> its arguments that are understood here."""
+READS = ("find", "aggregate")
 MAJORITY = {"w": "majority"}
 """The write concern that changes nothing about one SQLite."""
 BULK_CHANGE = ("update", "filter", "updateMods")
@@ -48,9 +51,12 @@ LONGEST = 1_000_000
 
 
 def unsuited() -> str | None:
-    """Why the packages that are installed are not those that this was written for; None where they are."""
+    """Why what is installed is not what this was written for; None where it is."""
     found = {name: metadata.version(name) for name in WRITTEN_FOR}
-    return None if found == WRITTEN_FOR else f"written for {WRITTEN_FOR}, found {found}"
+    if found != WRITTEN_FOR:
+        return f"written for {WRITTEN_FOR}, found {found}"
+    version: tuple[int, ...] = engine.sqlite_version_info
+    return f"SQLite {version} keeps documents in another form" if version >= BINARY_FORM else None
 
 
 @contextlib.contextmanager
@@ -92,7 +98,7 @@ class Direct:
             where = _database(body)
             with self._handler._lock_for(where):
                 database = self._handler.get_database(where)
-                if database.db.in_transaction or supports_jsonb(database.db):
+                if database.db.in_transaction or (name in READS and _expire(database, body[name])):
                     return None
                 return self._aggregated(database, body) if name == "aggregate" else WAYS[name](database.db, body)
         except Unlike:
@@ -108,6 +114,12 @@ class Direct:
         if len(rows) > most:
             raise Unlike("more than one batch")
         return _batch(body, name, [row[1:] for row in rows])
+
+
+def _expire(database: Any, name: str) -> bool:
+    """Whether a collection's documents may expire (a TTL index): the package removes those that did when it reads."""
+    collection = database._collections.get(name)
+    return collection is None or bool(collection._ttl_specs_cached())
 
 
 def _whole(message: dict[str, Any]) -> Document:
@@ -251,6 +263,10 @@ def _change(connection: sqlite3.Connection, name: str, options: Document, asked:
     found = _found(connection, name, asked)
     if found:
         row, document = found
+        if not any(key.startswith("$") for key in update):
+            whole = written(replaced(document, update))
+            connection.execute(f"UPDATE {name} SET data = ? WHERE id = ?", (whole, row))  # noqa: S608
+            return Done(1, 1)
         made = changed(document, update)
         if update.keys() != {"$setOnInsert"}:
             connection.execute(f"UPDATE {name} SET data = ? WHERE id = ?", (written(made), row))  # noqa: S608

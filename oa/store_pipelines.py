@@ -79,6 +79,9 @@ def _marked(content: Any, count: list[int], condition: bool) -> Any:
     return f"value {number} of a form" if type(content) is str else number
 
 
+UNKNOWN: Any = object()
+
+
 class Pipelines:
     """Translations of one server's pipelines."""
 
@@ -93,11 +96,11 @@ class Pipelines:
         """
         values: list[Any] = []
         key = (name, *outline(stages, values))
-        if key not in self._known:
+        known = self._known.get(key, UNKNOWN)
+        if known is UNKNOWN:
             if len(self._known) >= FORMS:
                 self._known.clear()
-            self._known[key] = _translated(database, name, stages, values)
-        known = self._known[key]
+            known = self._known[key] = _translated(database, name, stages, values)
         if known is None:
             raise Unlike("a form")
         sql, places = known

@@ -16,8 +16,9 @@ Document = dict[str, Any]
 STEP = re.compile(r"[A-Za-z0-9_-]+")
 """Parts of a path that mean the same to Python and to SQLite."""
 OPERATORS = frozenset(("$set", "$inc", "$push", "$unset", "$setOnInsert"))
+OBJECT_ID = re.compile(r"[0-9a-fA-F\s]{24}")
 DATE_LIKE = re.compile(r"\s*\d\d(\d\d)?[/-]")
-"""Texts that neosqlite may compare as dates, and some others."""
+"""Texts that neosqlite may take for an ObjectId's, or compare as dates, and some others."""
 MISSING: Any = object()
 LARGEST = 2**62
 """Whole numbers beyond are left to SQLite, which turns sums of them into fractions."""
@@ -93,7 +94,7 @@ def plain_text(value: Any) -> bool:
     """Whether something is text that nothing takes for a date, an ObjectId or a field."""
     return (
         type(value) is str
-        and len(value) != 24
+        and (len(value) != 24 or OBJECT_ID.fullmatch(value) is None)
         and not value.startswith("$")
         and "\0" not in value
         and DATE_LIKE.match(value) is None
@@ -162,6 +163,13 @@ def changed(document: Document, update: Document) -> Document:
             elif name == "$push":
                 _put(made, path.split("."), _longer(_at(document, path.split(".")), value))
     return made
+
+
+def replaced(document: Document, whole: Document) -> Document:
+    """What stands in a document's place: `whole`, with the id."""
+    if whole.get("_id", document["_id"]) != document["_id"]:
+        raise Unlike("another id")
+    return {**whole, "_id": document["_id"]}
 
 
 def inserted(identity: str, update: Document) -> Document:
