@@ -4,12 +4,11 @@
 
 One caller asks the API for a task over HTTP, its conversation included, and submits it; kinds in turn, each round by
 other people. The API is a process of its own, the embedded store another; CPU milliseconds are what the system counted
-for each of the two (user and kernel), wall is what the caller waited, commands are those that the API's driver sent,
-those for who calls and for showing the conversation included. Rate limits and sweeper are off, as they were in the
-original's measurement (256 ms of CPU a cycle at 10 k messages, server and database together).
+for each of the two (user and kernel), wall is what the caller waited, commands are those that the API counts in its
+metrics, those for who calls and for showing the conversation included. Rate limits and sweeper are off, as they were
+in the original's measurement (256 ms of CPU a cycle at 10 k messages, server and database together).
 
-Texts are forty words drawn from a vocabulary made up by chance: no two are alike, and the check of their language looks
-at them, as at what people write.
+Texts are forty words drawn by chance from the documentation of some modules: no two are alike, and they are in English.
 
 Then eight callers work at once, as in the original's measurement: `together` is a cycle's share of what they cost.
 
@@ -20,10 +19,16 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import decimal
+import inspect
 import json
+import logging
 import multiprocessing
 import random
+import re
 import shutil
+import statistics
+import subprocess
 import sys
 import time
 from collections import defaultdict
@@ -66,7 +71,12 @@ SUBMITS = {
     "Rank": ("submitRanking", "task { state }"),
 }  # fmt: skip
 CHANCE = random.Random(1)
-VOCABULARY = ["".join(CHANCE.choices("aeioustnrlcdmhp", k=CHANCE.randint(2, 9))) for _ in range(4000)]
+VOCABULARY = sorted({
+    word
+    for module in (argparse, decimal, httpx, inspect, logging, random, re, statistics, subprocess)
+    for each in [module, *vars(module).values()]
+    for word in re.findall(r"\b[a-z]{2,}\b", inspect.getdoc(each) or "")
+})  # fmt: skip
 CALLERS = 8
 """People at work at once, as in the original's measurement."""
 ROUNDS_TOGETHER = 6
@@ -74,25 +84,14 @@ ROUNDS_TOGETHER = 6
 LEADERBOARD = "{ leaderboard(frame: TOTAL, first: 100) { rank points user { displayName } } }"
 
 
-def serve(settings: Settings, port: int, commands: Any) -> None:
-    """The API, in this process, its database commands counted."""
+def serve(settings: Settings, port: int) -> None:
+    """The API as `python -m api.server` runs it, in this process."""
     import uvicorn
-    from pymongo import monitoring
 
     from api.app import create_app
+    from api.server import options
 
-    class Counter(monitoring.CommandListener):
-        def started(self, event: monitoring.CommandStartedEvent) -> None:
-            commands.value += 1
-
-        def succeeded(self, event: monitoring.CommandSucceededEvent) -> None:
-            pass
-
-        def failed(self, event: monitoring.CommandFailedEvent) -> None:
-            pass
-
-    monitoring.register(Counter())
-    uvicorn.run(create_app(settings), host=embedded.HOST, port=port, log_level="error")
+    uvicorn.run(lambda: create_app(settings), **options(settings, embedded.HOST, port, 5), log_level="error")
 
 
 @dataclass
@@ -100,19 +99,30 @@ class Meter:
     """What operations cost, each by name: (API CPU ms, store CPU ms, wall ms, commands)."""
 
     processes: tuple[psutil.Process, psutil.Process]
-    commands: Any
+    url: str
     samples: dict[str, list[tuple[float, float, float, float]]] = field(default_factory=lambda: defaultdict(list))
 
-    def read(self) -> tuple[float, float, float, float]:
-        """The present readings; CPU by the system's clock, in milliseconds."""
+    def commands(self) -> float:
+        """Commands that the API has sent, by its own metrics."""
+        lines = httpx.get(f"{self.url}/metrics").text.splitlines()
+        return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith("oa_database_seconds_count"))
+
+    def cost(self, action: Callable[[], Any]) -> tuple[Any, tuple[float, float, float, float]]:
+        """The action's result, and what it cost; CPU by the system's clock, in milliseconds."""
+        commands = self.commands()
+        before = self._clocks()
+        result = action()
+        api, store, wall = (b - a for a, b in zip(before, self._clocks(), strict=True))
+        return result, (api, store, wall, self.commands() - commands)
+
+    def _clocks(self) -> tuple[float, float, float]:
         used = [1000 * (times.user + times.system) for times in (each.cpu_times() for each in self.processes)]
-        return used[0], used[1], 1000 * time.perf_counter(), float(self.commands.value)
+        return used[0], used[1], 1000 * time.perf_counter()
 
     def measured(self, name: str, action: Callable[[], Any]) -> Any:
         """The action's result; its cost is kept under `name`."""
-        before = self.read()
-        result = action()
-        self.samples[name].append(tuple(b - a for a, b in zip(before, self.read(), strict=True)))  # type: ignore[arg-type]
+        result, cost = self.cost(action)
+        self.samples[name].append(cost)
         return result
 
     def summary(self) -> dict[str, dict[str, float]]:
@@ -151,10 +161,14 @@ class Caller:
         return self.ask(headers, document, i=variables)["p"]
 
 
-def cycle(caller: Caller, meter: Meter, user: str, kind: str, number: int) -> None:
-    """One task taken and answered."""
+def cycle(caller: Caller, meter: Meter | None, user: str, kind: str, number: int) -> None:
+    """One task taken and answered; each part measured, where there is a meter."""
     headers = caller.headers(user)
-    taken = meter.measured(f"take {kind}", lambda: caller.do(headers, "requestTask", TASK, langs=["en"], kind=kind))
+
+    def measured(name: str, action: Callable[[], Any]) -> Any:
+        return action() if meter is None else meter.measured(name, action)
+
+    taken = measured(f"take {kind}", lambda: caller.do(headers, "requestTask", TASK, langs=["en"], kind=kind))
     task = taken["task"]
     assert task is not None, (kind, taken["userErrors"])
     stem = next(stem for stem in SUBMITS if task["__typename"].startswith(stem))
@@ -164,7 +178,7 @@ def cycle(caller: Caller, meter: Meter, user: str, kind: str, number: int) -> No
         answer = {"labels": [{"name": "SPAM", "value": 0}, {"name": "QUALITY", "value": 0.75}]}
     elif stem == "Rank":
         answer = {"ranking": [reply["id"] for reply in task["replies"]]}
-    done = meter.measured(f"submit {kind}", lambda: caller.do(headers, name, fields, taskId=task["id"], **answer))
+    done = measured(f"submit {kind}", lambda: caller.do(headers, name, fields, taskId=task["id"], **answer))
     assert done["userErrors"] == [], done["userErrors"]
 
 
@@ -190,12 +204,11 @@ def measure(size: int, rounds: int, folder: Path, fresh: bool) -> dict[str, Any]
             token_key_file=home / "token.pem", sweep_seconds=0, rate_limits="off", collection=CONFIG,
         )  # fmt: skip
         context = multiprocessing.get_context("spawn")
-        commands = context.Value("q", 0)
-        api = context.Process(target=serve, args=(settings, port, commands), daemon=True)
+        api = context.Process(target=serve, args=(settings, port), daemon=True)
         api.start()
         embedded.wait_for_port(port)
-        meter = Meter((psutil.Process(api.pid), psutil.Process(store.pid)), commands)
         url = f"http://{embedded.HOST}:{port}"
+        meter = Meter((psutil.Process(api.pid), psutil.Process(store.pid)), url)
         return drive(Caller(url, tokens), meter, users, rounds) | {
             "together": together(
                 [Caller(url, tokens) for _ in range(CALLERS)], meter, users, min(rounds, ROUNDS_TOGETHER)
@@ -235,19 +248,18 @@ def drive(caller: Caller, meter: Meter, users: list[str], rounds: int) -> dict[s
 
 def together(callers: list[Caller], meter: Meter, users: list[str], rounds: int) -> dict[str, float]:
     """A cycle's share of what several callers cost who each take and answer one task after the other."""
-    own = Meter(meter.processes, meter.commands)
-    """For each operation's figures, which mean nothing while others are under way."""
 
     def busy(place: int) -> None:
         for turn in range(rounds):
             for step, kind in enumerate(KINDS):
                 number = (turn * len(KINDS) + step) * len(callers) + place
-                cycle(callers[place], own, users[number * 11 % len(users)], kind, 1_000_000 + number)
+                cycle(callers[place], None, users[number * 11 % len(users)], kind, 1_000_000 + number)
 
-    before = meter.read()
-    with ThreadPoolExecutor(len(callers)) as pool:
-        list(pool.map(busy, range(len(callers))))
-    api, store, wall, commands = (b - a for a, b in zip(before, meter.read(), strict=True))
+    def all_busy() -> None:
+        with ThreadPoolExecutor(len(callers)) as pool:
+            list(pool.map(busy, range(len(callers))))
+
+    _, (api, store, wall, commands) = meter.cost(all_busy)
     count = len(callers) * rounds * len(KINDS)
     return {"api_ms": api / count, "store_ms": store / count, "wall_ms": wall / count, "commands": commands / count}
 
@@ -264,10 +276,11 @@ def show(results: dict[int, dict[str, Any]]) -> None:
     Console().print(table)
     for size, original in ORIGINAL_MS.items():
         if size in results:
-            row = results[size]["cycle"]
-            api, both = row["api_ms"], row["api_ms"] + row["store_ms"]
-            print(f"{size:,}: the original's {original:.0f} ms a cycle are {original / both:.1f} times ours; "
-                  f"its server's 172 ms are {172 / api:.1f} times our API's")  # fmt: skip
+            for name, who in (("cycle", "one caller"), ("together", f"{CALLERS} callers, as measured there")):
+                row = results[size][name]
+                api, both = row["api_ms"], row["api_ms"] + row["store_ms"]
+                print(f"{size:,}, {who}: the original's {original:.0f} ms are {original / both:.1f} times our cycle; "
+                      f"its server's 172 ms are {172 / api:.1f} times our API's")  # fmt: skip
 
 
 def main() -> None:

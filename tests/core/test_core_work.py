@@ -9,15 +9,17 @@ from dataclasses import replace
 
 import pytest
 from core_people import GOOD, until_growing, until_ranking, write_prompt
+from faults import Crashed, crash_after
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+import core.tasks
 from core import work as queue
 from core.collection import Collection
 from core.config import CollectionConfig
 from core.errors import BadInput, NothingToDo, TooMany
-from core.records import TASK_KINDS
+from core.records import TASK_KINDS, deadline_key
 from core.sweeper import sweep_once
 from core.transition import Opening
 from core.work_records import Work
@@ -165,6 +167,49 @@ async def test_a_write_on_stale_work_is_refused(database) -> None:
 
 
 # Through the collection.
+
+
+def outrun(monkeypatch, meanwhile) -> None:
+    """Let `meanwhile` happen once, right after the next hand-out has read what its task shows."""
+    real, left = core.tasks._shown, [meanwhile]
+
+    async def shown(*arguments):
+        found = await real(*arguments)
+        if left:
+            await left.pop()()
+        return found
+
+    monkeypatch.setattr(core.tasks, "_shown", shown)
+
+
+async def test_who_is_outrun_gets_another_place_and_leaves_no_task(collection, person, monkeypatch) -> None:
+    ann, bob, cid = [await person(name) for name in ("ann", "bob", "cid")]
+    tree_id = await write_prompt(collection, ann)
+    outrun(monkeypatch, lambda: collection.request_task(cid, "label_initial_prompt", ["en"]))
+    task = await collection.request_task(bob, "label_initial_prompt", ["en"])
+    tasks = [each["_id"] async for each in collection.database["tasks"].find({"target_id": tree_id})]
+    (work,) = [each async for each in collection.database["work"].find({"tree_id": tree_id})]
+    assert set(tasks) == set(work["holds"]) > {task.id}
+    assert (len(tasks), work["free"]) == (2, 0)
+    assert await collection.open_tasks(bob) == [task]
+
+
+async def test_a_task_without_a_place_ends_with_its_time(collection, person, monkeypatch) -> None:
+    """The process ended before who was outrun could delete it."""
+    ann, bob, cid = [await person(name) for name in ("ann", "bob", "cid")]
+    tree_id = await write_prompt(collection, ann)
+    outrun(monkeypatch, lambda: collection.request_task(cid, "label_initial_prompt", ["en"]))
+    with crash_after(4), pytest.raises(Crashed):  # each takes a place and makes a task
+        await collection.request_task(bob, "label_initial_prompt", ["en"])
+    (task,) = await collection.open_tasks(bob)
+    work = await collection.database["work"].find_one({"tree_id": tree_id})
+    assert task.id not in work["holds"]
+    passed = {"$set": {"deadline": deadline_key("open", task.created_at)}}
+    await collection.database["tasks"].update_one({"_id": task.id}, passed)
+    await sweep_once(collection.database, collection.config)
+    assert await collection.open_tasks(bob) == []
+    assert (await collection.get_task(bob, task.id)).state == "expired"
+    assert (await collection.request_task(bob, "label_initial_prompt", ["en"])).target_id == tree_id
 
 
 async def test_many_reviewers_at_once_give_no_review_too_many(collection, person) -> None:
