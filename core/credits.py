@@ -1,16 +1,15 @@
 """Keeping scores: credits become counts in people's score documents, each exactly once, by one guarded write a person.
 
 A credit is added to the scores (which remember the latest credits that they took, so a repetition does nothing), then
-stored; a crash between leaves the tree dirty, and the next settling repeats it. All credits of a tree are handled
-together: three commands, however many they are. Knows the store; `core.scoring` knows what counts, and
-`core.score_documents` what is kept.
+stored with the tree (`core.tree_credits`); a crash between leaves it dirty, or the task answered, and the next settling
+repeats it. All credits of a tree are handled together: three commands, however many they are. Knows the store;
+`core.scoring` knows what counts, and `core.score_documents` what is kept.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
 
 from pymongo.errors import BulkWriteError
 
@@ -22,6 +21,7 @@ from core.review_agreement import Agrees, by_rules
 from core.rules import rules_of
 from core.score_documents import blank, with_credits
 from core.scoring import Credit, credits_of
+from core.tree_credits import first_turn, id_of, storing
 from core.trust import enough_work
 from core.writes import New, Whole, Write, together
 
@@ -37,7 +37,7 @@ async def credit_tree(
         known: users who are known to have an account; others are looked up.
         agrees: whether a review spoke for what came of its message; by the rules where nothing is given.
     """
-    _, stored = await add_up(database, config, due_of(config, facts, agrees), known)
+    _, stored = await add_up(database, config, facts, due_of(config, facts, agrees), known)
     await together(database, stored)
 
 
@@ -48,10 +48,12 @@ def due_of(config: CollectionConfig, facts: Facts, agrees: Agrees | None = None)
 
 
 async def add_up(
-    database: Database, config: CollectionConfig, due: Sequence[Credit], known: Collection[str] = (),
+    database: Database, config: CollectionConfig, facts: Facts, due: Sequence[Credit], known: Collection[str] = (),
     before: Sequence[Write] = (),
-) -> tuple[tuple[bool, ...], list[New]]:  # fmt: skip
-    """Make the writes `before` and, by the same command, add credits to people's scores.
+) -> tuple[tuple[bool, ...], list[Write]]:  # fmt: skip
+    """Make the writes `before` and, by the same command, add credits that are due of a tree to people's scores.
+
+    Who has enough work to be trusted, by the rules of the default collection, is noted in the same write.
 
     Returns:
         which of `before` were done, and what is to be stored after it, done or not, so that the credits are not due
@@ -61,33 +63,34 @@ async def add_up(
         return await together(database, before), []
     unknown = {credit.user_id for credit in due if credit.amount > 0} - set(known)
     done, counted = await _add(database, await rules_of(database, config), due, unknown, before)
-    return done, [New("credits", replace(credit, applied=True).to_document()) for credit in counted]
+    return done, storing(facts.tree.id, counted, first=not facts.credits) if counted else []
 
 
-def turns(wanted: Iterable[Credit], had: Iterable[Credit]) -> list[Credit]:
-    """The credits to store beside those stored, `had`, so that what counts is `wanted`.
+def turns(wanted: Iterable[Credit], had: Iterable[str]) -> list[Credit]:
+    """The credits to store beside those stored, the lines `had`, so that what counts is `wanted`.
 
     A credit that comes, falls away and comes again (a message taken out and put back) is stored once for each turn:
     the turns of one act have ids of their own, and it counts while their number is odd.
     """
-    taken: dict[str, list[Credit]] = defaultdict(list)
-    for credit in had:
-        taken[act_of(credit)].append(credit)
+    taken: dict[str, dict[str, str]] = defaultdict(dict)
+    for line in had:
+        identity = id_of(line)
+        taken[act_of(identity)][identity] = line
     acts = {credit.id: credit for credit in wanted}
-    due = [_turn(credit, act, len(taken[act])) for act, credit in acts.items() if len(taken[act]) % 2 == 0]
-    gone = [(act, credits) for act, credits in taken.items() if act not in acts and len(credits) % 2]
-    return due + [_turn(credits[0], act, len(credits)) for act, credits in gone]
+    due = [_turn(credit, len(taken.get(act, ()))) for act, credit in acts.items() if len(taken.get(act, ())) % 2 == 0]
+    gone = [lines for act, lines in taken.items() if act not in acts and len(lines) % 2]
+    return due + [_turn(first_turn(next(iter(lines.values()))), len(lines)) for lines in gone]
 
 
-def act_of(credit: Credit) -> str:
-    """The act that a credit is a turn of: `what|fact`."""
-    return "|".join(credit.id.split("|")[:2])
+def act_of(identity: str) -> str:
+    """The act that a credit of that id is a turn of: `what|fact`."""
+    return "|".join(identity.split("|")[:2])
 
 
-def _turn(credit: Credit, act: str, number: int) -> Credit:
-    """Turn `number` (from 0) of an act: even ones give, odd ones take back."""
-    identity = act if number == 0 else f"{act}|{number}"
-    return replace(credit, id=identity, amount=-1 if number % 2 else 1, applied=False)
+def _turn(credit: Credit, number: int) -> Credit:
+    """Turn `number` (from 0) of an act, the first of which is given: even ones give, odd ones take back."""
+    identity = credit.id if number == 0 else f"{credit.id}|{number}"
+    return credit._replace(id=identity, amount=-1 if number % 2 else 1)
 
 
 async def insert_new(database: Database, name: str, documents: list[Document]) -> None:
@@ -97,14 +100,6 @@ async def insert_new(database: Database, name: str, documents: list[Document]) -
     except BulkWriteError as error:
         if any(each["code"] != DUPLICATE for each in error.details["writeErrors"]):
             raise
-
-
-async def apply(database: Database, config: CollectionConfig, credits: Sequence[Credit]) -> None:
-    """Add `credits` to their people's scores; nothing where one was added before.
-
-    Who has enough work to be trusted by the rules of `config`, the default collection's, is noted in the same write.
-    """
-    await _add(database, config, credits, (), ())
 
 
 async def _add(

@@ -19,7 +19,7 @@ from typing import Any
 
 from pymongo.errors import DuplicateKeyError
 
-from core import answers, layout, message_words, similar_texts
+from core import answers, layout, message_words, similar_texts, tree_credits
 from core.config import CollectionConfig
 from core.consent import trees_of
 from core.database import Database
@@ -153,7 +153,7 @@ async def _cut_said(database: Database, user_id: str) -> set[str]:
         async for document in _batches(database, name, {"user_id": user_id}):
             tree_id = document["tree_id"]
             trees.add(tree_id)
-            await database["credits"].delete_many({"tree_id": tree_id, "user_id": user_id})
+            await tree_credits.forget(database, tree_id, lambda line: tree_credits.user_of(line) == user_id)
             await database["lessons"].update_many(
                 {"tree_id": tree_id}, {"$unset": {f"said.{user_id}": "", f"following.said.{user_id}": ""}}
             )
@@ -169,7 +169,7 @@ async def _cut_messages(database: Database, departure: Departure) -> set[str]:
         tree_id = document["tree_id"]
         trees.add(tree_id)
         await mark(database, tree_id)
-        await database["credits"].delete_many({"tree_id": tree_id, "user_id": departure.id})
+        await tree_credits.forget(database, tree_id, lambda line: tree_credits.user_of(line) == departure.id)
         await database["revisions"].delete_many({"message_id": document["_id"]})
         await similar_texts.forget(database, [document["_id"]])
         await database["text_checks"].delete_one({"_id": document["_id"]})

@@ -10,7 +10,7 @@ from core.database import Database, Document
 from core.lessons import Lesson
 from core.opinions import Ranking, Reaction, Review
 from core.records import Message, Record, Tree
-from core.scoring import Credit
+from core.tree_credits import TreeCredits
 from core.work_records import Work
 
 MARK = {"$set": {"dirty": True}, "$inc": {"version": 1}}
@@ -22,14 +22,15 @@ AnyRecord = TypeVar("AnyRecord", bound=Record)
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """A tree, its messages, all that people said about them, what that earned them, and its open work."""
+    """A tree, its messages, all that people said about them, what that earned them (lines of `core.tree_credits`), and
+    its open work."""
 
     tree: Tree
     messages: tuple[Message, ...]
     reviews: tuple[Review, ...] = ()
     rankings: tuple[Ranking, ...] = ()
     reactions: tuple[Reaction, ...] = ()
-    credits: tuple[Credit, ...] = ()
+    credits: tuple[str, ...] = ()
     work: tuple[Work, ...] = ()
     lessons: tuple[Lesson, ...] = ()
 
@@ -41,7 +42,7 @@ READ: dict[str, tuple[type[Record], str]] = {
     "reviews": (Review, "labels"),
     "rankings": (Ranking, "served"),
     "reactions": (Reaction, "emoji"),
-    "credits": (Credit, "what"),
+    "tree_credits": (TreeCredits, "taken"),
     "lessons": (Lesson, "said"),
 }
 """What is read of a tree, in this order; the field tells whose document it is, the first that fits.
@@ -74,8 +75,8 @@ def facts_of(documents: Iterable[Document]) -> Facts | None:
     records: dict[str, Any] = {
         name: tuple(READ[name][0].from_document(each) for _, each in sorted(of.items())) for name, of in found.items()
     }
-    trees = records.pop("trees")
-    return Facts(tree=trees[0], **records) if trees else None
+    trees, credits = records.pop("trees"), records.pop("tree_credits")
+    return Facts(tree=trees[0], credits=credits[0].taken if credits else (), **records) if trees else None
 
 
 def joined(facts: Facts, fact: Message | Review | Ranking) -> Facts:
@@ -89,7 +90,7 @@ def joined(facts: Facts, fact: Message | Review | Ranking) -> Facts:
 
 
 def _key(name: str) -> str:
-    return "_id" if name == "trees" else "tree_id"
+    return "_id" if name in ("trees", "tree_credits") else "tree_id"
 
 
 async def of_tree(database: Database, name: str, kind: type[AnyRecord], tree_id: str) -> tuple[AnyRecord, ...]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from core.oauth_records import SIGN_IN_INDEXES
 from core.pools import DEFAULT
 from core.records import Message, Task, User
-from core.score_migration import one_document_a_person
+from core.score_migration import credits_of_trees, one_document_a_person
 from core.text_migrations import nobody_asks_by_parent, one_row_a_text, text_index, words_beside_messages
 
 if TYPE_CHECKING:
@@ -227,4 +227,5 @@ MIGRATIONS: tuple[Migration, ...] = (
     ("one row for each text that others may be like", one_row_a_text),
     ("no index of messages by their parent", nobody_asks_by_parent),
     ("collections of messages", _collections_of_messages),
+    ("credits with their tree", credits_of_trees),
 )

@@ -110,7 +110,7 @@ HOLDINGS: dict[str, Holding] = {
     ),
     "scores": Holding(people=("_id",), by="_id", part="scores", leaving=DELETED),
     "score_marks": Holding(people=("at",), unexported="scores say the same", leaving="made anew every minute"),
-    "credits": Holding(people=("user_id",), unexported="scores are their sums", leaving=DELETED),
+    "tree_credits": Holding(people=("taken",), unexported="scores are their sums", leaving=DELETED),
     "raters": Holding(people=("_id",), by="_id", part="reliability", leaving=DELETED),
     "lessons": Holding(people=("said", "following"), unexported="reliability is their sum", leaving=DELETED),
     "events": Holding(

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from core import tree_credits
 from core.config import CollectionConfig
 from core.database import Database
 from core.errors import BadInput, Conflict, Forbidden
@@ -26,7 +27,6 @@ from core.opinions import Ranking
 from core.propagation import finish, mark_snapshots
 from core.records import Message, Record, User, milliseconds, now
 from core.rulings import check_reason, deleted, rewrite
-from core.scoring import SHARED
 from core.settle import settle
 from core.snapshot_members import tree_key
 
@@ -157,7 +157,8 @@ async def _purge_tree(
     await _erase(database, tree_id, going, said)
     if tree_id in going:
         await database["work"].delete_many({"tree_id": tree_id})
-        await database["trees"].delete_one({"_id": tree_id})
+        for name in ("tree_credits", "trees"):
+            await database[name].delete_one({"_id": tree_id})
     else:
         await mark(database, tree_id)
         await settle(database, config, tree_id)
@@ -196,10 +197,8 @@ def trimmed_ranking(ranking: Ranking, going: Collection[str]) -> Ranking | None:
 
 async def _erase(database: Database, tree_id: str, going: set[str], said: set[str]) -> None:
     ids = sorted(going)
-    kept = [each async for each in database["credits"].find({"tree_id": tree_id}, {"_id": 1})]
     # Without these, the points of those who reviewed or ranked what goes stay as they are; the authors' are taken back.
-    done = [each["_id"] for each in kept if fact_of(each["_id"]) in said | going]
-    await database["credits"].delete_many({"_id": {"$in": done}})
+    await tree_credits.forget(database, tree_id, lambda line: tree_credits.fact_of(line) in said | going)
     for name in ("reviews", "rankings", "tasks"):
         await database[name].delete_many({"_id": {"$in": sorted(said)}})
     learned = [f"{kind}:{each}" for kind in ("review", "rank") for each in ids]
@@ -215,8 +214,3 @@ async def _erase(database: Database, tree_id: str, going: set[str], said: set[st
     await forget(database, ids)
     for name in ("tasks", "text_checks", "text_bands", "message_words", "messages"):
         await database[name].delete_many({"_id": {"$in": ids}})
-
-
-def fact_of(credit_id: str) -> str:
-    """The fact that a stored credit is for: `what|fact` or `what|fact|turn`, the fact perhaps with a number."""
-    return credit_id.split("|")[1].split(SHARED)[0]

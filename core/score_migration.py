@@ -1,4 +1,5 @@
-"""From a score document a person and frame, as they were kept at first, to one a person (`core.score_documents`)."""
+"""From how scores were kept at first, a document a person and frame and one a credit, to one a person
+(`core.score_documents`) and one a tree (`core.tree_credits`)."""
 
 from __future__ import annotations
 
@@ -7,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from pymongo.errors import DuplicateKeyError, OperationFailure
 
+from core.records import milliseconds
 from core.score_documents import REMEMBERED, blank, board, placed, troll
 from core.scoring import FRAMES
+from core.times import moment
 
 if TYPE_CHECKING:
     from pymongo.asynchronous.database import AsyncDatabase
@@ -32,6 +35,22 @@ async def one_document_a_person(database: AsyncDatabase[dict[str, Any]]) -> None
     for name in ("board", "troll", "user_id"):
         with contextlib.suppress(OperationFailure):  # gone already
             await database["scores"].drop_index(f"{name}_1")
+
+
+async def credits_of_trees(database: AsyncDatabase[dict[str, Any]]) -> None:
+    """Put the credits of each tree together, tree by tree; may be broken off and repeated."""
+    if "tree_credits" not in await database.list_collection_names():
+        await database.create_collection("tree_credits")  # the embedded store's aggregations want it to be there
+    old = database.get_collection("credits")
+    of_trees = {"tree_id": {"$gt": ""}}
+    while found := [each["tree_id"] async for each in old.find(of_trees, {"tree_id": 1}).limit(PAGE)]:
+        for tree_id in dict.fromkeys(found):
+            taken = [each async for each in old.find({"tree_id": tree_id}) if each["applied"]]
+            lines = [f"{milliseconds(moment(each['at']))}|{each['user_id']}|{each['_id']}" for each in taken]
+            change = {"$addToSet": {"taken": {"$each": lines}}}
+            await database["tree_credits"].update_one({"_id": tree_id}, change, upsert=True)
+            await old.delete_many({"tree_id": tree_id})
+    await old.drop()
 
 
 def joined(user_id: str, documents: list[dict[str, Any]]) -> dict[str, Any]:

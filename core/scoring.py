@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import accumulate
+from typing import NamedTuple
 
 from core.errors import BadInput
 from core.opinions import Ranking, Review
 from core.rank_correlation import kendall_tau, level_pairs
-from core.records import Message, Record
+from core.records import Message
 from core.review_agreement import Agrees
 from core.verdicts import counts_against
 
@@ -57,22 +57,19 @@ LEVELS = 100
 _THRESHOLDS = [0, *(round(total) for total in accumulate(1.1521 * step + 3 for step in range(1, LEVELS)))]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Credit(Record):
+class Credit(NamedTuple):
     """One act that counts for one person; the id is made of the act, so it counts once.
 
     Attributes:
         what: a key of `POINTS`, or of `TROUBLE`.
         amount: 1, or -1 where an earlier credit is taken back.
-        applied: the scores hold it.
     """
 
+    id: str
     user_id: str
-    tree_id: str
     what: str
     at: datetime
     amount: int = 1
-    applied: bool = False
 
 
 def score(counts: Mapping[str, int]) -> int:
@@ -119,7 +116,7 @@ def credits_of(
     credits = [_message_credit(each) for each in known.values() if _counts(each)]
     credits += [_act(what, each) for each in known.values() for what in _trouble(each)]
     credits += [
-        _credit("labels", each.id, each.user_id, each.tree_id, each.created_at)
+        _credit("labels", each.id, each.user_id, each.created_at)
         for each in reviews
         if each.message_id in known and agrees(each, known[each.message_id])
     ]
@@ -130,8 +127,8 @@ def credits_of(
 
 def _ranking_credits(ranking: Ranking, known: Mapping[str, Message]) -> list[Credit]:
     """What the ranker earns, once the replies have their order, or are known to be all wrong."""
-    return [_credit(what, ranking.id, ranking.user_id, ranking.tree_id, ranking.created_at)
-            for what in _ranking_acts(ranking, known)]  # fmt: skip
+    acts = _ranking_acts(ranking, known)
+    return [_credit(what, ranking.id, ranking.user_id, ranking.created_at) for what in acts]
 
 
 def _ranking_acts(ranking: Ranking, known: Mapping[str, Message]) -> tuple[str, ...]:
@@ -156,8 +153,7 @@ def _place_credits(ranking: Ranking, known: Mapping[str, Message]) -> list[Credi
         for number, each in enumerate(group):
             if before < PLACES and each in known and _counts(known[each]):
                 fact = f"{ranking.id}{SHARED}{number}" if number else ranking.id
-                author = known[each].author_id
-                credits.append(_credit(f"ranked_{before + 1}", fact, author, ranking.tree_id, ranking.created_at))
+                credits.append(_credit(f"ranked_{before + 1}", fact, known[each].author_id, ranking.created_at))
         before += len(group)
     return credits
 
@@ -182,11 +178,11 @@ def _message_credit(message: Message) -> Credit:
 
 
 def _act(what: str, message: Message) -> Credit:
-    return _credit(what, message.id, message.author_id, message.tree_id, message.created_at)
+    return _credit(what, message.id, message.author_id, message.created_at)
 
 
-def _credit(what: str, fact_id: str, user_id: str | None, tree_id: str, at: datetime) -> Credit:
-    return Credit(id=f"{what}|{fact_id}", user_id=user_id or "", tree_id=tree_id, what=what, at=at)
+def _credit(what: str, fact_id: str, user_id: str | None, at: datetime) -> Credit:
+    return Credit(f"{what}|{fact_id}", user_id or "", what, at)
 
 
 def streak_now(days: int, last_at: datetime | None, present: datetime) -> int:

@@ -126,7 +126,8 @@ async def _attempt(
     clean, clean_write = _tree_write(tree, replace(tree, dirty=False))
     settled = replace(facts, tree=clean if tree.dirty else tree, messages=messages)
     at_once = later is not None and tree.dirty and not (ended or taught)
-    done, credited = await add_up(database, config, due, known, before=[*changes, clean_write] if at_once else changes)
+    changes += [clean_write] if at_once else []
+    done, credited = await add_up(database, config, facts, due, known, before=changes)
     kept: list[Write] = [*credited]
     if not all(done):
         await together(database, kept)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from pymongo.errors import PyMongoError
 
-from core import agreement_over_time, answers, appeals, credits, promotion, retention, rules, statistics, tasks
+from core import agreement_over_time, answers, appeals, promotion, retention, rules, statistics, tasks
 from core.background import repeat
 from core.config import CollectionConfig
 from core.database import Database, aware, is_silent
@@ -24,7 +24,6 @@ from core.pools import collection_of
 from core.records import Task, deadline_key, milliseconds, now
 from core.retention import Retention
 from core.rules import collections, rules_of
-from core.scoring import Credit
 from core.settle import settle, settle_prompts
 from core.work import available
 from core.work_records import Work
@@ -43,7 +42,6 @@ class Swept:
     applied: int = 0
     expired: int = 0
     settled: int = 0
-    credited: int = 0
     won: int = 0
     activated: int = 0
     appeals: int = 0
@@ -71,8 +69,6 @@ async def sweep_once(
         await _expire_orphans(database, swept)
     with _going_on(swept, "trees"):
         await _settle_dirty(database, config, swept)
-    with _going_on(swept, "credits"):
-        await _credit(database, config, swept)
     with _going_on(swept, "agreement"):
         swept.agreed += await agreement_over_time.sweep(database)
     with _going_on(swept, "statistics"):
@@ -141,15 +137,6 @@ async def _settle_dirty(database: Database, config: CollectionConfig, swept: Swe
             if await settle(database, config, tree_id) is None:
                 swept.failures.append(f"tree {tree_id} changes too fast to settle")
             swept.settled += 1
-
-
-async def _credit(database: Database, config: CollectionConfig, swept: Swept) -> None:
-    found = database["credits"].find({"applied": False}).limit(BATCH)
-    due = [Credit.from_document(document) async for document in found]
-    if due:
-        await credits.apply(database, await rules_of(database, config), due)
-        await database["credits"].update_many({"_id": {"$in": [each.id for each in due]}}, {"$set": {"applied": True}})
-    swept.credited += len(due)
 
 
 async def _pools(database: Database) -> list[str]:

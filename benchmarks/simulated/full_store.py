@@ -23,8 +23,9 @@ from core.opinions import Ranking, Review
 from core.records import Message, Record, Tree, User, now, text_hash
 from core.review_agreement import by_rules
 from core.score_documents import blank, placed
-from core.scoring import FRAMES, bucket, credits_of
+from core.scoring import FRAMES, Credit, bucket, credits_of
 from core.text_rows import words_row
+from core.tree_credits import TreeCredits, line_of
 
 MIX = {"ready_for_export": 4500, "growing": 600, "ranking": 400, "initial_prompt_review": 300}
 USERS = 500
@@ -41,6 +42,7 @@ class Shape:
 
     records: tuple[tuple[str, Record], ...]
     messages: int
+    credits: tuple[Credit, ...] = ()
 
 
 def shapes(config: CollectionConfig) -> dict[str, Shape]:
@@ -72,17 +74,15 @@ def _shape(state: str, config: CollectionConfig) -> Shape:
         return Shape((("trees", tree), *(("messages", each) for each in ranked)), len(messages))
     assert following.state == state, (following.state, state)
     open_work = [queue.adjusted(queue.opened(each, "m0", random.Random()), each, (), None) for each in following.work]
-    credits = [
-        ("credits", replace(each, applied=True))
-        for each in credits_of(following.messages, reviews, rankings if state == "ranking" else (), by_rules(config))
-    ]
+    credits = credits_of(following.messages, reviews, rankings if state == "ranking" else (), by_rules(config))
     said = [
-        *credits,
         *(("reviews", each) for each in reviews),
         *(("rankings", each) for each in rankings if state == "ranking"),
     ]
     stored = [("messages", each) for each in following.messages]
-    return Shape((("trees", tree), *stored, *said, *(("work", each) for each in open_work)), len(messages))
+    return Shape(
+        (("trees", tree), *stored, *said, *(("work", each) for each in open_work)), len(messages), tuple(credits)
+    )
 
 
 def _message(number: int, depth: int, above: list[Message], place: int, state: str) -> Message:
@@ -107,8 +107,7 @@ def copies(shape: Shape, number: int, users: list[str], chance: random.Random) -
 
     for name, record in shape.records:
         if name != "work":
-            what, _, identity = record.id.rpartition("|")
-            names[record.id] = f"{what}{'|' * bool(what)}{identity}-{number:08d}"
+            names[record.id] = f"{record.id}-{number:08d}"
     for place, user in enumerate(chance.sample(users, 40)):
         names[f"u{place}"] = user
     for name, record in shape.records:
@@ -117,7 +116,7 @@ def copies(shape: Shape, number: int, users: list[str], chance: random.Random) -
             kind, target = record.id.split(":")
             values |= {"id": f"{kind}:{names[target]}", "random": queue.random_place(chance)}
         else:
-            values["at" if name == "credits" else "created_at"] = made_at
+            values["created_at"] = made_at
         if name == "messages":
             text = " ".join(chance.choices(WORDS, k=40)) + f" {values['id']}"
             values |= {"text": text, "content_hash": text_hash(text)}
@@ -125,6 +124,11 @@ def copies(shape: Shape, number: int, users: list[str], chance: random.Random) -
         yield name, stored.to_document()
         if isinstance(stored, Message):
             yield "message_words", words_row(stored)
+    if shape.credits:
+        yield "tree_credits", TreeCredits(id=names["m0"], taken=tuple(
+            line_of(Credit(f"{each.what}|{fresh(each.id.partition('|')[2])}", fresh(each.user_id), each.what, made_at))
+            for each in shape.credits
+        )).to_document()  # fmt: skip
 
 
 async def fill(database: Database, messages: int, config: CollectionConfig, seed: int = 1) -> list[str]:

@@ -14,14 +14,14 @@ from core.learning import voices
 from core.opinions import Ranking, Reaction, Review
 from core.records import Message, Task, Tree
 from core.review_agreement import by_rules
-from core.scoring import Credit, credits_of
+from core.scoring import credits_of
 from core.settle import settle
 from core.snapshot_rows import BUILDERS, Filters, message_ids, rows_of
 from core.voices import Voice
 from core.work_records import Work
 
 KINDS = {
-    "messages": Message, "reviews": Review, "rankings": Ranking, "reactions": Reaction, "credits": Credit, "work": Work,
+    "messages": Message, "reviews": Review, "rankings": Ranking, "reactions": Reaction, "work": Work,
 }  # fmt: skip
 REPLIES = ("assistant_reply", "prompter_reply")
 
@@ -48,11 +48,12 @@ async def picture(database: Database) -> Picture:
         async for document in database[name].find():
             record = kind.from_document(document)
             found[name][record.tree_id].append(record)
+    credits = {each["_id"]: tuple(sorted(each["taken"])) async for each in database["tree_credits"].find()}
     trees = {}
     async for document in database["trees"].find():
         tree = Tree.from_document(document)
         parts = {name: tuple(sorted(found[name][tree.id], key=lambda record: record.id)) for name in KINDS}
-        trees[tree.id] = Facts(tree=tree, **parts)
+        trees[tree.id] = Facts(tree=tree, credits=credits.get(tree.id, ()), **parts)
     tasks = {document["_id"]: Task.from_document(document) async for document in database["tasks"].find()}
     scores = {document["_id"]: document["total"]["counts"] async for document in database["scores"].find()}
     people = [each["_id"] async for each in database["raters"].find({}, {"_id": 1})]

@@ -43,7 +43,7 @@ RULES = CollectionConfig(
 )  # fmt: skip
 TASK = """task { __typename id state ... on ConversationTask { thread { id } }
   ... on RankingTask { replies { id } } }"""
-WIPED = ("trees", "messages", "tasks", "reviews", "rankings", "reactions", "reports", "credits", "scores", "work",
+WIPED = ("trees", "messages", "tasks", "reviews", "rankings", "reactions", "reports", "tree_credits", "scores", "work",
          "moderation_items", "events", "lessons", "raters", "appeals", "purges", "departures", "revisions",
          "text_checks", "text_bands", "message_words", "tree_agreement", "agreement_periods")  # fmt: skip
 CHANGES: tuple[dict[str, Any], ...] = (

@@ -6,9 +6,14 @@ from collections.abc import Sequence
 
 from core.collection import Collection
 from core.config import CollectionConfig
+from core.credits import add_up
+from core.database import Database
 from core.errors import NothingToDo
-from core.records import User
+from core.facts import Facts
+from core.records import Tree, User
+from core.scoring import Credit
 from core.sweeper import sweep_once
+from core.tree_credits import first_turn
 
 SMALL = CollectionConfig(
     mode="parity",
@@ -32,6 +37,18 @@ async def review_all(collection: Collection, people: Sequence[User], kind: str, 
             await collection.submit_review(user, task.id, labels)
             done += 1
     return done
+
+
+async def give(database: Database, *credits: Credit) -> None:
+    """Add credits of some tree to people's scores."""
+    await add_up(database, SMALL, Facts(tree=Tree(id="t", lang="en", state="growing"), messages=()), credits)
+
+
+async def credits_in(database: Database, tree_id: str) -> list[tuple[str, str]]:
+    """(who, what) of the credits that are stored of a tree, sorted."""
+    document = await database["tree_credits"].find_one({"_id": tree_id})
+    stored = {first_turn(line) for line in (document or {}).get("taken", ())}
+    return sorted((credit.user_id, credit.what) for credit in stored)
 
 
 async def write_prompt(collection: Collection, user: User, text: str = "Why is the sky blue?") -> str:

@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
-from core_people import SMALL, review_all, until_ranking, write_prompt
+from core_people import SMALL, credits_in, review_all, until_ranking, write_prompt
 
 from core.attention import notices
 from core.ballots import Ballot
@@ -15,11 +15,11 @@ from core.collection import Collection
 from core.errors import BadInput, Conflict, NothingToDo
 from core.opinions import Ranking
 from core.people import People
-from core.purge import fact_of
 from core.records import Message, Task, Tree, User, now
 from core.scoring import credits_of
 from core.snapshot_filters import Filters
 from core.snapshot_rows import rows_of
+from core.tree_credits import fact_of
 from core.treeform import export_tree
 from core.weighted_consensus import consensus
 
@@ -52,8 +52,7 @@ async def rank_tasks(collection: Collection, users: Sequence[User], tree_id: str
 
 async def earned(collection: Collection, tree_id: str) -> list[tuple[str, str]]:
     """(who, what) of all credits for rankings, sorted."""
-    found = collection.database["credits"].find({"tree_id": tree_id, "what": {"$regex": "^rank"}})
-    return sorted([(each["user_id"], each["what"]) async for each in found])
+    return [each for each in await credits_in(collection.database, tree_id) if each[1].startswith("rank")]
 
 
 # Ballots through the store.
@@ -170,10 +169,8 @@ async def test_who_sees_hate_that_all_see_is_right(collection, users) -> None:
     prompt = await write_prompt(collection, users[0])
     done = await review_all(collection, users[1:], "label_initial_prompt", {"spam": 0.0, "hate_speech": 1.0})
     assert (await collection.message(prompt)).state == "refused"
-    credits = collection.database["credits"].find(
-        {"tree_id": prompt, "user_id": {"$in": [each.id for each in users[1:]]}}
-    )
-    assert [each["what"] async for each in credits] == ["labels"] * done
+    credits = await credits_in(collection.database, prompt)
+    assert [what for who, what in credits if who != users[0].id] == ["labels"] * done
     people = People(collection.database, collection.config)
     overall = (await people.agreement(users[1]))[0]
     assert (overall.reviews, overall.agreed) == (1, 1)
@@ -206,7 +203,7 @@ def test_equal_replies_share_the_higher_place() -> None:
     found = {credit.id: credit.user_id for credit in credits_of(tree, [], [ranking], lambda *_: None)}
     placed = {identity: who for identity, who in found.items() if identity.startswith("ranked")}
     assert placed == {"ranked_1|k": "author of a", "ranked_1|k~1": "author of b", "ranked_3|k": "author of c"}
-    assert {fact_of(each) for each in placed} == {"k"}
+    assert {fact_of(f"0|{who}|{identity}") for identity, who in placed.items()} == {"k"}
 
 
 # Pairs to learn from.

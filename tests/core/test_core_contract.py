@@ -194,6 +194,16 @@ async def test_a_document_is_replaced_by_who_read_it_last_and_found_by_its_new_k
     assert gone.matched_count == 0
 
 
+async def test_texts_are_put_into_a_list_and_taken_out_of_it(store) -> None:
+    await store["tree_credits"].insert_one({"_id": "t", "taken": []})
+    for texts in (["1|a|x", "1|a|y"], ["1|a|y", "2|b|z"]):
+        await store["tree_credits"].update_one({"_id": "t"}, {"$push": {"taken": {"$each": texts}}})
+    assert (await store["tree_credits"].find_one({"_id": "t"}))["taken"] == ["1|a|x", "1|a|y", "1|a|y", "2|b|z"]
+    await store["tree_credits"].update_one({"_id": "t"}, {"$addToSet": {"taken": {"$each": ["1|a|y", "3|c|u"]}}})
+    await store["tree_credits"].update_one({"_id": "t"}, {"$pull": {"taken": {"$in": ["1|a|y", "2|b|z", "no"]}}})
+    assert (await store["tree_credits"].find_one({"_id": "t"}))["taken"] == ["1|a|x", "3|c|u"]
+
+
 async def test_a_part_of_a_document_is_taken_out_once(store) -> None:
     await store["x"].insert_one({"_id": "w", "rev": 1, "holds": {"t-1": {"until": 5}, "t-2": {"until": 6}}})
     for matched in (1, 0):

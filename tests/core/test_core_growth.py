@@ -8,11 +8,10 @@ import random
 from dataclasses import dataclass, replace
 
 import pytest
-from core_people import review_all, until_ranking, write_prompt
+from core_people import credits_in, review_all, until_ranking, write_prompt
 
 from core.collection import Collection
 from core.errors import BadInput, NothingToDo
-from core.scoring import FRAMES
 from core.sweeper import run_sweeper, sweep_once
 
 
@@ -59,7 +58,7 @@ async def test_a_rated_chat_becomes_ranking_work(collection, person) -> None:
     ranks = {each.text: each.rank for each in await collection.messages_of(tree.id)}
     assert (ranks["Scattering."], ranks["It is not."], ranks["Hello!"]) == (0, 1, None)
     # Machines' texts and the turns of a chat earn nobody anything.
-    assert {each["what"] async for each in collection.database["credits"].find()} == {"rankings", "rankings_good"}
+    assert {what for _, what in await credits_in(collection.database, tree.id)} == {"rankings", "rankings_good"}
 
 
 @pytest.mark.parametrize(
@@ -177,26 +176,10 @@ async def test_sweeping_a_quiet_store_changes_nothing(collection, person) -> Non
     await sweep_once(collection.database, collection.config)
     before = await everything(collection.database)
     swept = await sweep_once(collection.database, collection.config)
-    assert (swept.applied, swept.expired, swept.settled, swept.credited, swept.won) == (0, 0, 0, 0, 0)
+    assert (swept.applied, swept.expired, swept.settled, swept.won) == (0, 0, 0, 0)
     assert await everything(collection.database) == before
 
 
 async def everything(database) -> dict:
     names = await database.list_collection_names()
     return {name: sorted([str(each) async for each in database[name].find()]) for name in names}
-
-
-async def test_lost_credits_are_given_by_the_sweeper(collection, person) -> None:
-    ann, bob = await person("ann"), await person("bob")
-    tree = await collection.add_synthetic_tree(THREAD, REPLIES, key="chat:1", lang="en")
-    await collection.activate_backlog("en")
-    for user in (ann, bob):
-        task = await collection.request_task(user, "rank_assistant_replies", ["en"])
-        await collection.submit_ranking(user, task.id, sorted(task.served))
-    assert (await collection.tree(tree.id)).state == "ready_for_export"
-    await collection.database["scores"].delete_many({})
-    await collection.database["credits"].update_many({}, {"$set": {"applied": False}})
-    for _ in range(2):
-        await sweep_once(collection.database, collection.config)
-    scores = [{frame: each[frame]["points"] for frame in FRAMES} async for each in collection.database["scores"].find()]
-    assert scores == [dict.fromkeys(FRAMES, 2)] * 2

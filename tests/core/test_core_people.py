@@ -6,14 +6,13 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from core_people import SMALL, until_growing, write_prompt
+from core_people import give, until_growing, write_prompt
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from core import leaderboard as leaderboard_module
 from core import score_marks
 from core.accounts import touching
-from core.credits import apply
 from core.errors import BadInput, Forbidden, NotFound
 from core.leaderboard import first_places, leaderboard, neighbours, standing
 from core.records import Message, Tree, User
@@ -92,18 +91,18 @@ async def test_activity_makes_a_streak(accounts) -> None:
 # Leaderboards.
 
 
-async def give(database, user, what: str, times: int, at: datetime = NOON) -> None:
+async def act(database, user, what: str, times: int, at: datetime = NOON) -> None:
     for number in range(times):
         identity = f"{what}|{user.id}|{number}|{at:%d}"
-        await apply(database, SMALL, [Credit(id=identity, user_id=user.id, tree_id="t", what=what, at=at)])
+        await give(database, Credit(identity, user.id, what, at))
 
 
 async def test_the_board_is_in_order_and_by_frame(database, person) -> None:
     ann, bob, cid, dan = [await person(name) for name in ("ann", "bob", "cid", "dan")]
-    await give(database, ann, "labels", 3)
-    await give(database, bob, "ranked_1", 1)
-    await give(database, cid, "labels", 1)
-    await give(database, ann, "ranked_1", 2, NOON - timedelta(days=3))
+    await act(database, ann, "labels", 3)
+    await act(database, bob, "ranked_1", 1)
+    await act(database, cid, "labels", 1)
+    await act(database, ann, "ranked_1", 2, NOON - timedelta(days=3))
     today = await leaderboard(database, "day", 10, moment=NOON)
     assert [(each.user.display_name, each.rank, each.points) for each in today] == [
         ("bob", 1, 9), ("ann", 2, 6), ("cid", 3, 2),
@@ -155,7 +154,7 @@ async def test_neighbours_are_those_next_to_one(database, person, place, size, s
 async def test_who_is_not_shown_keeps_the_place_so_that_all_ranks_agree(database, accounts, person) -> None:
     ann, bob, cid, dan = [await person(name) for name in ("ann", "bob", "cid", "dan")]
     for number, user in enumerate((ann, bob, cid, dan)):
-        await give(database, user, "labels", 4 - number)
+        await act(database, user, "labels", 4 - number)
     for gone in (ann, cid):
         await accounts.set_enabled(gone.id, False)
     shown = [(bob.id, 2), (dan.id, 4)]
@@ -167,8 +166,8 @@ async def test_who_is_not_shown_keeps_the_place_so_that_all_ranks_agree(database
 
 async def test_a_credit_counts_once_however_often_and_at_once(database, person) -> None:
     ann = await person("ann")
-    credits = [Credit(id=f"labels|{n}", user_id=ann.id, tree_id="t", what="labels", at=NOON) for n in range(6)]
-    await asyncio.gather(*(apply(database, SMALL, [credit]) for credit in credits * 3))
+    credits = [Credit(f"labels|{n}", ann.id, "labels", NOON) for n in range(6)]
+    await asyncio.gather(*(give(database, credit) for credit in credits * 3))
     document = await database["scores"].find_one({"_id": ann.id})
     assert all(document[frame]["counts"] == {"labels": 6} for frame in FRAMES)
     assert (await standing(database, ann, "total")).points == 12

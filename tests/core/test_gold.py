@@ -6,7 +6,7 @@ import random
 from dataclasses import replace
 
 import pytest
-from core_people import GOOD, SMALL, until_ranking, write_prompt
+from core_people import GOOD, SMALL, credits_in, until_ranking, write_prompt
 
 from core import gold, learning
 from core.collection import Collection
@@ -51,8 +51,8 @@ async def test_a_known_spam_is_handed_out_once_a_person_and_teaches(collection, 
     assert voices[people[1].id].tally.caught == pytest.approx(1.0)
     assert voices[people[2].id].tally.missed == pytest.approx(1.0)
     assert voices[people[1].id].skill.weight > voices[people[2].id].skill.weight
-    credits = [each["user_id"] async for each in database["credits"].find({"tree_id": item.id})]
-    assert credits == [people[1].id]  # who agrees with what is known earns as for any review
+    # Who agrees with what is known earns as for any review.
+    assert await credits_in(database, item.id) == [(people[1].id, "labels")]
 
     swept = await sweep_once(database, ALWAYS)
     assert swept.failures == []
@@ -74,8 +74,7 @@ async def test_a_known_order_teaches_who_ranks(database, moderator, people) -> N
     await collection.submit_ranking(ranker, task.id, [each for tier in item.order for each in tier])
     voice = (await learning.voices(database, [ranker.id]))[ranker.id]
     assert voice.agreement.concordance == pytest.approx(1.0)
-    credits = [(each["user_id"], each["what"]) async for each in database["credits"].find({"tree_id": item.id})]
-    assert sorted(credits) == [(ranker.id, "rankings"), (ranker.id, "rankings_good")]
+    assert await credits_in(database, item.id) == [(ranker.id, "rankings"), (ranker.id, "rankings_good")]
     for copy, original in zip(*[await collection.messages_of(each) for each in (item.id, tree_id)], strict=False):
         assert (copy.created_at, copy.review_count) == (original.created_at, original.review_count), "alike to see"
 
@@ -151,8 +150,7 @@ async def test_who_knows_the_answer_earns_whatever_label_it_is(collection, moder
     for user, labels in ((people[1], {"spam": 0.0, "hate_speech": 1.0}), (people[2], {"spam": 1.0})):
         task = await collection.request_task(user, "label_initial_prompt", ["en"])
         await collection.submit_review(user, task.id, labels)
-    credits = [(each["user_id"], each["what"]) async for each in database["credits"].find({"tree_id": item.id})]
-    assert credits == [(people[1].id, "labels")]
+    assert await credits_in(database, item.id) == [(people[1].id, "labels")]
 
 
 async def test_gold_is_listed_page_by_page_in_the_languages_of_who_asks(database, moderator, people) -> None:

@@ -27,7 +27,7 @@ STORED = {
     "Ranking": "rankings", "Reaction": "reactions", "Report": "reports", "FreeLabels": "free_labels",
     "Work": "work", "Appeal": "appeals",
     "DataExport": "data_exports", "Lesson": "lessons", "Departure": "departures", "GoldItem": "gold",
-    "CollectionRecord": "collections", "Credit": "credits", "ModerationItem": "moderation_items",
+    "CollectionRecord": "collections", "TreeCredits": "tree_credits", "ModerationItem": "moderation_items",
     "Client": "oauth_clients", "Session": "sessions", "Code": "oauth_codes", "DeviceGrant": "oauth_devices",
     "ApiKey": "api_keys", "Attempt": "sign_in_attempts", "Purge": "purges", "Chat": "chats",
     "ChatMessage": "chat_messages", "Job": "jobs", "Scoring": "reply_scoring",

@@ -1,4 +1,4 @@
-"""Scores in one document a person: frames that move on, each credit once, places; from how they were kept at first."""
+"""Scores in one document a person, credits in one a tree: frames that move on, each once; and as they were at first."""
 
 from __future__ import annotations
 
@@ -8,25 +8,29 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from core_people import SMALL
+from core_people import SMALL, credits_in, give
 from hypothesis import given
 from hypothesis import strategies as st
 
 from core import credits as crediting
-from core.credits import add_up, apply
+from core.credits import add_up, turns
 from core.database import migrate
+from core.facts import Facts
 from core.leaderboard import leaderboard, standing
+from core.records import Tree
 from core.score_documents import REMEMBERED, blank, board, held, troll, with_credits
 from core.scoring import FRAMES, POINTS, TROUBLE, Credit, bucket, score, trouble_share
+from core.tree_credits import first_turn, id_of, line_of, storing, user_of
 from core.trollboard import trollboard
-from core.writes import Change
+from core.writes import Change, together
 
+FACTS = Facts(tree=Tree(id="t", lang="en", state="growing"), messages=())
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
 
 def credit(number: int, what: str, days: int = 0, amount: int = 1, user_id: str = "ann") -> Credit:
     at = NOON + timedelta(days=days)
-    return Credit(id=f"{what}|{number}", user_id=user_id, tree_id="t", what=what, at=at, amount=amount)
+    return Credit(f"{what}|{number}", user_id, what, at, amount)
 
 
 CREDITS = st.lists(
@@ -82,7 +86,7 @@ async def test_who_changes_between_read_and_write_loses_nothing(database, person
     for round_ in range(2):  # the first makes the document, the second changes it
         met = 0
         one, two = (credit(2 * round_ + number, "labels", user_id=ann.id) for number in range(2))
-        await asyncio.gather(apply(database, SMALL, [one]), apply(database, SMALL, [one, two]))
+        await asyncio.gather(give(database, one), give(database, one, two))
         assert (await standing(database, ann, "day", moment=NOON)).counts == {"labels": 2 + 2 * round_}
 
 
@@ -91,14 +95,56 @@ async def test_what_is_written_before_is_told_and_stops_no_credit(database, pers
     await database["trees"].insert_one({"_id": "t", "version": 1})
     before = [Change("trees", {"_id": "t", "version": version}, {"$inc": {"version": 1}}) for version in (1, 1, 2)]
     due = [credit(1, "labels", user_id=ann.id), credit(2, "labels", user_id="nobody")]
-    done, stored = await add_up(database, SMALL, due, before=before)
+    done, stored = await add_up(database, SMALL, FACTS, due, before=before)
     assert done == (True, False, True)
-    assert [each.document["user_id"] for each in stored] == [ann.id], "who has no account gains nothing"
-    assert await add_up(database, SMALL, [], before=before[:1]) == ((False,), [])
+    await together(database, [*stored, *stored])
+    assert await credits_in(database, "t") == [(ann.id, "labels")], "who has no account gains nothing"
+    assert await add_up(database, SMALL, FACTS, [], before=before[:1]) == ((False,), [])
     assert [each["_id"] async for each in database["scores"].find()] == [ann.id]
     await database["scores"].delete_many({})
-    await apply(database, SMALL, [credit(1, "labels", amount=-1, user_id=ann.id)])
+    await give(database, credit(1, "labels", amount=-1, user_id=ann.id))
     assert await database["scores"].find_one({}) is None, "nothing is taken from who has nothing"
+
+
+ACTS = st.sets(st.sampled_from(["labels|r", "ranked_1|k", "ranked_1|k~1", "prompts|m"]))
+
+
+@given(st.lists(ACTS, max_size=6))
+def test_what_counts_of_the_stored_turns_is_what_was_wanted_last(wishes) -> None:
+    lines: list[str] = []
+    for wished in wishes:
+        wanted = [Credit(act, "ann", act.partition("|")[0], NOON) for act in sorted(wished)]
+        due = turns(wanted, lines)
+        assert len({each.id for each in due}) == len(due)
+        lines += [line_of(each) for each in due] * 2
+        counts = Counter()
+        for identity, line in {id_of(line): line for line in lines}.items():
+            first = first_turn(line)
+            assert (first.user_id, first.at, user_of(line)) == ("ann", NOON, "ann")
+            counts[first.id] += -1 if identity.count("|") == 2 and int(identity.rpartition("|")[2]) % 2 else 1
+        assert {act for act, count in counts.items() if count} == wished
+        assert set(counts.values()) <= {0, 1}
+        assert turns(wanted, lines) == []
+
+
+@pytest.mark.parametrize("broken_off", [False, True])
+async def test_credits_that_were_kept_one_by_one_are_put_with_their_tree(database, broken_off: bool) -> None:
+    kept = [
+        {"_id": identity, "user_id": "ann", "tree_id": tree_id, "what": "labels", "at": at, "applied": True}
+        for identity, tree_id, at in (
+            ("labels|r", "t", NOON), ("labels|r|1", "t", "2026-11-22 12:00:00"), ("labels|s", "u", NOON)
+        )
+    ]  # fmt: skip
+    await database["credits"].insert_many([*kept, kept[0] | {"_id": "labels|never", "applied": False}])
+    await database["migrations"].delete_one({"_id": "credits with their tree"})
+    if broken_off:
+        await together(database, [*storing("t", [Credit("labels|r", "ann", "labels", NOON)], first=True)])
+        await database["credits"].delete_one({"_id": "labels|r"})
+    assert await migrate(database) == ["credits with their tree"]
+    assert "credits" not in await database.list_collection_names()
+    lines = {each["_id"]: sorted(map(id_of, each["taken"])) async for each in database["tree_credits"].find()}
+    assert lines == {"t": ["labels|r", "labels|r|1"], "u": ["labels|s"]}
+    assert turns([Credit("labels|r", "ann", "labels", NOON)], [f"0|ann|{each}" for each in lines["t"]])[0].amount == 1
 
 
 def as_at_first(user_id: str, frame: str, name: str, counts: dict[str, int], **more: Any) -> dict[str, Any]:
@@ -139,7 +185,7 @@ async def test_scores_that_were_kept_by_frame_are_joined(database, person, broke
     assert (worst.user.id, worst.refused) == (ann.id, 5)
     document = await database["scores"].find_one({"_id": ann.id})
     assert document["trust_due"] == 7
-    again = [credit(1, "labels", user_id=ann.id), credit(2, "labels", user_id=ann.id)]
-    await apply(database, SMALL, [*again, credit(3, "labels", user_id=bob.id), credit(4, "labels", user_id=cid.id)])
+    again = [credit(number, "labels", user_id=ann.id) for number in (1, 2)]
+    await give(database, *again, credit(3, "labels", user_id=bob.id), credit(4, "labels", user_id=cid.id))
     totals = {each.user.id: each.counts["labels"] for each in await leaderboard(database, "total")}
     assert totals == {ann.id: 31, bob.id: 3, cid.id: 1}

@@ -17,8 +17,9 @@ from core.chat_records import ChatSettings
 from core.chats import Chats
 from core.collection import Collection
 from core.config import CollectionConfig
-from core.credits import apply
+from core.credits import add_up
 from core.database import connect
+from core.facts import Facts
 from core.journal import record
 from core.leaderboard import leaderboard
 from core.moderation_queue import enqueue
@@ -134,8 +135,8 @@ async def test_a_page_takes_as_many_commands_for_twenty_nodes_as_for_two(counted
         await record(database, "set_notes", person.id, {}, by=person.id)
         await enqueue(database, f"message:tree{number}-1", "report", 5, {"by": person.id, "reason": "rude"})
         await chats.create("u0", ChatSettings(title=f"Chat {number}"))
-    work = [Credit(id=f"c{n}", user_id=f"u{n}", tree_id="tree0", what="prompts", at=now()) for n in range(20)]
-    await apply(database, config, work)
+    work = [Credit(f"prompts|c{n}", f"u{n}", "prompts", now()) for n in range(20)]
+    await add_up(database, config, Facts(tree=Tree(id="tree0", lang="en", state="growing"), messages=()), work)
     services = Services(
         collection=Collection(database, config), accounts=Accounts(database), moderators=Moderators(database, config),
         people=People(database, config), leaderboard=partial(leaderboard, database), database=database, chats=chats,
