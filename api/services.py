@@ -23,7 +23,7 @@ from core.documents import RegisteredDocuments
 from core.errands import run_errands
 from core.errors import BadInput, OaError
 from core.idempotency import IdempotentAnswers
-from core.leaderboard import leaderboard, neighbours, standing
+from core.leaderboard import board_page, leaderboard, neighbours, standing
 from core.models import Models
 from core.moderators import Moderators
 from core.objects import ObjectStore
@@ -113,6 +113,7 @@ def _services(
         moderators=Moderators(database, rules, store),
         people=People(database, rules, store),
         leaderboard=partial(leaderboard, database),
+        board_page=partial(board_page, database),
         standing=partial(standing, database),
         neighbours=partial(neighbours, database),
         database=database,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from core.database import Database, Document
+from core.errors import BadInput
 from core.records import User, now
 from core.score_documents import board, held
 from core.score_marks import place_before
@@ -49,30 +50,54 @@ class Standing:
         return next_level_at(self.total)
 
 
+@dataclass(frozen=True)
+class BoardPage:
+    """Some places of a board, best first, each with its key, and whether more follow the last."""
+
+    places: tuple[tuple[str, Standing], ...]
+    has_next: bool
+
+
 async def leaderboard(
     database: Database, frame: str, first: int = 20, *, moment: datetime | None = None
 ) -> list[Standing]:
-    """The best `first` people of the frame (`day`, `week`, `month`, `total`) that holds `moment`, best first.
+    """The best `first` people of the frame (`day`, `week`, `month`, `total`) that holds `moment`, best first."""
+    page = await board_page(database, frame, None, first, moment=moment)
+    return [standing for _, standing in page.places]
+
+
+async def board_page(
+    database: Database, frame: str, after: str | None, first: int = 20, *, moment: datetime | None = None
+) -> BoardPage:
+    """Places of the frame that holds `moment`, best first, behind the key `after` of one; from the top without.
 
     People who are disabled, deleted or hidden are left out, and keep their place: everybody else has the rank that
-    `standing` tells them.
+    `standing` tells them, far down too, where marks (`core.score_marks`) save the count.
+
+    Raises:
+        BadInput: `after` is a key of another board, or of a day, week or month that is over.
     """
     name = bucket(frame, moment or now())
-    after, end = _span(frame, name)
-    found: list[tuple[int, Document]] = []
-    before = 0
-    users: dict[str, User] = {}
+    start, end = _span(frame, name)
+    before: int | None = 0
+    if after is not None:
+        if not start < after < end:
+            raise BadInput(f"after is no place on the board of this {frame}; begin at the top", path=("after",))
+        start, before = after, await place_before(database, frame, name, f"{after}|", RANK_CAP)
+    found: list[tuple[str, Standing]] = []
     for _ in range(PAGES):
-        query = {board(frame): {"$gt": after, "$lt": end}}
+        query = {board(frame): {"$gt": start, "$lt": end}}
         cursor = database["scores"].find(query, {"applied": 0}).sort(board(frame)).limit(first + SPARE)
         page = [document async for document in cursor]
-        users |= await _shown(database, [document["_id"] for document in page])
-        found += [(place, each) for place, each in enumerate(page, before + 1) if each["_id"] in users]
-        before += len(page)
-        if len(found) >= first or len(page) < first + SPARE:
+        users = await _shown(database, [document["_id"] for document in page])
+        for place, each in enumerate(page, 1):
+            if user := users.get(each["_id"]):
+                rank = None if before is None else before + place
+                found.append((each[board(frame)], _standing(user, frame, name, rank, each)))
+        if len(found) > first or len(page) < first + SPARE:
             break
-        after = page[-1][board(frame)]
-    return [_standing(users[document["_id"]], frame, name, place, document) for place, document in found[:first]]
+        start, before = page[-1][board(frame)], None if before is None else before + len(page)
+    return BoardPage(tuple(found[:first]), has_next=len(found) > first)
 
 
 def _span(frame: str, name: str) -> tuple[str, str]:

@@ -106,6 +106,21 @@ class CollectionQuery(
         leaderboard = needed(info.context.services.leaderboard, "leaderboards")
         return [StandingNode.of(standing) for standing in await leaderboard(stored(frame), page_size(first))]
 
+    @strawberry.field(
+        description="The leaderboard from its top to its end, page by page. A cursor is of one day, week or month.",
+        permission_classes=[Anyone],
+    )
+    async def standings(
+        self, info: Info, frame: Frame, first: First, after: After = None
+    ) -> Connection[StandingNode]:  # fmt: skip
+        """A page of a leaderboard."""
+        board_page = needed(info.context.services.board_page, "leaderboards")
+        page = await board_page(stored(frame), decode_cursor(after), page_size(first))
+        return connection(
+            page.places, key=lambda place: place[0], has_next=page.has_next,
+            node=lambda place: StandingNode.of(place[1]),
+        )  # fmt: skip
+
 
 def _lang(lang: str | None) -> str | None:
     return None if lang is None else check_lang(lang)

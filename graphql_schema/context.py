@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from core.collection import Collection
     from core.documents import RegisteredDocuments
     from core.idempotency import IdempotentAnswers
-    from core.leaderboard import Standing
+    from core.leaderboard import BoardPage, Standing
     from core.moderators import Moderators
     from core.objects import ObjectStore
     from core.people import People
@@ -47,8 +47,8 @@ class Services:
         accounts: users and roles.
         moderators: the queue, what moderators decide, the journal.
         people: contributors' own work: what came of it, appeals, editing.
-        leaderboard: the first places of a time frame; standing: one person's place in it;
-            neighbours: those next to them.
+        leaderboard: the first places of a time frame; board_page: some behind one; standing: one person's place in
+            it; neighbours: those next to them.
         database: the document store; handed on to `core`, never queried here.
         store: the object store.
         following: what this process looks at for subscriptions.
@@ -76,6 +76,7 @@ class Services:
     moderators: Moderators | None = None
     people: People | None = None
     leaderboard: Callable[[str, int], Awaitable[list[Standing]]] | None = None
+    board_page: Callable[[str, str | None, int], Awaitable[BoardPage]] | None = None
     standing: Callable[[User, str], Awaitable[Standing]] | None = None
     neighbours: Callable[[User, str, int], Awaitable[list[Standing]]] | None = None
     database: Any = None

@@ -13,7 +13,9 @@ from core.scopes import SCOPES
 from .context import Context
 
 FIELDS: dict[str, tuple[str, ...]] = {
-    "read": ("node", "trees", "messages", "thread", "leaderboard", "learnedFrom", "collections", "statistics"),
+    "read": (
+        "node", "trees", "messages", "thread", "leaderboard", "standings", "learnedFrom", "collections", "statistics",
+    ),
     "profile": ("viewer",),
     "tasks": (
         "requestTask", "submitPrompt", "submitReply", "submitReview", "submitRanking", "skipTask", "saveDraft",

@@ -196,6 +196,13 @@ def test_the_queue_and_the_board_are_followed(api, page):
     places = page.run("Board", bob, first=3)
     assert places["best"][0]["rank"] == 1
     assert places["best"][0]["total"] < places["best"][0]["nextLevelAt"]
+    seen, after, more = [], None, True
+    while more:
+        part = page.run("WholeBoard", bob, first=1, after=after)
+        seen += part["nodes"]
+        after, more = part["pageInfo"]["endCursor"], part["pageInfo"]["hasNextPage"]
+    names = ("rank", "points", "user")
+    assert seen == [{name: each[name] for name in names} for each in page.run("Board", bob, first=100)["best"]]
     assert page.run("ShowMe", bob, shown=False)["shown"] is False
     assert "bob-follow" not in str(page.run("Board", ann, first=100))
     assert "bob-follow" in {each["user"]["displayName"] for each in places["around"]}

@@ -14,7 +14,7 @@ from core.accounts import Accounts
 from core.collection import Collection
 from core.database import connect
 from core.errors import NothingToDo
-from core.leaderboard import leaderboard
+from core.leaderboard import board_page, leaderboard
 
 MOST_TO_TAKE = 4
 """One more finds who calls."""
@@ -125,12 +125,17 @@ async def test_a_leaderboard_takes_the_same_commands_for_few_and_for_many(counte
     collection, commands = counted
     people = await people_of(collection, 12)
     await write_prompt(collection, people[0])
-    sent = []
+    sent, further = [], []
     for person in people[1:]:
         await write_prompt(collection, person, f"A question by {person.id}?")
         task = await collection.request_task(person, "label_initial_prompt", ["en"])
         await collection.submit_review(person, task.id, GOOD)
         _, names = await commands.during(leaderboard(collection.database, "total", 100))
         sent.append(len(names))
+        if places := (await board_page(collection.database, "total", None, 1)).places:
+            _, names = await commands.during(board_page(collection.database, "total", places[0][0], 100))
+            further.append(len(names))
     assert sent == [sent[0]] * len(sent)
+    assert further == [further[0]] * len(further)
     assert sent[0] <= 2
+    assert further[0] <= 4

@@ -14,7 +14,7 @@ from core import leaderboard as leaderboard_module
 from core import score_marks
 from core.accounts import touching
 from core.errors import BadInput, Forbidden, NotFound
-from core.leaderboard import first_places, leaderboard, neighbours, standing
+from core.leaderboard import BoardPage, board_page, first_places, leaderboard, neighbours, standing
 from core.records import Message, Tree, User
 from core.score_documents import placed
 from core.scoring import FRAMES, POINTS, Credit, score
@@ -135,6 +135,49 @@ async def test_marks_give_the_same_places_as_counting(database, person, monkeypa
     assert await database["score_marks"].count_documents({}) == 0
     assert await score_marks.renew_if_due(database)
     assert not await score_marks.renew_if_due(database)
+
+
+async def test_a_board_is_paged_to_its_end_with_the_ranks_that_people_are_told(
+    database, accounts, person, monkeypatch
+) -> None:
+    monkeypatch.setattr(score_marks, "STEP", 3)
+    monkeypatch.setattr(leaderboard_module, "SPARE", 2)
+    people = [await person(f"p{number:02d}") for number in range(17)]
+    for number, user in enumerate(people):
+        await database["scores"].insert_one(
+            {"_id": user.id, **placed(user.id, "day", "2026-11-22", {"rankings": 2 * (number // 3)})}
+        )
+    hidden = [*people[2:8], people[16]]
+    for user in hidden:
+        await accounts.set_enabled(user.id, False)
+    told = [await standing(database, user, "day", moment=NOON) for user in people if user not in hidden]
+    expected = sorted(told, key=lambda each: each.rank)
+    for marked in (False, True):
+        if marked:  # from here on a count alone does not do
+            await score_marks.renew(database, NOON)
+            monkeypatch.setattr(leaderboard_module, "RANK_CAP", 5)
+        for size in (1, 3, 4, 100):
+            found, after, more = [], None, True
+            while more:
+                page = await board_page(database, "day", after, size, moment=NOON)
+                assert len(page.places) == min(size, len(expected) - len(found))
+                found += [place for _, place in page.places]
+                after, more = page.places[-1][0], page.has_next
+            assert found == expected
+    await database["score_marks"].delete_many({})
+    monkeypatch.setattr(leaderboard_module, "RANK_CAP", 2)
+    keys = [key for key, _ in (await board_page(database, "day", None, 100, moment=NOON)).places]
+    assert {each.rank for _, each in (await board_page(database, "day", keys[5], 5, moment=NOON)).places} == {None}
+
+
+async def test_places_are_of_one_board(database, person) -> None:
+    ann = await person("ann")
+    await give(database, ann, "labels", 1)
+    ((key, _),) = (await board_page(database, "day", None, 5, moment=NOON)).places
+    assert (await board_page(database, "day", key, 5, moment=NOON)) == BoardPage((), has_next=False)
+    for frame, moment in (("day", NOON + timedelta(days=1)), ("total", NOON), ("week", NOON)):
+        with pytest.raises(BadInput, match=f"no place on the board of this {frame}"):
+            await board_page(database, frame, key, 5, moment=moment)
 
 
 @pytest.mark.parametrize(("place", "size", "shown"), [
