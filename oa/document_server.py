@@ -173,10 +173,10 @@ class Server:
         try:
             kinds = [kind for kind, _ in message["sections"]]
             body: Message = next((content for kind, content in message["sections"] if kind == "body"), {})
-            inserts = "insert" in body or "payload_docs" in kinds
-            with self._alone(message, body):
-                document = self.direct.answer(message) if self.direct else None
-                if document is None:
+            document = self.direct.answer(message) if self.direct else None
+            if document is None:
+                inserts = "insert" in body or "payload_docs" in kinds
+                with self._alone(message, body):
                     _, document = (self.handler.handle_insert if inserts else self.handler.handle_command)(message)
         except Exception as error:
             logger.exception("a command failed")

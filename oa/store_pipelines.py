@@ -13,7 +13,8 @@ from oa.store_texts import Unlike, is_whole, plain_text
 
 FORMS = 500
 """Forms that are remembered."""
-STAGES = frozenset(("$match", "$sort", "$limit", "$skip", "$project", "$unionWith"))
+LITERAL = frozenset(("$sort", "$limit", "$skip", "$project"))
+"""Stages that belong to a form with all that they say."""
 MARK = 7_340_033_000_000_000
 """Whole numbers from here stand for those of a form; texts for its texts are made of it too."""
 
@@ -28,38 +29,48 @@ def outline(stages: Any, values: list[Any]) -> Form:
     Raises:
         Unlike: it has stages or values whose translation may depend on more.
     """
+    form: list[Any] = []
+    _add_stages(stages, form, values)
+    return tuple(form)
+
+
+def _add_stages(stages: Any, form: list[Any], values: list[Any]) -> None:
+    """Add what a pipeline is made of to its form; lengths say what belongs together."""
     if type(stages) is not list or not stages:
         raise Unlike("no pipeline")
-    return tuple(_stage(stage, values) for stage in stages)
-
-
-def _stage(stage: Any, values: list[Any]) -> Form:
-    if type(stage) is not dict or len(stage) != 1:
-        raise Unlike("a stage")
-    ((name, content),) = stage.items()
-    if name not in STAGES:
-        raise Unlike(name)
-    if name == "$match":
-        return name, _condition(content, values)
-    if name == "$unionWith":
-        if type(content) is not dict or content.keys() != {"coll", "pipeline"}:
+    form.append(len(stages))
+    for stage in stages:
+        ((name, content),) = stage.items()
+        form.append(name)
+        if name == "$match":
+            _add_condition(content, form, values)
+        elif name == "$unionWith" and content.keys() == {"coll", "pipeline"}:
+            form.append(str(content["coll"]))
+            _add_stages(content["pipeline"], form, values)
+        elif name in LITERAL:
+            form.append(repr(content))
+        else:
             raise Unlike(name)
-        return name, str(content["coll"]), outline(content["pipeline"], values)
-    return name, repr(content)
 
 
-def _condition(content: Any, values: list[Any]) -> Any:
+def _add_condition(content: Any, form: list[Any], values: list[Any]) -> None:
     kind = type(content)
     if kind is dict:
-        return kind, *((key, _condition(value, values)) for key, value in content.items())
-    if kind is list:
-        return kind, *(_condition(value, values) for value in content)
-    if content is None or kind is bool:
-        return content
-    if not (plain_text(content) or is_whole(content)):
+        form.append((dict, len(content)))
+        for key, value in content.items():
+            form.append(key)
+            _add_condition(value, form, values)
+    elif kind is list:
+        form.append((list, len(content)))
+        for value in content:
+            _add_condition(value, form, values)
+    elif content is None or kind is bool:
+        form.append((bool, content))
+    elif plain_text(content) or is_whole(content):
+        form.append(str if kind is str else int)
+        values.append(content)
+    else:
         raise Unlike("a value")
-    values.append(content)
-    return str if kind is str else int
 
 
 def marked(stages: Any) -> Any:
