@@ -89,8 +89,7 @@ async def _at_once(database: Database, writes: Sequence[Write]) -> list[bool]:
     try:
         answer = await client["admin"].command(command)
     except OperationFailure as error:
-        unknown = error.code == UNKNOWN_COMMAND or (error.code is None and "bulkWrite" in str(error))  # as some say it
-        if not unknown:
+        if not _is_unknown(error):
             raise
         _too_old.add(client)
         return []
@@ -102,6 +101,11 @@ async def _at_once(database: Database, writes: Sequence[Write]) -> list[bool]:
     if concern := answer.get("writeConcernError"):
         raise WriteConcernError(concern.get("errmsg", "not replicated"), concern.get("code"), concern)
     return done
+
+
+def _is_unknown(error: OperationFailure) -> bool:
+    """Whether the store does not know the command; some that are no MongoDB tell no code."""
+    return error.code == UNKNOWN_COMMAND or (error.code is None and "bulkWrite" in str(error))
 
 
 def _operation(namespace: int, write: Write) -> Document:

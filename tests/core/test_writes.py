@@ -59,17 +59,20 @@ async def read(database) -> dict[str, dict[str, int]]:
     return {name: {each["_id"]: each["rev"] async for each in database[name].find()} for name in ("one", "two")}
 
 
-@pytest.mark.parametrize("old", [False, True])
+UNKNOWN = {"old": ("no such command: 'bulkWrite'", 59), "other": ("unsupported wire command: bulkWrite", None)}
+
+
+@pytest.mark.parametrize("store", ["new", *UNKNOWN])
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25, deadline=None)
 @given(made=st.lists(some_write(), max_size=8))
-async def test_each_write_is_done_or_told_not_to_be(database, old: bool, made: list[Write]) -> None:
+async def test_each_write_is_done_or_told_not_to_be(database, store: str, made: list[Write]) -> None:
     for name in ("one", "two"):
         await database[name].delete_many({})
     real = AsyncDatabase.command
 
     async def command(self: Any, command: Any, *arguments: Any, **options: Any) -> Any:
-        if old and "bulkWrite" in command:
-            raise OperationFailure("no such command: 'bulkWrite'", 59)
+        if store in UNKNOWN and "bulkWrite" in command:
+            raise OperationFailure(*UNKNOWN[store])
         return await real(self, command, *arguments, **options)
 
     done, stored = expected(made)
