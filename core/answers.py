@@ -19,9 +19,10 @@ from core.accounts import touching
 from core.config import CollectionConfig
 from core.database import Database
 from core.errors import BadInput, Conflict, TaskGone
-from core.facts import Facts, joined, load
+from core.facts import Facts, joined, load, of_tree
 from core.labels import check_labels
 from core.opinions import Ranking, Review
+from core.purge import erase
 from core.records import Message, Task, Tree, User, now, text_hash
 from core.rules import rules_of
 from core.settle import settle
@@ -219,13 +220,38 @@ async def apply(
     tree_id = task.tree_id or task.id
     later: list[Write] = []
     settled = await settle(database, config, tree_id, later=later, known=(task.user_id,), at_hand=facts, first=first)
+    if task.target_id is not None and "text" in (task.answer or {}):
+        await _check_not_cut_off(database, config, task, settled)
     if user is None:
         document = await database["users"].find_one({"_id": task.user_id})
         user = User.from_document(document) if document else None
     touched = touching(user, task.answered_at or task.created_at) if user else []
-    await together(database, [*later, *touched, tasks.moving(task, "done")])
+    done = await together(database, [*later, *touched, tasks.moving(task, "done")])
+    if later and not done[len(later) - 1]:
+        await settle(database, config, tree_id, marking=True)
     message = next((each for each in (settled.messages if settled else ()) if each.id == task.result_id), None)
     return Answered(tasks.ended(replace(task, state="done")), message)
+
+
+async def _check_not_cut_off(
+    database: Database, config: CollectionConfig, task: Task, settled: Facts | None
+) -> None:  # fmt: skip
+    """Erase a reply again where what it replies to was erased before it was stored.
+
+    Raises:
+        TaskGone: this was so.
+    """
+    tree_id = task.tree_id or ""
+    there = settled.messages if settled else await of_tree(database, "messages", Message, tree_id)
+    if any(each.id == task.target_id for each in there):
+        return
+    await erase(database, tree_id, {task.result_id})
+    await tasks.move(database, task, "expired")
+    if settled is None:
+        await database["work"].delete_many({"tree_id": tree_id})
+    else:
+        await settle(database, config, tree_id, marking=True)
+    raise TaskGone(f"the message that task {task.id} replies to has been removed")
 
 
 async def _apply_opinion(database: Database, task: Task) -> tuple[Facts | None, list[Write]]:

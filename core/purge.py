@@ -17,7 +17,7 @@ from core import tree_credits
 from core.config import CollectionConfig
 from core.database import Database
 from core.errors import BadInput, Conflict, Forbidden
-from core.facts import Facts, load, mark
+from core.facts import Facts, load, mark, of_tree
 from core.gold import forget
 from core.ids import content_hash, new_id
 from core.journal import record
@@ -154,7 +154,10 @@ async def _purge_tree(
     await mark(database, tree_id)
     await settle(database, config, tree_id)
     await _trim_rankings(database, facts, going)
-    await _erase(database, tree_id, going, said)
+    await erase(database, tree_id, going, said)
+    # What was being stored meanwhile; whoever stores a reply later finds that there is nothing to reply to.
+    if late := going_with(await of_tree(database, "messages", Message, tree_id), going):
+        await erase(database, tree_id, late)
     if tree_id in going:
         await database["work"].delete_many({"tree_id": tree_id})
         for name in ("tree_credits", "trees"):
@@ -195,10 +198,11 @@ def trimmed_ranking(ranking: Ranking, going: Collection[str]) -> Ranking | None:
     return replace(ranking, ranking=order, served=served, tiers=tuple(size for size in sizes if size))
 
 
-async def _erase(database: Database, tree_id: str, going: set[str], said: set[str]) -> None:
+async def erase(database: Database, tree_id: str, going: set[str], said: Collection[str] = ()) -> None:
+    """Erase messages of a tree, with the reviews and rankings `said` and all else that is stored about them."""
     ids = sorted(going)
     # Without these, the points of those who reviewed or ranked what goes stay as they are; the authors' are taken back.
-    await tree_credits.forget(database, tree_id, lambda line: tree_credits.fact_of(line) in said | going)
+    await tree_credits.forget(database, tree_id, lambda line: tree_credits.fact_of(line) in going.union(said))
     for name in ("reviews", "rankings", "tasks"):
         await database[name].delete_many({"_id": {"$in": sorted(said)}})
     learned = [f"{kind}:{each}" for kind in ("review", "rank") for each in ids]

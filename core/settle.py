@@ -54,7 +54,8 @@ async def settle(
         marking: a fact has come or gone and has not been told by `core.facts.mark`.
         later: where given, a fact has come out of a task that stays answered until this has ended. So nothing is lost
             without a mark, and it is enough to go on as if there were one. It takes writes that the caller makes before
-            the task is done, mostly by the same command.
+            the task is done, mostly by the same command. Where the last of them is not done, the tree has changed
+            before these were stored, and must be settled again.
         known: users who are known to have an account.
         at_hand: all that is stored of the tree, where that is known without a read, and all that `first` stores.
         first: writes of what has come, made before all others and mostly by the same command.
@@ -133,7 +134,7 @@ async def _attempt(
         await together(database, kept)
         return None
     if later is not None and at_once:
-        later += kept
+        later += [*kept, _as_it_was(clean)] if kept else []
         return settled
     if ended:
         await agreement_over_time.note(database, tree, following.messages, facts.rankings)
@@ -198,6 +199,11 @@ def _tree_write(before: Tree, after: Tree) -> tuple[Tree, Write]:
     after = replace(after, version=before.version + 1)
     guard = {"_id": before.id, "version": before.version}
     return after, Change("trees", guard, {"$set": after.changes_from(before)})
+
+
+def _as_it_was(tree: Tree) -> Write:
+    """What changes nothing, and is done only if the tree is still as given."""
+    return Change("trees", {"_id": tree.id, "version": tree.version}, {"$setOnInsert": {"dirty": True}})
 
 
 def _finished(facts: Facts) -> set[str]:

@@ -28,7 +28,7 @@ from core.rules import find, rules
 from core.settle import settle, settle_prompts
 from core.trust import pending_limit
 from core.work_records import Work
-from core.writes import Change, New, Write, together
+from core.writes import Change, Gone, New, Write, together
 
 SKIP_EMOJI = {"label": "_skip_labeling", "rank": "_skip_ranking"}
 REASON_LIMIT = 512
@@ -113,7 +113,7 @@ async def _hand_out(
     handed: tuple[Task, dict[str, Message]] | None = None
 
     async def hold(work: Work) -> bool:
-        nonlocal handed
+        nonlocal handed, task_id
         shown = await _shown(database, work)
         if shown is None:
             await _settle_for(database, config, work.tree_id, work.pool)
@@ -123,8 +123,8 @@ async def _hand_out(
         held, _ = await together(database, [place, New("tasks", task.to_document())])
         if held:
             handed = task, shown
-        else:
-            await database["tasks"].delete_one({"_id": task_id})
+        elif not all(await together(database, [Gone("tasks", {"_id": task_id, "state": "open"})])):
+            task_id = new_id()  # its person saw it among theirs, and was quick to answer or skip it
         return held
 
     async def claim(kinds: Sequence[str]) -> bool:

@@ -16,8 +16,8 @@ from core.database import DUPLICATE, Client, Database, Document
 
 CHUNK = 1_000
 """Writes of one command."""
-UNKNOWN_COMMAND = 59
-"""The store's code for a command that it does not know."""
+UNKNOWN_COMMAND = (59, 115, 303)
+"""Stores' codes for a command that they do not know (MongoDB: CommandNotFound, CommandNotSupported) or do not have."""
 _too_old: WeakSet[Client] = WeakSet()
 """Clients whose store does not know the command."""
 
@@ -105,7 +105,7 @@ async def _at_once(database: Database, writes: Sequence[Write]) -> list[bool]:
 
 def _is_unknown(error: OperationFailure) -> bool:
     """Whether the store does not know the command; some that are no MongoDB tell no code."""
-    return error.code == UNKNOWN_COMMAND or (error.code is None and "bulkWrite" in str(error))
+    return error.code in UNKNOWN_COMMAND or (error.code is None and "bulkWrite" in str(error))
 
 
 def _operation(namespace: int, write: Write) -> Document:

@@ -58,7 +58,7 @@ async def test_a_deletion_that_overtakes_a_reply_closes_its_work(collection, per
 
 async def test_a_reaction_to_a_prompt_that_is_just_being_stored_is_kept(collection, person, monkeypatch) -> None:
     ann, bob = await person("ann"), await person("bob")
-    real, left = core.settle.together, ["the first of them"]
+    real, left = core.credits.together, ["the first of them"]
 
     async def together(database, writes):
         if not left:
@@ -70,8 +70,9 @@ async def test_a_reaction_to_a_prompt_that_is_just_being_stored_is_kept(collecti
         await collection.react(bob, message.document["_id"], "100")  # as others can between any two of the writes
         return stored + await real(database, writes[2:])
 
-    monkeypatch.setattr(core.settle, "together", together)
+    monkeypatch.setattr(core.credits, "together", together)
     tree_id = await write_prompt(collection, ann)
+    assert not left
     assert (await collection.message(tree_id)).emojis == {"100": 1}
     assert not (await collection.tree(tree_id)).dirty
     assert await collection.database["work"].count_documents({"tree_id": tree_id}) == 1
