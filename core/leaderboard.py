@@ -86,9 +86,7 @@ async def board_page(
         start, before = after, await place_before(database, frame, name, f"{after}|", RANK_CAP)
     found: list[tuple[str, Standing]] = []
     for _ in range(PAGES):
-        query = {board(frame): {"$gt": start, "$lt": end}}
-        cursor = database["scores"].find(query, {"applied": 0}).sort(board(frame)).limit(first + SPARE)
-        page = [document async for document in cursor]
+        page = await _page(database, frame, {"$gt": start, "$lt": end}, 1, first + SPARE)
         users = await _shown(database, [document["_id"] for document in page])
         for place, each in enumerate(page, 1):
             if user := users.get(each["_id"]):
@@ -121,7 +119,7 @@ async def standing(database: Database, user: User, frame: str, *, moment: dateti
 
 async def _own(database: Database, user: User, frame: str, name: str) -> tuple[Standing, str]:
     """The person's own place, and its key; an empty one where they have none."""
-    document = await database["scores"].find_one({"_id": user.id}, {"applied": 0})
+    document = await database["scores"].find_one({"_id": user.id})
     mine = str(document.get(board(frame), "")) if document is not None and held(document, frame, name) else ""
     before = await place_before(database, frame, name, mine, RANK_CAP) if mine else None
     return _standing(user, frame, name, None if before is None else before + 1, document), mine
@@ -152,11 +150,18 @@ async def _next_to(
     database: Database, frame: str, span: dict[str, str], order: int, size: int
 ) -> tuple[list[tuple[int, Document]], dict[str, User]]:
     """Up to `size` people of a span who may be shown, from its one end on, each with the places that it is away."""
-    query = {board(frame): span}
-    cursor = database["scores"].find(query, {"applied": 0}).sort(board(frame), order).limit(size + SPARE)
-    found = [document async for document in cursor]
+    found = await _page(database, frame, span, order, size + SPARE)
     users = await _shown(database, [document["_id"] for document in found])
     return [(away, each) for away, each in enumerate(found, 1) if each["_id"] in users][:size], users
+
+
+async def _page(database: Database, frame: str, span: dict[str, str], order: int, size: int) -> list[Document]:
+    """What is shown of a span of a board, in its order; by an aggregation, which the embedded store answers sooner."""
+    stages: list[Document] = [
+        {"$match": {board(frame): span}}, {"$sort": {board(frame): order}}, {"$limit": size},
+        {"$project": dict.fromkeys((frame, "total", board(frame)), 1)},
+    ]  # fmt: skip
+    return [document async for document in await database["scores"].aggregate(stages, batchSize=size + 1)]
 
 
 async def first_places(database: Database, user_ids: list[str], moment: datetime) -> dict[str, int]:
