@@ -9,19 +9,15 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
-from core import message_words, similar_texts
+from core import message_words, text_changes
 from core.config import CollectionConfig
 from core.database import Database
 from core.errors import BadInput, Conflict, Forbidden
-from core.facts import mark
-from core.journal import record
 from core.moderation_records import check_moderator
-from core.own_messages import end_tasks, keep_text
 from core.pages import one
 from core.records import COPY, Message, Tree, User, now, text_hash
 from core.rules import rules_of
 from core.rulings import check_reason, rewrite
-from core.settle import settle
 from core.texts import check_text
 
 
@@ -45,21 +41,16 @@ async def correct(
     tree = await one(database, "trees", Tree, message.tree_id)
     text = check_text(text, (await rules_of(database, config, tree.collection)).max_text_length)
     if text == message.text:
+        await text_changes.finish(database, config, message)
         return message
     _check(message, message)
-    await keep_text(database, message)
-    await mark(database, message.tree_id)
-    at = now()
+    key = await text_changes.begin(database, config, message)
+    at, edit = now(), {"act": text_changes.CORRECTED, "by": moderator.id, "reason": reason}
+    await text_changes.keep_text(database, message)
     await message_words.widen(database, message, text)
-    _, after = await rewrite(database, message_id, lambda each: _corrected(each, message, text, at))
-    await keep_text(database, after)
-    await message_words.keep(database, after)
-    await similar_texts.remember(database, after)
-    await end_tasks(database, after)
-    told, number = {"revision": after.revision, "reason": reason}, str(after.revision)
-    await record(database, "correct_message", message_id, told, by=moderator.id, key=number, lang=message.lang)
-    await mark(database, message.tree_id)
-    await settle(database, config, message.tree_id)
+    _, after = await rewrite(database, message_id, lambda each: replace(_corrected(each, message, text, at), edit=edit))
+    await text_changes.follow(database, config, after, edited=True)
+    await text_changes.end(database, message_id, key)
     return await one(database, "messages", Message, message_id)
 
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from pymongo.errors import DuplicateKeyError
 
-from core import answers, layout, message_words, similar_texts, tree_credits
+from core import answers, layout, message_words, similar_texts, text_changes, tree_credits
 from core.config import CollectionConfig
 from core.consent import trees_of
 from core.database import Database
@@ -170,6 +170,7 @@ async def _cut_messages(database: Database, departure: Departure) -> set[str]:
         trees.add(tree_id)
         await mark(database, tree_id)
         await tree_credits.forget(database, tree_id, lambda line: tree_credits.user_of(line) == departure.id)
+        await text_changes.forget(database, Message.from_document(document))
         await database["revisions"].delete_many({"message_id": document["_id"]})
         await similar_texts.forget(database, [document["_id"]])
         await database["text_checks"].delete_one({"_id": document["_id"]})
@@ -189,11 +190,12 @@ async def _cut_messages(database: Database, departure: Departure) -> set[str]:
 
 
 def _nobodys(message: Message) -> Message:
-    return replace(message, author_id=None)
+    own = message.edit is not None and message.edit["by"] == message.author_id
+    return replace(message, author_id=None, edit=None if own else message.edit)
 
 
 def _refused(message: Message) -> Message:
-    return replace(message, author_id=None, no_training=True)
+    return replace(_nobodys(message), no_training=True)
 
 
 def _taken_along(message: Message) -> Message:

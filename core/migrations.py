@@ -201,6 +201,10 @@ async def _collections_of_messages(database: AsyncDatabase[dict[str, Any]]) -> N
     await database["messages"].create_index("by_collection", sparse=True)
 
 
+async def _text_change_index(database: AsyncDatabase[dict[str, Any]]) -> None:
+    await database["text_changes"].create_index("due")
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     ("indexes of collection", _collection_indexes),
     ("indexes of chats and jobs", _chat_indexes),
@@ -228,4 +232,5 @@ MIGRATIONS: tuple[Migration, ...] = (
     ("no index of messages by their parent", nobody_asks_by_parent),
     ("collections of messages", _collections_of_messages),
     ("credits with their tree", credits_of_trees),
+    ("index of changes of texts under way", _text_change_index),
 )

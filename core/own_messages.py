@@ -8,21 +8,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
 
-from core import message_words, screening, tasks
+from core import message_words, screening, text_changes
 from core.answers import checked_text
 from core.config import CollectionConfig
 from core.database import Database
 from core.errors import Conflict, NotFound
-from core.facts import mark
-from core.journal import record
 from core.pages import one
 from core.people_records import Revision, untouched
-from core.records import Message, Task, Tree, User, moment, now, text_hash
+from core.records import Message, Tree, User, moment, now, text_hash
 from core.rules import rules_of
 from core.rulings import rewrite
-from core.settle import settle
 
 
 async def edit(database: Database, config: CollectionConfig, user: User, message_id: str, text: str) -> Message:
@@ -38,23 +34,18 @@ async def edit(database: Database, config: CollectionConfig, user: User, message
     rules = await rules_of(database, config, tree.collection)
     text, around = await checked_text(database, rules, replace(message, text=text))
     if text == message.text:
+        await text_changes.finish(database, config, message)
         return message
     await _free(database, message)
-    await keep_text(database, message)
-    await mark(database, message.tree_id)
+    key = await text_changes.begin(database, config, message)
     edited_at = now()
     found = await screening.look(rules, replace(message, text=text), around.rows)
     more = max(message.extra_reviews, screening.extra_reviews(found, rules))
+    await text_changes.keep_text(database, message)
     await message_words.widen(database, message, text)
     _, after = await rewrite(database, message_id, lambda each: _edited(each, message, text, edited_at, more))
-    await keep_text(database, after)
-    await message_words.keep(database, after)
-    await screening.keep(database, rules, after, found)
-    await end_tasks(database, message)  # those handed out since may show the text before
-    told, number = {"revision": after.revision}, str(after.revision)
-    await record(database, "edit_message", message_id, told, by=user.id, key=number, lang=message.lang)
-    await mark(database, message.tree_id)
-    await settle(database, config, message.tree_id)
+    await text_changes.follow(database, config, after, edited=True, found=found)
+    await text_changes.end(database, message_id, key)
     return await one(database, "messages", Message, message_id)
 
 
@@ -64,7 +55,7 @@ def _edited(each: Message, seen: Message, text: str, at: datetime, extra_reviews
         raise Conflict("this message was edited elsewhere meanwhile; read it again")
     return replace(
         each, text=text, content_hash=text_hash(text), revision=each.revision + 1, edited_at=at,
-        extra_reviews=extra_reviews,
+        extra_reviews=extra_reviews, edit={"act": text_changes.EDITED, "by": each.author_id},
     )  # fmt: skip
 
 
@@ -72,20 +63,18 @@ async def withdraw(database: Database, config: CollectionConfig, user: User, mes
     """Take one's own message back; twice is as once. Errors as those of `edit`."""
     message = await _own(database, user, message_id)
     if message.removed == "author":
+        await text_changes.finish(database, config, message)
         return message
     await _free(database, message)
-    await mark(database, message.tree_id)
+    key = await text_changes.begin(database, config, message)
 
     def taken_back(each: Message) -> Message:
         _check_untouched(each)
         return replace(each, deleted=True, removed="author")
 
-    await rewrite(database, message_id, taken_back)
-    await end_tasks(database, message)
-    told = {"tree": message.tree_id}
-    await record(database, "withdraw_message", message_id, told, by=user.id, key="", lang=message.lang)
-    await mark(database, message.tree_id)
-    await settle(database, config, message.tree_id)
+    _, after = await rewrite(database, message_id, taken_back)
+    await text_changes.follow(database, config, after, edited=False)
+    await text_changes.end(database, message_id, key)
     return await one(database, "messages", Message, message_id)
 
 
@@ -113,31 +102,9 @@ def _check_untouched(message: Message) -> None:
 async def _free(database: Database, message: Message) -> None:
     """See to it that nobody is at work on the message; raises `Conflict` when somebody has done some."""
     _check_untouched(message)
-    if not await end_tasks(database, message):
+    if not await text_changes.end_tasks(database, message):
         raise Conflict(f"message {message.id} is being reviewed right now; it can no longer be changed")
     for name, key in (("reviews", "message_id"), ("messages", "parent_id"), ("rankings", "parent_id")):
         async for document in database[name].find({"tree_id": message.tree_id}):
             if document[key] == message.id:
                 raise Conflict(f"message {message.id} has been answered or reviewed; it can no longer be changed")
-
-
-async def end_tasks(database: Database, message: Message) -> bool:
-    """End the open tasks on a message (their places return when the tree is settled); False when one was answered."""
-    none_answered = True
-    async for work in database["work"].find({"tree_id": message.tree_id}):
-        held: list[str] = list(work["holds"]) if work["target_id"] == message.id else []
-        async for document in database["tasks"].find({"_id": {"$in": held}}):
-            task = Task.from_document(document)
-            ended = task.state == "open" and await tasks.move(database, task, "expired")
-            none_answered &= ended or task.state in ("expired", "skipped")
-    return none_answered
-
-
-async def keep_text(database: Database, message: Message) -> None:
-    """Keep the text that a message has now among its revisions; twice is as once."""
-    fields: dict[str, Any] = {
-        "message_id": message.id, "number": message.revision, "text": message.text,
-        "at": message.edited_at or message.created_at,
-    }  # fmt: skip
-    identity = f"{message.id}|{message.revision}"
-    await database["revisions"].update_one({"_id": identity}, {"$setOnInsert": fields}, upsert=True)

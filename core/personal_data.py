@@ -52,7 +52,7 @@ HOLDINGS: dict[str, Holding] = {
         leaving="emptied at once; what is left is a number and when it was made",
     ),
     "messages": Holding(
-        people=("author_id", "ruling"),
+        people=("author_id", "ruling", "edit"),
         words=("text", "source"),
         by="by_author",
         ordered=True,
@@ -176,6 +176,7 @@ HOLDINGS: dict[str, Holding] = {
 NOTHING: frozenset[str] = frozenset({
     "deleted_contributions", "migrations", "tree_agreement", "agreement_periods", "snapshot_members",
     "snapshot_index", "gone_sources", "statistics", "client_assertions", "reply_scoring",
+    "text_changes",
 })  # fmt: skip
 """Collections that hold nothing of anybody: counts, names of snapshots, digests, ids that services made."""
 OBJECTS: dict[str, str] = {

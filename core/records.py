@@ -309,7 +309,8 @@ class Message(Record):
         base: counts that an import brought, for which there are no documents of their own.
         source: values of an import that these fields cannot express exactly.
         rev: grows with every change.
-        revision: how often its author has changed the text; `edited_at` is when last.
+        revision: how often the text was changed, by its author or a moderator; `edited_at` is when last.
+        edit: who changed it last: {"act", "by", "reason" (of a moderator)}; see `core.text_changes`.
     """
 
     tree_id: str
@@ -344,6 +345,7 @@ class Message(Record):
     edited_at: datetime | None = None
     base: dict[str, Any] | None = None
     no_training: bool = False
+    edit: dict[str, Any] | None = None
     source: dict[str, Any] | None = None
 
     def _keys(self) -> dict[str, Any]:

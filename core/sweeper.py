@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from pymongo.errors import PyMongoError
 
-from core import agreement_over_time, answers, appeals, promotion, retention, rules, statistics, tasks
+from core import agreement_over_time, answers, appeals, promotion, retention, rules, statistics, tasks, text_changes
 from core.background import repeat
 from core.config import CollectionConfig
 from core.database import Database, aware, is_silent
@@ -44,6 +44,7 @@ class Swept:
     settled: int = 0
     won: int = 0
     activated: int = 0
+    texts: int = 0
     appeals: int = 0
     changed: int = 0
     trusted: int = 0
@@ -75,6 +76,11 @@ async def sweep_once(
         swept.counted += await statistics.sweep(database)
     with _going_on(swept, "trust"):
         swept.trusted += await promotion.sweep(database, config)
+    with _going_on(swept, "texts"):
+        for note in await text_changes.overdue(database):
+            with _going_on(swept, f"text {note['_id']}"):
+                await text_changes.heal(database, config, note)
+                swept.texts += 1
     with _going_on(swept, "appeals"):
         swept.appeals += await appeals.sweep(database, config)
     with _going_on(swept, "rules"):
