@@ -172,7 +172,7 @@ async def test_a_board_is_paged_to_its_end_with_the_ranks_that_people_are_told(
 
 async def test_places_are_of_one_board(database, person) -> None:
     ann = await person("ann")
-    await give(database, ann, "labels", 1)
+    await act(database, ann, "labels", 1)
     ((key, _),) = (await board_page(database, "day", None, 5, moment=NOON)).places
     assert (await board_page(database, "day", key, 5, moment=NOON)) == BoardPage((), has_next=False)
     for frame, moment in (("day", NOON + timedelta(days=1)), ("total", NOON), ("week", NOON)):
