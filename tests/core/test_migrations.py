@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,7 +11,10 @@ import pytest
 from core import database as stores
 from core.database import migrate
 from core.migrations import MIGRATIONS
-from core.records import now
+from core.records import Message, now
+from core.sketches import bands, packed, sketch
+
+OPERATORS = Path(__file__).parents[2] / "docs" / "operator.md"
 
 
 @pytest.fixture
@@ -53,3 +58,26 @@ async def test_migrations_of_two_branches_are_both_applied(
     monkeypatch.setattr(stores, "MIGRATIONS", (*common, theirs, ours))
     assert await migrate(database) == ["theirs"]
     assert applied == ["ours", "theirs"]
+
+
+async def test_what_two_versions_at_once_left_is_mended_as_operators_are_told(database: Any) -> None:
+    """As the version before stored a message and its author's points."""
+    told = r"db\.(\w+)\.drop\(\)\ndb\.migrations\.deleteMany\(\{_id: \{\$in: (\[[^]]*\])"
+    said = re.search(told, OPERATORS.read_text())
+    assert said is not None
+    again = re.findall(r'"([^"]+)"', said[2])
+    text = "Why does bread rise, and why does salt slow it down?"
+    message = Message(id="m", tree_id="m", parent_id=None, role="prompter", lang="en", text=text, author_id="ann")
+    await database["messages"].insert_one(message.to_document())
+    row = {"message_id": "m", "sketch": packed(sketch(text)), "tree_id": "m", "user_id": "ann", "lang": "en", "at": 1}
+    rows = [row | {"_id": f"m|{number}", "band": f"{number}:{key}"} for number, key in enumerate(bands(sketch(text)))]
+    await database["text_bands"].insert_many(rows)
+    points = {"user_id": "ann", "changes": 1, "applied": ["labels|r"], "counts": {"labels": 1}, "trust_due": 1}
+    await database["scores"].insert_one({"_id": "total|all|ann", "key": "total|all", **points})
+    await database["credits"].insert_one({"_id": "labels|r", "tree_id": "m", "user_id": "ann"})
+    await database[said[1]].drop()
+    await database["migrations"].delete_many({"_id": {"$in": again}})
+    assert await migrate(database) == again
+    for name, key in (("message_words", "m"), ("text_bands", "m"), ("scores", "ann")):
+        assert [each["_id"] async for each in database[name].find()] == [key], name
+    assert "credits" not in await database.list_collection_names()
