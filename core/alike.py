@@ -23,3 +23,16 @@ class Group:
     message_ids: tuple[str, ...]
     user_ids: tuple[str, ...]
     lang: str
+
+
+@dataclass(frozen=True)
+class GroupPage:
+    """Some groups, each with its cursor, and whether there may be more.
+
+    Attributes:
+        end: how far was looked, as a cursor, where that is beyond the last group.
+    """
+
+    items: tuple[tuple[str, Group], ...]
+    has_next: bool
+    end: str | None

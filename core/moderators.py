@@ -6,10 +6,21 @@ Everything is checked again below: role, language, who looks at it now.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from core import appeals, corrections, journal, moderation_queue, promotion, purge, rulings, similar_texts, user_admin
-from core.alike import Alike, Group
+from core import (
+    appeals,
+    corrections,
+    journal,
+    moderation_queue,
+    promotion,
+    purge,
+    rulings,
+    similar_texts,
+    text_groups,
+    user_admin,
+)
+from core.alike import Alike, GroupPage
 from core.config import CollectionConfig
 from core.database import Database, aware
 from core.errors import OaError
@@ -65,10 +76,10 @@ class Moderators:
         return similar_texts.among(message.text, around.rows, self.config.alike_from, but=message.id)
 
     async def text_groups(
-        self, since: datetime, people: int, langs: Sequence[str], until: datetime | None = None
-    ) -> list[Group]:
-        """See `core.similar_texts.groups`."""
-        return await similar_texts.groups(self.database, since, people, langs, until)
+        self, back: timedelta, people: int, langs: Sequence[str], until: datetime | None, after: str | None, first: int
+    ) -> GroupPage:
+        """See `core.text_groups.groups_page`."""
+        return await text_groups.groups_page(self.database, back, people, langs, until, after, first)
 
     async def decide_appeal(self, moderator: User, appeal_id: str, uphold: bool, reason: str) -> Appeal:
         """See `core.appeals.decide`."""

@@ -7,21 +7,17 @@ index of its own. Knows the store; who reads the rows, and what is made of a lik
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
-from datetime import datetime
+from collections.abc import Collection, Iterable
 
-from core.alike import Alike, Group
+from core.alike import Alike
 from core.database import Database, Document
-from core.records import Message, milliseconds, now
-from core.sketches import BAND_NAMES, bands, similarity, sketch, unpacked
+from core.records import Message
+from core.sketches import bands, similarity, sketch, unpacked
 from core.text_rows import bands_row
 from core.writes import New
 
 PER_KEY = 20
 """Rows read of one key, the oldest: a flood has several people's among them, and each costs who comes next."""
-GROUPED = 500
-"""Latest texts among which groups are looked for."""
 
 
 def candidates(text: str) -> list[Document]:
@@ -70,33 +66,3 @@ def rows_of(message: Message) -> list[New]:
 async def forget(database: Database, message_ids: Collection[str]) -> None:
     """Let no other text find these messages', and say no more whose they were."""
     await database["text_bands"].delete_many({"_id": {"$in": list(message_ids)}})
-
-
-async def groups(
-    database: Database, since: datetime, people: int, langs: Sequence[str] = (), until: datetime | None = None
-) -> list[Group]:
-    """Groups of alike texts by at least `people` different people in that time, largest first.
-
-    Looks at the latest `GROUPED` texts of these languages before `until`, which is now where it is not
-    given: who wants to look at more goes back in time. Texts that share a key are in one group.
-    """
-    query: Document = {"at": {"$gte": milliseconds(since), "$lte": milliseconds(until or now())}}
-    if langs:
-        query["lang"] = {"$in": list(langs)}
-    found = database["text_bands"].find(query, {"sketch": 0}).sort("at", -1).limit(GROUPED)
-    by_key: dict[tuple[str, str], list[Document]] = defaultdict(list)
-    async for row in found:
-        for name in BAND_NAMES:
-            if name in row:
-                by_key[name, row[name]].append(row)
-    made: dict[frozenset[str], Group] = {}
-    taken: set[str] = set()
-    for _, rows in sorted(by_key.items(), key=lambda each: (-len({row["user_id"] for row in each[1]}), each[0])):
-        writers = {row["user_id"] for row in rows}
-        messages = {row["_id"]: row["at"] for row in rows}
-        if len(writers) < people or taken & messages.keys():
-            continue
-        taken |= messages.keys()
-        ordered = tuple(sorted(messages, key=lambda identity: (messages[identity], identity)))
-        made[frozenset(ordered)] = Group(message_ids=ordered, user_ids=tuple(sorted(writers)), lang=rows[0]["lang"])
-    return sorted(made.values(), key=lambda group: (-len(group.user_ids), group.message_ids))

@@ -7,22 +7,24 @@ from typing import Annotated
 
 import strawberry
 
-from core.alike import Alike, Group
+from core.alike import Alike, Group, GroupPage
 from core.errors import BadInput
 from core.moderation_records import MOST
-from core.records import now
 from core.texts import check_lang
 
 from .context import Context, Info
 from .message_types import MessageNode, load_message
 from .permissions import Moderator, moderated, moderates
 from .queue_types import moderators
-from .relay import First, page_size, raw_id
+from .relay import After, Connection, First, connection, decode_cursor, page_size, raw_id
 
 MAX_HOURS = 24 * 30
 AboutId = Annotated[strawberry.ID, strawberry.argument(description="The message whose text is meant.")]
 InHours = Annotated[int, strawberry.argument(description=f"How far back to look, in hours, 1 to {MAX_HOURS}.")]
-Until = Annotated[datetime | None, strawberry.argument(description="Look back from then; now where it is left out.")]
+Until = Annotated[
+    datetime | None,
+    strawberry.argument(description="Look back from then; now where it is left out. A cursor keeps it."),
+]
 ByPeople = Annotated[int, strawberry.argument(description="Different people at least, 2 or more.")]
 OfLang = Annotated[str | None, strawberry.argument(description="Only texts in this language, a BCP 47 tag.")]
 
@@ -56,6 +58,11 @@ class TextGroup:
         records = await info.context.loaders.messages.load_many(identities)
         return [MessageNode.of(record, info.context) for record in records if record is not None]
 
+    @classmethod
+    def of(cls, group: Group) -> TextGroup:
+        """The group as a GraphQL object."""
+        return cls(record=group, people=len(group.user_ids), size=len(group.message_ids), lang=group.lang)
+
 
 @strawberry.type
 class TextGroupQuery:
@@ -76,26 +83,31 @@ class TextGroupQuery:
         ]
 
     @strawberry.field(
-        description="Groups of alike texts by several people, most people first, in the latest 500 texts of that time.",
+        description="Groups of alike texts by several people, back in time: a page looks at 500 texts, gives those of "
+        "most people first, and may hold fewer nodes while more follow. A group across the end of a page is on both.",
         permission_classes=[Moderator],
     )
     async def text_groups(
-        self, info: Info, first: First, hours: InHours = 24, people: ByPeople = 4, lang: OfLang = None,
-        until: Until = None,
-    ) -> list[TextGroup]:  # fmt: skip
+        self, info: Info, first: First, after: After = None, hours: InHours = 24, people: ByPeople = 4,
+        lang: OfLang = None, until: Until = None,
+    ) -> Connection[TextGroup]:  # fmt: skip
         """Groups in the moderator's languages."""
         if not 1 <= hours <= MAX_HOURS:
             raise BadInput(f"hours is {hours}; it must be 1 to {MAX_HOURS}", path=("hours",))
         if people < 2:
             raise BadInput(f"people is {people}; it must be 2 or more", path=("people",))
-        langs = (moderated(info.context) or ()) if lang is None else [check_lang(lang)]
-        end = now() if until is None else until if until.tzinfo else until.replace(tzinfo=UTC)
-        found = await moderators(info.context).text_groups(end - timedelta(hours=hours), people, langs, end)
-        return [
-            TextGroup(record=group, people=len(group.user_ids), size=len(group.message_ids), lang=group.lang)
-            for group in found
-            if moderates(info.context, group.lang)
-        ][: page_size(first)]
+        context, cursor, size = info.context, decode_cursor(after), page_size(first)
+        langs = (moderated(context) or ()) if lang is None else (check_lang(lang),)
+        if lang is not None and not moderates(context, langs[0]):
+            page = GroupPage((), has_next=False, end=None)
+        else:
+            end = None if until is None else until if until.tzinfo else until.replace(tzinfo=UTC)
+            back = timedelta(hours=hours)
+            page = await moderators(context).text_groups(back, people, langs, end, cursor, size)
+        return connection(
+            page.items, key=lambda item: item[0], has_next=page.has_next, end=page.end,
+            node=lambda item: TextGroup.of(item[1]),
+        )  # fmt: skip
 
 
 def _mine(context: Context, found: list[Alike]) -> list[Alike]:

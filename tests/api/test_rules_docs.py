@@ -157,7 +157,7 @@ def test_a_flood_is_seen_and_stopped(api, page, people):
     mine = [write(person, "INITIAL_PROMPT", text.format(number), langs=["cy"])
             for number, person in enumerate(people[:5])]  # fmt: skip
     groups = page.run("Flood", moderator, first=5, hours=1, people=4)
-    (group,) = [each for each in groups if each["lang"] == "cy"]
+    (group,) = [each for each in groups["nodes"] if each["lang"] == "cy"]
     assert {each["id"] for each in group["messages"]} == set(mine)
     alike = page.run("Alike", moderator, messageId=mine[0])
     assert {each["message"]["id"] for each in alike} == set(mine[1:])

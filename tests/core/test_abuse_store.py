@@ -13,9 +13,10 @@ from core.collection import Collection
 from core.errors import BadInput
 from core.records import Message, now
 from core.screening import look
-from core.similar_texts import PER_KEY, among, groups, remember
+from core.similar_texts import PER_KEY, among, remember
 from core.sketches import BANDS
 from core.surroundings import look_around
+from core.text_groups import groups_page
 from core.text_rows import bands_row
 
 
@@ -52,13 +53,13 @@ async def test_a_flood_of_many_people_is_one_group(database) -> None:
     for number in range(6):
         await remember(database, message(number, f"u{number}", f"{LONG} {number}"))
         await remember(database, message(50 + number, "ann", f"{SPAM} {number}"))
-    (group,) = await groups(database, now() - timedelta(hours=1), 4)
+    hour = timedelta(hours=1)
+    ((_, group),) = (await groups_page(database, hour, 4)).items
     assert set(group.message_ids) == {f"m{number}" for number in range(6)}
     assert len(group.user_ids) == 6
-    assert await groups(database, now() - timedelta(hours=1), 4, ["de"]) == []
-    assert await groups(database, now() + timedelta(hours=1), 4) == []
-    assert await groups(database, now() - timedelta(hours=2), 4, until=now() - timedelta(hours=1)) == []
-    assert await groups(database, now() - timedelta(hours=1), 4, ["de", group.lang], now()) == [group]
+    assert (await groups_page(database, hour, 4, ["de"])).items == ()
+    assert (await groups_page(database, hour, 4, until=now() - hour)).items == ()
+    assert [each for _, each in (await groups_page(database, hour, 4, ["de", group.lang], now())).items] == [group]
 
 
 async def test_a_flood_is_told_by_few_of_its_texts_however_many_there_are(database, config) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from core_people import SMALL, review_all, write_prompt
 
@@ -9,7 +11,7 @@ from core.corrections import correct
 from core.errors import BadInput, Conflict, Forbidden
 from core.own_messages import revisions
 from core.rulings import delete_message
-from core.similar_texts import groups
+from core.text_groups import groups_page
 
 TEXT = "Why is the sky blue in the morning and red in the evening, and never green?"
 
@@ -31,7 +33,7 @@ async def test_a_text_is_mended_and_all_else_stays(database, collection, person)
     assert [(each["by"], each["details"]) for each in acts] == [
         (mod.id, {"revision": 1, "reason": "a telephone number"})
     ]
-    assert await groups(database, before.created_at, 1)
+    assert (await groups_page(database, timedelta(hours=1), 1)).items
 
 
 async def test_not_everybody_mends_everything(database, collection, person) -> None:
