@@ -42,7 +42,7 @@ def real(request: pytest.FixtureRequest, shared_data: Path) -> Path:
 
 
 async def emptied(database: Database) -> None:
-    for name in ("trees", "messages", "rankings"):
+    for name in ("trees", "message_words", "messages", "rankings"):
         await database[name].delete_many({})
 
 
