@@ -247,10 +247,7 @@ async def _check_not_cut_off(
         return
     await erase(database, tree_id, {task.result_id})
     await tasks.move(database, task, "expired")
-    if settled is None:
-        await database["work"].delete_many({"tree_id": tree_id})
-    else:
-        await settle(database, config, tree_id, marking=True)
+    await settle(database, config, tree_id, marking=True)
     raise TaskGone(f"the message that task {task.id} replies to has been removed")
 
 

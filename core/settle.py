@@ -69,6 +69,7 @@ async def settle(
     for attempt in range(ATTEMPTS):
         facts, at_hand = at_hand or await load(database, tree_id), None
         if facts is None:
+            await database["work"].delete_many({"tree_id": tree_id})  # opened while the tree was erased
             return None
         if later is not None:
             facts = replace(facts, tree=replace(facts.tree, dirty=True))

@@ -243,7 +243,10 @@ async def move(database: Database, task: Task, state: str, **changes: object) ->
 def moving(task: Task, state: str, **changes: object) -> Write:
     """What changes the task's state, if it is still as given."""
     following = ended(replace(task, state=state, **changes))  # type: ignore[arg-type]
-    return Change("tasks", {"_id": task.id, "state": task.state}, {"$set": following.changes_from(task)})
+    made = following.changes_from(task)
+    if state in ENDED and state != "expired":
+        made["draft"] = None  # one may have been saved since the task was read
+    return Change("tasks", {"_id": task.id, "state": task.state}, {"$set": made})
 
 
 def ended(task: Task) -> Task:

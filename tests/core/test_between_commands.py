@@ -161,3 +161,28 @@ async def test_nothing_is_left_of_an_answer_that_comes_amid_a_purge(collection, 
     await purges[0]
     assert await left_of(collection.database, tree_id, tree_id) == {}
     assert await left_of(collection.database, tree_id, task.id) == {}
+
+
+async def test_a_draft_saved_as_its_task_is_answered_goes_with_it(collection, person, monkeypatch) -> None:
+    """As from another device, or by what saves drafts every few seconds."""
+    ann, answered = await person("ann"), tasks.answered
+    task = await collection.request_task(ann, "initial_prompt", ["en"])
+
+    async def late(*arguments: Any) -> Any:
+        await collection.save_draft(ann, task.id, "Half of a")
+        return await answered(*arguments)
+
+    monkeypatch.setattr(tasks, "answered", late)
+    await collection.submit_prompt(ann, task.id, TEXT, "en")
+    stored = await collection.get_task(ann, task.id)
+    assert (stored.state, stored.draft) == ("done", None)
+
+
+async def test_work_on_a_tree_that_is_gone_is_closed_by_who_comes_upon_it(collection, person) -> None:
+    ann, bob = await person("ann"), await person("bob")
+    prompt = await write_prompt(collection, ann)
+    for name in ("trees", "messages"):
+        await collection.database[name].delete_one({"_id": prompt})
+    with pytest.raises(NothingToDo):
+        await collection.request_task(bob, "label_initial_prompt", ["en"])
+    assert await collection.database["work"].count_documents({"tree_id": prompt}) == 0
