@@ -1,4 +1,4 @@
-"""Import and export: messages a second, CPU seconds and memory at two sizes, against a plain peer.
+"""Import, export and freezing: messages a second, CPU seconds and memory at two sizes, against a plain peer.
 
     python benchmarks/dataio.py [--sizes 20000 60000] [--export 0] [--json FILE]
 
@@ -8,9 +8,9 @@ less: it checks nothing, keeps no index of messages, cannot be run twice, and no
 Every measurement is a process of its own (peak memory is a process's), ours and the peer's in turn, on one server that
 this program starts; the server's CPU seconds are told apart.
 
-With `--export N` it then exports N messages in two forms. They are written into the store's file past its server (see
-`benchmarks.simulated.imported_store`), under the one index that an export reads by. A million take 5 GB under the
-temporary folder (`TMPDIR`) while it runs.
+With `--export N` it then exports N messages in two forms, and freezes them. They are written into the store's file past
+its server (see `benchmarks.simulated.imported_store`), under the one index that an export reads by. A million take 5 GB
+under the temporary folder (`TMPDIR`) while it runs.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -74,6 +75,17 @@ async def ours_rows(client: AsyncMongoClient[dict[str, Any]], name: str, path: P
     return (await export_trees(client[name], path.with_suffix(".parquet"))).messages
 
 
+async def ours_freeze(client: AsyncMongoClient[dict[str, Any]], name: str, path: Path) -> int:
+    """Ours into the object store, as a snapshot of whole trees."""
+    from core.objects import ObjectStore  # here: they take memory that the others do without
+    from core.snapshots import freeze
+
+    store = ObjectStore.from_env()
+    store.ensure_bucket()
+    rows: int = (await freeze(client[name], store, kind="trees", name=path.stem))["counts"]["rows"]
+    return rows
+
+
 async def peer_import(client: AsyncMongoClient[dict[str, Any]], name: str, path: Path) -> int:
     """The peer in: everything at once."""
     trees = [json.loads(line) for line in path.read_text("utf-8").splitlines()]  # noqa: ASYNC240 - nothing else runs
@@ -99,7 +111,7 @@ def _size(tree: dict[str, Any]) -> int:
     return found
 
 
-ACTIONS = {"ours": (ours_import, ours_export, ours_rows), "peer": (peer_import, peer_export)}
+ACTIONS = {"ours": (ours_import, ours_export, ours_rows, ours_freeze), "peer": (peer_import, peer_export)}
 
 
 async def child(who: str, step: int, uri: str, name: str, path: Path) -> dict[str, float]:
@@ -127,7 +139,7 @@ def measure(uri: str, folder: Path, server: int, sizes: list[int], export: int) 
         started = time.monotonic()
         messages = fill(folder / "server", "bench_filled", SAMPLES, export)
         print(f"filled {messages:,} messages in {time.monotonic() - started:.0f} s", file=sys.stderr)
-        for step, action in ((1, "export"), (2, "export, 18 columns")):
+        for step, action in ((1, "export"), (2, "export, 18 columns"), (3, "freeze")):
             results.append(
                 measured("ours", step, action, uri, "bench_filled", folder / "filled.jsonl", messages, server)
             )
@@ -183,14 +195,18 @@ def main() -> None:
         print(json.dumps(asyncio.run(child(who, int(step), uri, name, Path(path)))))
         return
     with tempfile.TemporaryDirectory() as folder:
-        port = embedded.free_port()
+        port, objects_port = embedded.free_port(), embedded.free_port()
         server = embedded.start(embedded.document_store_command(Path(folder) / "server", port))
+        objects = embedded.start(embedded.object_store_command(Path(folder) / "objects", objects_port))
+        os.environ["OA_S3_ENDPOINT"] = f"http://127.0.0.1:{objects_port}"
         try:
             embedded.wait_for_port(port, server)
+            embedded.wait_for_port(objects_port, objects)
             results = measure(f"mongodb://127.0.0.1:{port}", Path(folder), server.pid, options.sizes, options.export)
         finally:
-            server.terminate()
-            server.wait()
+            for each in (server, objects):
+                each.terminate()
+                each.wait()
     show(results)
     if options.json:
         options.json.write_text(json.dumps(results, indent=2) + "\n")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import accumulate, combinations
 from typing import NamedTuple
 
@@ -47,24 +48,25 @@ def pooled_alpha(groups: Iterable[Iterable[Ballot]]) -> float | None:
     return alpha_of([disagreement(_units(ballots)) for ballots in groups])
 
 
+@dataclass
 class PooledAlpha:
-    """`pooled_alpha` of sets of siblings that come one after the other."""
+    """`pooled_alpha` of sets of siblings that come one after the other; the attributes are sums, which can be kept."""
 
-    def __init__(self) -> None:
-        self._observed = self._by_chance = 0.0
-        self._values = 0
+    observed: float = 0.0
+    by_chance: float = 0.0
+    values: int = 0
 
     def add(self, ballots: Iterable[Ballot]) -> None:
         """Take the ballots of one set of siblings."""
         part = group_disagreement(ballots)
-        self._observed += part.observed
-        self._by_chance += part.by_chance
-        self._values += part.values
+        self.observed += part.observed
+        self.by_chance += part.by_chance
+        self.values += part.values
 
     @property
     def value(self) -> float | None:
         """Alpha of all so far; None where nothing can disagree."""
-        return alpha_of([Disagreement(self._observed, self._by_chance, self._values)])
+        return alpha_of([Disagreement(self.observed, self.by_chance, self.values)])
 
 
 def alpha_of(parts: Sequence[Disagreement]) -> float | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from core import propagation
@@ -32,17 +32,18 @@ class Consent:
 
     Attributes:
         people: who let nothing of theirs be learned from.
-        messages, chats: left out so far: messages by `people`, trees of chats whose consent was taken back.
+        messages, chats: how many were left out so far: messages by `people`, trees of chats whose consent was taken
+            back.
     """
 
     people: frozenset[str] = frozenset()
-    messages: set[str] = field(default_factory=set)
-    chats: set[str] = field(default_factory=set)
+    messages: int = 0
+    chats: int = 0
 
     def allowed(self, messages: Sequence[Message]) -> list[Message]:
         """Those of `messages` that may be learned from; what follows one that may not goes with it elsewhere."""
         refused = {each.id for each in messages if each.no_training or each.author_id in self.people}
-        self.messages |= refused
+        self.messages += len(refused)
         return [message for message in messages if message.id not in refused]
 
     async def taken_back(self, database: Database, trees: Sequence[Tree]) -> set[str]:
@@ -56,7 +57,7 @@ class Consent:
         chats = database["chats"].find(query, {"allow_training": 1})
         refused = {each["_id"] async for each in chats if not each["allow_training"]}
         back = {tree_id for chat_id, tree_id in tree_of if chat_id in refused}
-        self.chats |= back
+        self.chats += len(back)
         return back
 
 

@@ -1,5 +1,5 @@
 """What takes its time and is done in the background: accounts being deleted, exports of one's own data, purges,
-marks that follow a consent.
+marks that follow a consent; and what is left of freezes that nobody goes on with is removed.
 
 Any number of processes may run this at once and stop at any moment: each errand may be repeated, and is taken for a
 while by pushing its key into the future, so that two seldom do the same.
@@ -7,7 +7,7 @@ while by pushing its key into the future, so that two seldom do the same.
 
 from __future__ import annotations
 
-from core import consent, departures, own_data, purge, score_marks
+from core import consent, departures, freezes, own_data, purge, score_marks
 from core.background import repeat
 from core.config import CollectionConfig
 from core.database import Database, aware
@@ -48,7 +48,7 @@ async def run_once(database: Database, config: CollectionConfig, store: ObjectSt
         if await _take(database, "data_exports", "due", document):
             await own_data.work_on(database, store, DataExport.from_document(document))
             done += 1
-    return done
+    return done + await freezes.tidy(database, store)
 
 
 async def _take(database: Database, name: str, key: str, document: dict[str, object]) -> bool:

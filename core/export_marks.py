@@ -10,8 +10,6 @@ from __future__ import annotations
 import hmac
 import os
 import re
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -287,13 +285,3 @@ def clear(place: Place) -> None:
 def digest_of(secret: str | None) -> str | None:
     """What only who knows the secret can make again."""
     return None if secret is None else hmac.digest(secret.encode(), b"export", "sha256").hex()
-
-
-@contextmanager
-def scratch_folder() -> Iterator[Path]:
-    """A temporary folder for parts on their way."""
-    path = Path(tempfile.mkdtemp(prefix="oa-export-"))
-    try:
-        yield path
-    finally:
-        shutil.rmtree(path, ignore_errors=True)

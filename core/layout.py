@@ -1,6 +1,7 @@
 """Where everything lies in the object store. Pure: names only.
 
     datasets/<name>/<version>/manifest.json, *.parquet          frozen snapshots; manifest last; never changed
+    freezing/<id>/ids.zst, part-<n>.zst                          parts of a snapshot that is being made; gone at its end
     queue/<job-id>.json                                          jobs that nobody has finished; removed with the result
     jobs/<job-id>/spec.json                                      what to run; written once
     jobs/<job-id>/cancel.json                                    a request to stop
@@ -54,6 +55,11 @@ def dataset(name: str, version: str) -> str:
 def dataset_manifest(name: str, version: str) -> str:
     """Key of a snapshot's manifest."""
     return f"{dataset(name, version)}manifest.json"
+
+
+def freezing(identity: str) -> str:
+    """Prefix of the parts of a snapshot that is being made."""
+    return f"freezing/{_part(identity)}/"
 
 
 def queue() -> str:

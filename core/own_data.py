@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-import tempfile
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -27,6 +25,7 @@ from core.personal_data import EXPORTED, collection_of_part
 from core.records import User, now
 from core.score_documents import board, troll
 from core.scoring import FRAMES
+from core.scratch import scratch_folder
 from core.times import moment
 
 KEPT = timedelta(days=7)
@@ -68,8 +67,8 @@ async def work_on(database: Database, store: ObjectStore, export: DataExport) ->
         await asyncio.to_thread(store.delete, layout.personal_export(export.id, export.name))
         await database["data_exports"].delete_one({"_id": export.id, "number": export.number})
         return
-    with tempfile.TemporaryDirectory(prefix="oa-own-data-") as folder:
-        path = Path(folder) / "own-data.json.gz"
+    with scratch_folder("oa-own-data-") as folder:
+        path = folder / "own-data.json.gz"
         with gzip.open(path, "wb") as file:
             async for piece in document(database, export.id):
                 file.write(piece)

@@ -176,11 +176,12 @@ HOLDINGS: dict[str, Holding] = {
 NOTHING: frozenset[str] = frozenset({
     "deleted_contributions", "migrations", "tree_agreement", "agreement_periods", "snapshot_members",
     "snapshot_index", "gone_sources", "statistics", "client_assertions", "reply_scoring",
-    "text_changes",
+    "text_changes", "freezes",
 })  # fmt: skip
 """Collections that hold nothing of anybody: counts, names of snapshots, digests, ids that services made."""
 OBJECTS: dict[str, str] = {
     "datasets": "texts, nobody's: a snapshot never changes, so it is marked (`core.propagation`)",
+    "freezing": "what goes into a snapshot; gone when that is there, and after half a day at the latest",
     "jobs": "what training said, samples too: made of marked snapshots; goes with its job; replies, until scored",
     "queue": "nothing of anybody",
     "models": "learned from snapshots: a model is marked where one of them is",

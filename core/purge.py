@@ -120,7 +120,10 @@ async def _targets(database: Database, user_id: str | None, message_ids: Collect
 
 
 async def _given(database: Database, name: str, user_id: str) -> int:
-    return len([1 async for _ in database[name].find({"user_id": user_id}, {"_id": 1})])
+    count = 0
+    async for _ in database[name].find({"user_id": user_id}, {"_id": 1}):
+        count += 1
+    return count
 
 
 def going_with(messages: Iterable[Message], aimed: Collection[str]) -> set[str]:

@@ -9,7 +9,6 @@ is as once; a process that dies half-way is made good by the next one that freez
 from __future__ import annotations
 
 import asyncio
-import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -20,6 +19,7 @@ from core.credits import insert_new
 from core.database import Database, Document
 from core.errors import NotFound
 from core.ids import sha256_hex
+from core.scratch import scratch_folder
 from core.tree_reading import among
 
 if TYPE_CHECKING:
@@ -74,14 +74,20 @@ def _by_tree(sources: Path) -> Iterator[tuple[str, list[str]]]:
         yield tree, sorted(found)
 
 
+async def forget(database: Database, label: str) -> None:
+    """Let go of what is in a snapshot that did not come to be."""
+    await database["snapshot_members"].delete_many({"_id": {"$gte": f"{label}|", "$lt": f"{label}}}"}})
+    await database["snapshot_index"].delete_one({"_id": label})
+
+
 async def index_missing(database: Database, store: ObjectStore) -> list[str]:
     """Index the snapshots of the object store that are not: frozen by others, or before there was an index."""
     labels = await asyncio.to_thread(_labels, store)
     known = {each["_id"] async for each in database["snapshot_index"].find({}, {"_id": 1})}
     missing = [label for label in labels if label not in known]
     for label in missing:
-        with tempfile.TemporaryDirectory(prefix="oa-sources-") as folder:
-            path = Path(folder) / SOURCES
+        with scratch_folder("oa-sources-") as folder:
+            path = folder / SOURCES
             try:
                 await asyncio.to_thread(store.download, f"{layout.dataset(*label.split('@'))}{SOURCES}", path)
             except NotFound:

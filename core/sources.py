@@ -7,14 +7,14 @@ again. Holds one line, or a few hundred rows, at a time.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.errors import BadInput, BadRecord
 from core.jsonl import Lines
+from core.scratch import scratch_folder
 
 if TYPE_CHECKING:
     from core.objects import ObjectStore
@@ -103,22 +103,16 @@ class _File:
         self.name, self.size, self._path, self._store = name, size, path, store
 
     def at_hand(self) -> AbstractContextManager[Path]:
-        return nullcontext(self._path) if self._path is not None else _Fetched(self._store, self.name)
+        return nullcontext(self._path) if self._path is not None else _fetched(self._store, self.name)
 
 
-class _Fetched(AbstractContextManager[Path]):
-    def __init__(self, store: ObjectStore | None, key: str) -> None:
-        self._store, self._key = store, key
-
-    def __enter__(self) -> Path:
-        self._folder = tempfile.TemporaryDirectory(prefix="oa-import-")
-        path = Path(self._folder.name) / self._key.rpartition("/")[2]
-        if self._store is not None:
-            self._store.download(self._key, path)
-        return path
-
-    def __exit__(self, *error: object) -> None:
-        self._folder.cleanup()
+@contextmanager
+def _fetched(store: ObjectStore | None, key: str) -> Iterator[Path]:
+    with scratch_folder("oa-import-") as folder:
+        path = folder / key.rpartition("/")[2]
+        if store is not None:
+            store.download(key, path)
+        yield path
 
 
 def _local(path: Path) -> list[_File]:

@@ -19,9 +19,10 @@ import orjson
 
 from core import export_marks
 from core.errors import BadInput, OaError
-from core.export_marks import Folder, Mark, Place, Prefix, scratch_folder
+from core.export_marks import Folder, Mark, Place, Prefix
 from core.flatform import flat_messages
 from core.jsonl import writer
+from core.scratch import scratch_folder
 from core.sources import S3, SUFFIXES, bucket_and_key
 
 if TYPE_CHECKING:
@@ -180,7 +181,7 @@ def tree_writer(out: str | Path | IO[bytes], plan: Plan | None = None) -> Iterat
     form = _form(name, plan)
     with ExitStack() as held:
         if name.startswith(S3):
-            scratch = held.enter_context(scratch_folder())
+            scratch = held.enter_context(scratch_folder("oa-export-"))
             store, key = bucket_and_key(name)
             store.check_bucket()
             if key[-1:] in ("", "/"):
@@ -250,7 +251,7 @@ def lines_writer(out: str | Path | IO[bytes], what: str) -> Iterator[IO[bytes]]:
         return
     store, key = bucket_and_key(name)
     store.check_bucket()
-    with scratch_folder() as folder:
+    with scratch_folder("oa-export-") as folder:
         path = folder / key.rpartition("/")[2]
         with writer(path) as stream:
             yield stream

@@ -176,6 +176,7 @@ class TrainingMutation:
             validation_percent=input.validation_percent,
             seed=input.seed,
             licence=input.licence,
+            anew=input.anew,
         )
         return FreezeSnapshotPayload(snapshot=SnapshotNode.of(manifest))
 

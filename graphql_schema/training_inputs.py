@@ -47,6 +47,7 @@ class FreezeSnapshotInput(Keyed):
     validation_percent: float = strawberry.field(default=10, description="Trees to hold out, in percent, 0 to 90.")
     seed: int = strawberry.field(default=0, description="Of the split.")
     licence: str = strawberry.field(default="Apache-2.0", description="Of the texts, SPDX identifier.")
+    anew: bool = strawberry.field(default=False, description="Begin again, where the same was interrupted.")
 
 
 @strawberry.input(description="A snapshot to fetch.")

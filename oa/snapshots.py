@@ -39,6 +39,7 @@ Since = Annotated[str | None, typer.Option(help="Trees begun on this day (YYYY-M
 Until = Annotated[str | None, typer.Option(help="Trees begun on this day or earlier.")]
 HeldOut = Annotated[float, typer.Option(help="Percentage of the trees to hold out.")]
 Seed = Annotated[int, typer.Option(help="Of the split.")]
+Anew = Annotated[bool, typer.Option("--anew", help="Begin again, where one was interrupted.")]
 Licence = Annotated[str, typer.Option(help="Licence of the texts, an SPDX identifier.")]
 
 
@@ -62,17 +63,19 @@ def freeze_command(
     validation_percent: HeldOut = 10,
     seed: Seed = 0,
     licence: Licence = "Apache-2.0",
+    anew: Anew = False,
     as_json: Json = False,
 ) -> None:
-    """Freeze the trees as they are now into a snapshot that jobs can train on."""
+    """Freeze the trees as they are now into a snapshot that jobs can train on; one that was interrupted goes on."""
     filters: dict[str, Any] = {"top_k": top_k, "synthetic": not people_only, "chats": not no_chats}
     filters |= {"all_wrong": all_wrong, "min_reviews": min_reviews, "since": since, "until": until}
     filters |= {"min_labels": _bounds(min_label), "max_labels": _bounds(max_label)}
     chosen = {"states": state, "langs": lang, "origins": origin, "collections": collection}
     filters |= {key: each for key, each in chosen.items() if each}
     manifest = _frozen(
-        kind=kind, name=name, filters=filters, validation_percent=validation_percent, seed=seed, licence=licence
-    )
+        kind=kind, name=name, filters=filters, validation_percent=validation_percent, seed=seed, licence=licence,
+        anew=anew,
+    )  # fmt: skip
     counts = manifest["counts"]
     split = f"{counts['train']} train, {counts['validation']} validation"
     say(manifest, as_json, f"{manifest['name']}/{manifest['version']}: {counts['rows']} {kind} rows ({split})")
@@ -83,7 +86,8 @@ def _frozen(**settings: Any) -> dict[str, Any]:
     from core.snapshots import FreezeProgress, freeze
 
     def told(so_far: FreezeProgress) -> None:
-        show(so_far.trees, so_far.total, f"{so_far.rows} rows")
+        before = f" ({so_far.resumed} trees before)" if so_far.resumed else ""
+        show(so_far.trees, so_far.total, f"{so_far.rows} rows{before}")
 
     with progress("freeze") as show:
         store = ObjectStore.from_env()

@@ -136,7 +136,7 @@ async def test_what_is_taken_back_while_one_is_frozen_is_found_by_the_freeze(
     api: Api, collection: Any, people: list[User], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await two_trees(collection, people)
-    real = snapshots._write
+    real = snapshots._read
 
     async def written(*arguments: Any) -> Any:
         done = await real(*arguments)
@@ -144,7 +144,7 @@ async def test_what_is_taken_back_while_one_is_frozen_is_found_by_the_freeze(
         await api.background()
         return done
 
-    monkeypatch.setattr(snapshots, "_write", written)
+    monkeypatch.setattr(snapshots, "_read", written)
     about = await freeze(api.database, api.store, name="p", **PROMPTS)
     assert await marked_snapshots(api.database, WITHDRAWN) == {f"p@{about['version']}": 1}
     assert await marked_snapshots(api.database) == {}

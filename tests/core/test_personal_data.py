@@ -31,6 +31,7 @@ STORED = {
     "Client": "oauth_clients", "Session": "sessions", "Code": "oauth_codes", "DeviceGrant": "oauth_devices",
     "ApiKey": "api_keys", "Attempt": "sign_in_attempts", "Purge": "purges", "Chat": "chats",
     "ChatMessage": "chat_messages", "Job": "jobs", "Scoring": "reply_scoring",
+    "Freeze": "freezes",
 }  # fmt: skip
 NAMES_SOMEBODY = re.compile(r"^(by|subject|linked)$|user(?!_code)|author|owner|person|_by$|service_id")
 HOLDS_WORDS = re.compile(r"^(text|draft|answer|notes|title|name|words|comment|message)$|reason|display_name|_prompt$")
@@ -41,6 +42,7 @@ HARMLESS = {
     "reviews": {"labels"}, "gold": {"answers", "order"}, "purges": {"trees"},
     "collections": {"changes"}, "data_exports": {"name"}, "jobs": {"spec", "metrics", "stages", "error", "model"},
     "chat_messages": {"error", "draft"}, "moderation_items": {"reason"}, "reply_scoring": {"asked"},
+    "freezes": {"tally"},
 }  # fmt: skip
 """Fields of free form, or of such a name, that hold counts, labels, settings or names of files; by collection."""
 
