@@ -95,12 +95,12 @@ async def _planned(
         going = going_with(facts.messages, aimed)
         trees[tree_id] = sorted(going)
         counts = counts.adding(facts, going, user_id)
+        if counts.messages > MOST:
+            raise BadInput(f"more than {MOST} messages would go at once; name some of them")
         parts.append([tree_id, sorted((each.id, each.rev) for each in facts.messages if each.id in going)])
         parts.append(sorted(each.id for each in (*facts.reviews, *facts.rankings)))
     if not trees:
         raise BadInput("nothing that exists is named; name a user or messages")
-    if counts.messages > MOST:
-        raise BadInput(f"{counts.messages} messages would go; at most {MOST} at once")
     if user_id is not None:
         given = [await _given(database, name, user_id) for name in ("reviews", "rankings")]
         counts = replace(counts, reviews=given[0], rankings=given[1])

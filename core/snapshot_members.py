@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from core.objects import ObjectStore
 
 SOURCES = "sources.parquet"
-ROWS = 10_000
-"""Sources read at once."""
 BATCH = 500
 """Trees written, and asked for, at once."""
 
@@ -62,14 +60,16 @@ def _by_tree(sources: Path) -> Iterator[tuple[str, list[str]]]:
     import pyarrow.parquet as pq
 
     tree, found = "", set[str]()
-    for batch in pq.ParquetFile(sources).iter_batches(batch_size=ROWS, columns=["kind", "id"]):
-        for kind, identity in zip(*(column.to_pylist() for column in batch.columns), strict=True):
-            if kind != "tree":
-                found.add(digest(identity))
-                continue
-            if tree:
-                yield tree, sorted(found)
-            tree, found = tree_key(identity), set()
+    with pq.ParquetFile(sources) as file:
+        for group in range(file.num_row_groups):  # one by one: all at once, Arrow keeps what it has read of the file
+            columns = file.read_row_group(group, columns=["kind", "id"]).columns
+            for kind, identity in zip(*(column.to_pylist() for column in columns), strict=True):
+                if kind != "tree":
+                    found.add(digest(identity))
+                    continue
+                if tree:
+                    yield tree, sorted(found)
+                tree, found = tree_key(identity), set()
     if tree:
         yield tree, sorted(found)
 

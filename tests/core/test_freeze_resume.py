@@ -9,7 +9,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -239,6 +238,25 @@ async def test_what_nobody_goes_on_with_is_removed(
     assert await nothing_left(filled, store, other, *made)
 
 
+SMALL = """
+import os
+import core.snapshot_reading as reading
+from core.objects import ObjectStore
+from oa.main import app
+
+upload = ObjectStore.upload
+
+def dying(store, path, key):
+    if path.name == os.environ.get("DIES_AT"):
+        os.kill(os.getpid(), 9)
+    return upload(store, path, key)
+
+reading.TREES_PER_READ, reading.STEP, ObjectStore.upload = 10, 1, dying
+app()
+"""
+"""The command, in small steps: of so few trees it would make one part."""
+
+
 async def test_a_process_that_is_killed_goes_on_when_it_is_run_again(
     database: Database, mongodb_uri: str, store: ObjectStore, tmp_path: Path
 ) -> None:
@@ -248,24 +266,16 @@ async def test_a_process_that_is_killed_goes_on_when_it_is_run_again(
         "OA_MONGODB_URI": mongodb_uri, "OA_MONGODB_DATABASE": database.name, "OA_S3_ENDPOINT": str(store.endpoint),
         "OA_S3_BUCKET": store.bucket, "TMPDIR": str(tmp_path),
     }  # fmt: skip
-    # The command as it is, but for its steps: of so few trees it would make one part.
-    small = "import core.snapshot_reading as r; r.TREES_PER_READ, r.STEP = 10, 1; from oa.main import app; app()"
-    command = [sys.executable, "-c", small, "snapshot", "freeze", "preference", "pairs", "--validation-percent", "20",
+    command = [sys.executable, "-c", SMALL, "snapshot", "freeze", "preference", "pairs", "--validation-percent", "20",
                "--seed", "3", "--json"]  # fmt: skip
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # noqa: ASYNC220
-    try:
-        deadline = time.monotonic() + 60
-        while len([*store.list("freezing/")]) < 5:
-            assert process.poll() is None, "the freeze ended before it could be killed"
-            assert time.monotonic() < deadline, "the freeze did not get so far"
-            await asyncio.sleep(0.02)
-    finally:
-        process.send_signal(signal.SIGKILL)
-        process.wait(10)
+    killed = await asyncio.to_thread(
+        subprocess.run, command, env=environment | {"DIES_AT": "part-00004.zst"}, capture_output=True, check=False
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert [each.startswith("oa-snapshot-") for each in names(tmp_path)] == [True]
     at = await database["freezes"].find_one({})
     assert at is not None
-    assert 0 < at["looked"] < 120
+    assert (at["parts"], at["looked"], at["total"]) == (4, 40, 120)
     again = await asyncio.to_thread(
         subprocess.run, command, env=environment, capture_output=True, text=True, timeout=60, check=False
     )
@@ -287,7 +297,7 @@ async def test_memory_does_not_grow_with_the_trees(
 ) -> None:
     for name, value in (
         ("snapshot_reading.TREES_PER_READ", 10), ("snapshot_reading.STEP", 100), ("tree_reading.PAGE", 50),
-        ("snapshot_members.BATCH", 20), ("snapshot_members.ROWS", 50), ("row_groups.ROWS", 5),
+        ("snapshot_members.BATCH", 20), ("row_groups.ROWS", 5),
         ("row_groups.GROUP", 10), ("snapshot_reading.SortedIds", partial(SortedIds, 50)),
     ):  # fmt: skip
         monkeypatch.setattr(f"core.{name}", value)
