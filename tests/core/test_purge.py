@@ -83,9 +83,10 @@ async def test_a_reply_is_purged_and_the_others_keep_their_order(collection, mod
         await moderators.purge(root, None, [target.id], "another token", "spam")
     with pytest.raises(BadInput):
         await moderators.purge(root, None, [target.id], seen.token, " ")
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(BadInput, match="more than 0 messages would go at once"):
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr("core.purge.MOST", 0)
-        await moderators.purge_preview(root, None, [target.id])
+        with pytest.raises(BadInput, match="more than 0 messages would go at once"):
+            await moderators.purge_preview(root, None, [target.id])
     await moderators.purge(root, None, [target.id], seen.token, "spam")
 
     assert await left_of(database, going) == {}
