@@ -167,9 +167,9 @@ async def checked_text(
     text = check_text(message.text, config.max_text_length)
     since = now() - timedelta(seconds=config.duplicate_window_seconds)
     of_tree = message.tree_id if message.parent_id is not None else None  # a new prompt has no tree yet
-    around = await look_around(database, text, message.parent_id, of_tree)
+    around = await look_around(database, text, message.parent_id, of_tree, message.author_id)
     for other in around.same:
-        if other.author_id == message.author_id and other.created_at > since and other.id != message.id:
+        if other.created_at > since and other.id != message.id:
             raise Conflict(
                 "you sent the same text a short while ago; write another", code="DUPLICATE_TEXT", path=("text",)
             )

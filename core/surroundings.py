@@ -15,7 +15,7 @@ class Surroundings:
     """What is stored around a text.
 
     Attributes:
-        same: messages with that very text.
+        same: the author's messages with that very text.
         facts: of the tree that it is for, but for a new tree's.
         parent: the message that it replies to.
         rows: what is kept of texts that may be alike (`core.similar_texts`).
@@ -28,11 +28,12 @@ class Surroundings:
 
 
 async def look_around(
-    database: Database, text: str, parent_id: str | None = None, tree_id: str | None = None
-) -> Surroundings:
+    database: Database, text: str, parent_id: str | None = None, tree_id: str | None = None,
+    author_id: str | None = None,
+) -> Surroundings:  # fmt: skip
     """The surroundings of `text`; parent and facts where they are named and exist."""
     content = text_hash(text)
-    same: Document = {"$match": {"content_hash": content}}
+    same: Document = {"$match": {"content_hash": content, "author_id": author_id}}  # of a flood there are thousands
     if tree_id is None:
         name, stages = "messages", [same]
     else:
@@ -43,7 +44,11 @@ async def look_around(
     others = [each for each in documents if "sketch" not in each]
     facts = facts_of(each for each in others if tree_id in (each.get("tree_id"), each["_id"]))
     return Surroundings(
-        same=tuple(Message.from_document(each) for each in others if each.get("content_hash") == content),
+        same=tuple(
+            Message.from_document(each)
+            for each in others
+            if (each.get("content_hash"), each.get("author_id")) == (content, author_id)
+        ),
         facts=facts,
         parent=next((each for each in (facts.messages if facts else ()) if each.id == parent_id), None),
         rows=rows,

@@ -8,7 +8,8 @@ from nx_27017.handler import NeoSQLiteHandler
 
 PAGES_BEFORE_COPYING = 4_000
 """Pages of 4 KiB that may stand in the log of writes before they are copied to where they belong (SQLite: 1,000). One
-that is written again meanwhile is copied once. What is durable, and when, does not depend on it."""
+that is written again meanwhile is copied once. The end of the process loses nothing that was acknowledged; that of the
+machine may lose what stands in the log (neosqlite opens files with `synchronous=NORMAL`)."""
 
 
 def handler_of(folder: str) -> NeoSQLiteHandler:

@@ -8,6 +8,7 @@ import pytest
 from core_people import BAD, GOOD, review_all, until_growing, until_ranking, write_prompt
 
 from core.errors import BadInput, Conflict, NothingToDo, TaskGone
+from core.surroundings import look_around
 from core.sweeper import sweep_once
 
 
@@ -105,6 +106,13 @@ async def test_a_skipped_task_is_gone_and_not_offered_again(collection, person) 
     await collection.submit_review(await person("cid"), done.id, GOOD)
     with pytest.raises(TaskGone):
         await collection.skip_task(await person("cid"), done.id)
+
+
+async def test_of_a_text_that_many_send_only_ones_own_is_looked_at(collection, person) -> None:
+    ann, bob = await person("ann"), await person("bob")
+    mine, theirs = await write_prompt(collection, ann, "Many ask?"), await write_prompt(collection, bob, "Many ask?")
+    found = [await look_around(collection.database, "Many ask?", author_id=each.id) for each in (ann, bob)]
+    assert [[each.id for each in around.same] for around in found] == [[mine], [theirs]]
 
 
 async def test_the_same_text_is_refused_for_a_while(collection, person) -> None:
