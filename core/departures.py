@@ -170,7 +170,7 @@ async def _cut_messages(database: Database, departure: Departure) -> set[str]:
         trees.add(tree_id)
         await mark(database, tree_id)
         await tree_credits.forget(database, tree_id, lambda line: tree_credits.user_of(line) == departure.id)
-        await text_changes.forget(database, Message.from_document(document))
+        await text_changes.forget(database, Message.from_document(document), along=departure.withdraw)
         await database["revisions"].delete_many({"message_id": document["_id"]})
         await similar_texts.forget(database, [document["_id"]])
         await database["text_checks"].delete_one({"_id": document["_id"]})

@@ -54,17 +54,28 @@ async def finish(database: Database, config: CollectionConfig, message: Message)
         await _finish(database, config, message, note)
 
 
-async def forget(database: Database, message: Message) -> None:
-    """Leave a change of a message that loses its author as a crash left it, but for the journal."""
+async def forget(database: Database, message: Message, *, along: bool) -> None:
+    """Leave a change of a message that loses its author as a crash left it, but for the journal.
+
+    Args:
+        along: the author takes the message along; the note stays for what may still be stored of its texts.
+    """
     if (note := await database["text_changes"].find_one({"_id": message.id})) is not None:
         await journal(database, message)
-        await end(database, message.id, note["key"])
+        if not along:
+            await end(database, message.id, note["key"])
 
 
 async def heal(database: Database, config: CollectionConfig, note: Document) -> None:
-    """Finish a change that a crash left; the note of one that was never made is dropped."""
+    """Finish a change that a crash left; the note of one that was never made is dropped, and what was stored for the
+    change of a message that was erased meanwhile."""
     document = await database["messages"].find_one({"_id": note["_id"]})
-    if document is not None:
+    if document is None or document.get("removed") == "account":
+        await message_words.forget(database, [note["_id"]])
+        await similar_texts.forget(database, [note["_id"]])
+        await database["revisions"].delete_many({"message_id": note["_id"]})
+        await database["text_checks"].delete_one({"_id": note["_id"]})
+    else:
         message = Message.from_document(document)
         await message_words.keep(database, message)  # without those of a text that never came
         await _finish(database, config, message, note)

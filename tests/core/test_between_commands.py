@@ -11,8 +11,8 @@ from unittest.mock import patch
 import pytest
 from core_people import GOOD, review_all, until_growing, write_prompt
 
-from core import answers, credits, purge, tasks, writes
-from core.errors import NothingToDo, TaskGone
+from core import answers, credits, departures, message_words, own_messages, purge, tasks, writes
+from core.errors import Conflict, NotFound, NothingToDo, TaskGone
 from core.moderators import Moderators
 from core.sweeper import sweep_once
 
@@ -186,3 +186,26 @@ async def test_work_on_a_tree_that_is_gone_is_closed_by_who_comes_upon_it(collec
     with pytest.raises(NothingToDo):
         await collection.request_task(bob, "label_initial_prompt", ["en"])
     assert await collection.database["work"].count_documents({"tree_id": prompt}) == 0
+
+
+@pytest.mark.parametrize("leaving", [False, True])
+async def test_nothing_is_left_of_an_edit_of_what_goes_meanwhile(collection, person, leaving: bool) -> None:
+    """It is purged, or its author leaves from another device and takes it along."""
+    ann, admin = await person("ann"), await person("adm", "admin")
+    database = collection.database
+    prompt = await write_prompt(collection, ann, TEXT)
+
+    async def goes() -> None:
+        if leaving:
+            departure = await departures.depart(database, ann, True)
+            await departures.carry_out(database, collection.config, None, departure)
+        else:
+            await purged(collection, admin, prompt)
+
+    meanwhile = once(message_words, lambda write: write.collection == "message_words", before=goes)
+    with pytest.raises((Conflict, NotFound)), meanwhile:
+        await own_messages.edit(database, collection.config, ann, prompt, f"{TEXT} Or not?")
+    await database["text_changes"].update_many({}, {"$set": {"due": 1}})
+    assert (await sweep_once(database, collection.config)).failures == []
+    for name in ("message_words", "text_bands", "text_checks", "revisions", "text_changes"):
+        assert [each async for each in database[name].find()] == [], name
