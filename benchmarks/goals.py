@@ -45,8 +45,8 @@ def _over_parity(metric: str) -> Callable[[Any], float]:
     return lambda result: result["ours_less_parity"][metric]["mean"]
 
 
-def _cycle(*parts: str) -> Callable[[Any], float]:
-    return lambda result: sum(result["10000"]["cycle"][part] for part in parts)
+def _cycle(*parts: str, of: str = "cycle") -> Callable[[Any], float]:
+    return lambda result: sum(result["10000"][of][part] for part in parts)
 
 
 def _taking(result: Any) -> float:
@@ -102,6 +102,7 @@ GOALS = (
     Goal("collection", "commands to hand out a task", _taking, most=6),
     Goal("collection", "a cycle at 10 k messages, CPU ms of the API", _cycle("api_ms"), most=10.2),
     Goal("collection", "the same with the embedded store's", _cycle("api_ms", "store_ms"), most=10.2),
+    Goal("collection", "the same by eight callers at once", _cycle("api_ms", "store_ms", of="together"), most=10.2),
     Goal("collection", "a cycle at the largest size over one at the smallest", _growth, most=1.3),
     Goal("dataio", "import, MiB more for the largest than the smallest", _memory("import"), most=10),
     Goal("dataio", "export, MiB more for the largest than the smallest", _memory("export"), most=10),
