@@ -168,6 +168,7 @@ async def _purge_tree(
     else:
         await mark(database, tree_id)
         await settle(database, config, tree_id)
+        await _forget_credits(database, tree_id, going | said)  # who settled the tree meanwhile noted some again
     await finish(database, key)
 
 
@@ -205,7 +206,7 @@ async def erase(database: Database, tree_id: str, going: set[str], said: Collect
     """Erase messages of a tree, with the reviews and rankings `said` and all else that is stored about them."""
     ids = sorted(going)
     # Without these, the points of those who reviewed or ranked what goes stay as they are; the authors' are taken back.
-    await tree_credits.forget(database, tree_id, lambda line: tree_credits.fact_of(line) in going.union(said))
+    await _forget_credits(database, tree_id, going.union(said))
     for name in ("reviews", "rankings", "tasks"):
         await database[name].delete_many({"_id": {"$in": sorted(said)}})
     learned = [f"{kind}:{each}" for kind in ("review", "rank") for each in ids]
@@ -221,3 +222,7 @@ async def erase(database: Database, tree_id: str, going: set[str], said: Collect
     await forget(database, ids)
     for name in ("tasks", "text_checks", "text_bands", "message_words", "messages"):
         await database[name].delete_many({"_id": {"$in": ids}})
+
+
+async def _forget_credits(database: Database, tree_id: str, facts: Collection[str]) -> None:
+    await tree_credits.forget(database, tree_id, lambda line: tree_credits.fact_of(line) in facts)

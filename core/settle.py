@@ -70,6 +70,7 @@ async def settle(
         facts, at_hand = at_hand or await load(database, tree_id), None
         if facts is None:
             await database["work"].delete_many({"tree_id": tree_id})  # opened while the tree was erased
+            await database["tree_credits"].delete_one({"_id": tree_id})
             return None
         if later is not None:
             facts = replace(facts, tree=replace(facts.tree, dirty=True))

@@ -209,3 +209,22 @@ async def test_nothing_is_left_of_an_edit_of_what_goes_meanwhile(collection, per
     assert (await sweep_once(database, collection.config)).failures == []
     for name in ("message_words", "text_bands", "text_checks", "revisions", "text_changes"):
         assert [each async for each in database[name].find()] == [], name
+
+
+async def test_points_noted_amid_a_purge_name_nobody_after_it(collection, person, monkeypatch) -> None:
+    """Who settles the tree at that moment has read that the message is out, and not yet that it is gone."""
+    people = [await person(name) for name in ("ann", "bob", "cid")]
+    admin, erase = await person("adm", "admin"), purge.erase
+    tree_id = await until_growing(collection, people)
+    task = await collection.request_task(people[1], "assistant_reply", ["en"])
+    await collection.submit_reply(people[1], task.id, TEXT)
+
+    async def noted(database: Any, *arguments: Any) -> None:
+        before = await database["tree_credits"].find_one({"_id": tree_id})
+        assert f"removed|{task.id}" in str(before)
+        await erase(database, *arguments)
+        await database["tree_credits"].update_one({"_id": tree_id}, {"$set": {"taken": before["taken"]}})
+
+    monkeypatch.setattr(purge, "erase", noted)
+    await purged(collection, admin, task.id)
+    assert task.id not in str(await collection.database["tree_credits"].find_one({"_id": tree_id}))
