@@ -72,19 +72,22 @@ def turns(wanted: Iterable[Credit], had: Iterable[str]) -> list[Credit]:
     A credit that comes, falls away and comes again (a message taken out and put back) is stored once for each turn:
     the turns of one act have ids of their own, and it counts while their number is odd.
     """
-    taken: dict[str, dict[str, str]] = defaultdict(dict)
+    taken: dict[str, int] = {}
+    lines: dict[str, str] = {}
     for line in had:
-        identity = id_of(line)
-        taken[act_of(identity)][identity] = line
+        act, number = act_of(id_of(line))
+        taken[act] = max(taken.get(act, 0), number + 1)  # earlier ones may have gone, with what was purged meanwhile
+        lines[act] = line
     acts = {credit.id: credit for credit in wanted}
-    due = [_turn(credit, len(taken.get(act, ()))) for act, credit in acts.items() if len(taken.get(act, ())) % 2 == 0]
-    gone = [lines for act, lines in taken.items() if act not in acts and len(lines) % 2]
-    return due + [_turn(first_turn(next(iter(lines.values()))), len(lines)) for lines in gone]
+    due = [_turn(credit, taken.get(act, 0)) for act, credit in acts.items() if taken.get(act, 0) % 2 == 0]
+    gone = [act for act, number in taken.items() if act not in acts and number % 2]
+    return due + [_turn(first_turn(lines[act]), taken[act]) for act in gone]
 
 
-def act_of(identity: str) -> str:
-    """The act that a credit of that id is a turn of: `what|fact`."""
-    return "|".join(identity.split("|")[:2])
+def act_of(identity: str) -> tuple[str, int]:
+    """The act that a credit of that id is a turn of, `what|fact`, and which turn, from 0."""
+    what, fact, *number = identity.split("|")
+    return f"{what}|{fact}", int(number[0]) if number and number[0].isdecimal() else 0
 
 
 def _turn(credit: Credit, number: int) -> Credit:

@@ -127,6 +127,14 @@ def test_what_counts_of_the_stored_turns_is_what_was_wanted_last(wishes) -> None
         assert turns(wanted, lines) == []
 
 
+def test_a_turn_whose_forerunner_is_gone_is_taken_back_once() -> None:
+    """As after a purge, which removes lines while others are being noted."""
+    wanted = [Credit("removed|m", "ann", "removed", NOON)]
+    assert turns([], ["0|ann|removed|m|1"]) == []
+    assert [each.id for each in turns(wanted, ["0|ann|removed|m|1"])] == ["removed|m|2"]
+    assert [each.id for each in turns([], ["0|ann|removed|m|2"])] == ["removed|m|3"]
+
+
 @pytest.mark.parametrize("broken_off", [False, True])
 async def test_credits_that_were_kept_one_by_one_are_put_with_their_tree(database, broken_off: bool) -> None:
     kept = [
