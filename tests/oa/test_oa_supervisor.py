@@ -123,6 +123,7 @@ def test_a_part_waits_for_what_it_needs(stack: Stack) -> None:
         assert stack.part("family")["state"] == "waiting"
         assert stack.part("family")["pid"] is None
     until(lambda: stack.part("family")["state"] == "running", what="the start after the port was free")
+    until((stack.var / "stubborn.ready").exists, what="the orphan")  # which would outlive the stack
 
 
 @given(failures=st.integers(1, 10_000), first=st.floats(0.01, 5), last=st.floats(5, 100))
