@@ -11,10 +11,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from pymongo.errors import BulkWriteError
-
 from core.config import CollectionConfig
-from core.database import DUPLICATE, Database, Document
+from core.database import Database, Document
 from core.facts import Facts
 from core.records import milliseconds, now
 from core.review_agreement import Agrees, by_rules
@@ -94,15 +92,6 @@ def _turn(credit: Credit, number: int) -> Credit:
     """Turn `number` (from 0) of an act, the first of which is given: even ones give, odd ones take back."""
     identity = credit.id if number == 0 else f"{credit.id}|{number}"
     return credit._replace(id=identity, amount=-1 if number % 2 else 1)
-
-
-async def insert_new(database: Database, name: str, documents: list[Document]) -> None:
-    """Store those of `documents` that are not there yet, by one command."""
-    try:
-        await database[name].insert_many(documents, ordered=False)
-    except BulkWriteError as error:
-        if any(each["code"] != DUPLICATE for each in error.details["writeErrors"]):
-            raise
 
 
 async def _add(

@@ -18,11 +18,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from core.credits import insert_new
 from core.database import Database
 from core.records import milliseconds, now, time_key
 from core.snapshot_members import BATCH, digest, holding, index_missing, tree_key
 from core.work_records import NEVER
+from core.writes import insert_new
 
 if TYPE_CHECKING:
     from core.objects import ObjectStore

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core import layout
-from core.credits import insert_new
 from core.database import Database, Document
 from core.errors import NotFound
 from core.ids import sha256_hex
 from core.scratch import scratch_folder
 from core.tree_reading import among
+from core.writes import insert_new
 
 if TYPE_CHECKING:
     from core.objects import ObjectStore

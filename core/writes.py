@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from weakref import WeakSet
 
-from pymongo.errors import DuplicateKeyError, OperationFailure, WriteConcernError
+from pymongo.errors import BulkWriteError, DuplicateKeyError, OperationFailure, WriteConcernError
 
 from core.database import DUPLICATE, Client, Database, Document
 
@@ -131,3 +131,12 @@ async def _alone(database: Database, write: Write) -> bool:
     except DuplicateKeyError:
         return False
     return True
+
+
+async def insert_new(database: Database, name: str, documents: list[Document]) -> None:
+    """Store those of `documents` that are not there yet, by one command."""
+    try:
+        await database[name].insert_many(documents, ordered=False)
+    except BulkWriteError as error:
+        if any(each["code"] != DUPLICATE for each in error.details["writeErrors"]):
+            raise
