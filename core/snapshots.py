@@ -94,21 +94,29 @@ async def freeze(
         with scratch_folder("oa-snapshot-") as folder:
             async with under_way(database, store, name, settings, folder, anew=anew) as run:
                 tally = await _read(run, database, settings, chosen, progress)
-                held_out = tally.held_out(validation_percent * 10_000)
-                files = folder / "files"
-                made = await asyncio.to_thread(make_files, run.lines(), files, settings, held_out)
-                label = f"{name}@{made.version}"
-                await run.keep(label=label)
-                await snapshot_members.index(database, files / snapshot_members.SOURCES, label)
-                await mark_fresh(database, label, run.at.began)
-                about = {
-                    "format": 1, "name": name, "version": made.version, "created_at": now().isoformat(), **settings,
-                    "counts": made.counts(), "agreement": tally.agreement(), "consent": _consent(chosen, tally),
-                    "sources": snapshot_members.SOURCES,
-                }  # fmt: skip
-                return await asyncio.to_thread(_publish, store, files, about)
+                return await _made(run, database, store, name, settings, chosen, tally)
     except PyMongoError as error:
         raise unavailable(error) from error
+
+
+async def _made(
+    run: UnderWay, database: Database, store: ObjectStore, name: str, settings: Mapping[str, Any], filters: Filters,
+    tally: Tally,
+) -> dict[str, Any]:  # fmt: skip
+    """Make the snapshot of the parts, and publish it; its manifest."""
+    held_out = tally.held_out(settings["validation_percent"] * 10_000)
+    files = run.folder / "files"
+    made = await asyncio.to_thread(make_files, run.lines(), files, settings, held_out)
+    label = f"{name}@{made.version}"
+    await run.keep(label=label)
+    await snapshot_members.index(database, files / snapshot_members.SOURCES, label)
+    await mark_fresh(database, label, run.at.began)
+    about = {
+        "format": 1, "name": name, "version": made.version, "created_at": now().isoformat(), **settings,
+        "counts": made.counts(), "agreement": tally.agreement(), "consent": _consent(filters, tally),
+        "sources": snapshot_members.SOURCES,
+    }  # fmt: skip
+    return await asyncio.to_thread(_publish, store, files, about)
 
 
 async def _read(

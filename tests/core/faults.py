@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import random
 from contextlib import contextmanager
 from threading import get_ident
 from unittest.mock import patch
 
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
+
+from core.collection import Collection
 
 WRITES = (
     "insert_one", "update_one", "replace_one", "delete_one", "find_one_and_update", "bulk_write", "insert_many",
@@ -64,3 +67,15 @@ def crash_after(limit: int | None):
         patch.object(AsyncDatabase, "command", several),
     ):
         yield writes
+
+
+async def copy(collection: Collection, name: str) -> Collection:
+    """The same collection in a database of its own, which a crash may ruin."""
+    source = collection.database
+    target = source.client[f"{source.name}_{name}"]
+    for collected in await source.list_collection_names():
+        if documents := [document async for document in source[collected].find()]:
+            await target[collected].insert_many(documents)
+        else:  # the embedded store's aggregations want every collection to be there, as a migration leaves it
+            await target.create_collection(collected)
+    return Collection(target, collection.config, random.Random(1))

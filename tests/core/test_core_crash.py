@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 from core_people import GOOD, until_growing, until_ranking
-from faults import Crashed, crash_after
+from faults import Crashed, copy, crash_after
 
 from core.collection import Collection
 from core.errors import NothingToDo, TaskGone
@@ -68,17 +68,6 @@ async def ends(collection: Collection, step, tree_id: str) -> tuple[dict, int]:
         total = writes.asked
     await sweep_once(branch.database, collection.config, random.Random(1))
     return await picture(branch, tree_id), total
-
-
-async def copy(collection: Collection, name: str) -> Collection:
-    source = collection.database
-    target = source.client[f"{source.name}_{name}"]
-    for collected in await source.list_collection_names():
-        if documents := [document async for document in source[collected].find()]:
-            await target[collected].insert_many(documents)
-        else:  # the embedded store's aggregations want every collection to be there, as a migration leaves it
-            await target.create_collection(collected)
-    return Collection(target, collection.config, random.Random(1))
 
 
 async def test_a_review_that_moves_the_tree_on(collection, person) -> None:

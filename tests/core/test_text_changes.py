@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import pytest
 from core_people import SMALL, write_prompt
-from faults import Crashed, crash_after
+from faults import Crashed, copy, crash_after
 
 from core import text_changes
 from core.collection import Collection
 from core.corrections import correct
 from core.departures import carry_out, depart
 from core.errors import Conflict
-from core.facts import READ
 from core.own_messages import edit, withdraw
 from core.sweeper import sweep_once
 
@@ -43,17 +42,6 @@ async def stored(collection: Collection, message_id: str) -> dict:
 async def acts(database) -> list[tuple]:
     found = [each async for each in database["events"].find() if each["kind"] in ACTS]
     return sorted((each["kind"], each["by"], tuple(sorted(each["details"].items()))) for each in found)
-
-
-async def copy(collection: Collection, name: str) -> Collection:
-    source = collection.database
-    target = source.client[f"{source.name}_{name}"]
-    for collected in await source.list_collection_names():
-        if documents := [document async for document in source[collected].find()]:
-            await target[collected].insert_many(documents)
-        elif collected in READ:  # which the embedded store's aggregations want to be there
-            await target.create_collection(collected)
-    return Collection(target, collection.config)
 
 
 def steps(ann, mod):
